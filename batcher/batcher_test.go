@@ -1,0 +1,311 @@
+package batcher_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tasksink/tasksink/batcher"
+)
+
+const ms = time.Millisecond
+
+// arrival is a record that joins the queue at an instant after the start.
+type arrival struct {
+	at     time.Duration
+	object string
+	bytes  int
+}
+
+// TestDepartures holds the exact instant at which each batch leaves, and what is in it.
+func TestDepartures(t *testing.T) {
+	cfg := batcher.Config[string]{Size: 3, Bytes: 100, Wait: 500 * ms}
+	for _, tc := range []struct {
+		name     string
+		arrivals []arrival
+		answer   time.Duration // how long each request takes
+		want     []string      // instant: object=records …
+	}{
+		{"a full batch leaves at once",
+			[]arrival{{0, "a", 1}, {10 * ms, "b", 1}, {20 * ms, "c", 1}}, 0,
+			[]string{"20ms: a=a1 b=b1 c=c1"}},
+		{"a lone record leaves when it has waited",
+			[]arrival{{100 * ms, "a", 1}}, 0,
+			[]string{"600ms: a=a1"}},
+		{"the oldest record sets the time for all",
+			[]arrival{{0, "a", 1}, {499 * ms, "b", 1}, {501 * ms, "c", 1}}, 0,
+			[]string{"500ms: a=a1 b=b1", "1.001s: c=c1"}},
+		{"records of one object leave as one input, and do not fill a batch",
+			[]arrival{{0, "a", 1}, {1 * ms, "a", 1}, {2 * ms, "a", 1}, {3 * ms, "b", 1}}, 0,
+			[]string{"500ms: a=a1+a2+a3 b=b1"}},
+		{"bytes fill a batch too",
+			[]arrival{{0, "a", 60}, {5 * ms, "b", 60}}, 0,
+			[]string{"5ms: a=a1", "505ms: b=b1"}},
+		{"a record larger than a batch travels alone",
+			[]arrival{{0, "a", 1}, {5 * ms, "b", 1000}}, 0,
+			[]string{"5ms: a=a1", "5ms: b=b1"}},
+		{"merging stops where the bytes end",
+			[]arrival{{0, "a", 60}, {0, "a", 60}}, 0,
+			[]string{"0s: a=a1", "500ms: a=a2"}},
+		{"an object in flight waits for its answer, others do not",
+			[]arrival{{0, "a", 1}, {0, "b", 1}, {0, "c", 1}, {10 * ms, "a", 1}, {20 * ms, "d", 1}}, 700 * ms,
+			[]string{"0s: a=a1 b=b1 c=c1", "520ms: d=d1", "700ms: a=a2"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := batcher.New(cfg)
+				start := time.Now()
+				go func() {
+					count := map[string]int{}
+					for _, a := range tc.arrivals {
+						time.Sleep(time.Until(start.Add(a.at)))
+						count[a.object]++
+						b.Add("", a.object, fmt.Sprint(a.object, count[a.object]), a.bytes)
+					}
+				}()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var got []string
+				for b.Ripe(ctx) == nil {
+					batch := b.Seal(100, false)
+					got = append(got, time.Since(start).String()+": "+show(batch))
+					go func() {
+						time.Sleep(tc.answer)
+						for _, s := range batch {
+							b.Done(s)
+						}
+					}()
+					synctest.Wait()
+				}
+				if !reflect.DeepEqual(got, tc.want) {
+					t.Errorf("departures\n got %q\nwant %q", got, tc.want)
+				}
+				if b.Len() != 0 {
+					t.Errorf("%d records left behind", b.Len())
+				}
+			})
+		})
+	}
+}
+
+func show(batch []*batcher.Sealed[string]) string {
+	var inputs []string
+	for _, s := range batch {
+		inputs = append(inputs, strings.TrimRight(s.Records[0], "0123456789")+"="+strings.Join(s.Records, "+"))
+	}
+	return strings.Join(inputs, " ")
+}
+
+func add(b *batcher.Batcher[string], records ...string) {
+	for _, r := range records {
+		b.Add("", r[:1], r, 1)
+	}
+}
+
+func TestSealedLateTakesWhatIsThereNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Wait: 500 * ms})
+		add(b, "a1")
+		if err := b.Ripe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // the pace makes the request wait
+		add(b, "b1", "a2")
+		if got, want := show(b.Seal(100, false)), "a=a1+a2 b=b1"; got != want {
+			t.Errorf("sealed %q, want %q", got, want)
+		}
+	})
+}
+
+func TestBackTakesItsOldPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20})
+		add(b, "a1", "b1", "c1", "d1")
+		first := b.Seal(100, false)
+		add(b, "a2")
+		for _, s := range first {
+			b.Back(s, batcher.Again{})
+		}
+		if got, want := show(b.Seal(100, false)), "a=a1+a2 b=b1"; got != want {
+			t.Errorf("sealed %q, want %q", got, want)
+		}
+	})
+}
+
+func TestBackRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
+		start := time.Now()
+		add(b, "a1", "b1")
+		for _, s := range b.Seal(100, false) {
+			b.Back(s, batcher.Again{After: 2 * time.Second})
+		}
+		if got := b.Seal(100, false); got != nil {
+			t.Errorf("sealed %q while it rests", show(got))
+		}
+		_ = b.Ripe(t.Context())
+		if got := time.Since(start); got != 2*time.Second {
+			t.Errorf("ripe after %v, want 2s", got)
+		}
+		if got, want := show(b.Seal(100, false)), "a=a1 b=b1"; got != want {
+			t.Errorf("sealed %q, want %q", got, want)
+		}
+	})
+}
+
+// TestSplit follows a batch of eight with one bad record, refused as a whole, down to the guilty one.
+func TestSplit(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 8, Bytes: 1 << 20})
+	add(b, "a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1")
+	requests, accepted := 0, ""
+	for b.Len() > 0 {
+		batch := b.Seal(100, false)
+		requests++
+		bad := strings.Contains(show(batch), "f")
+		for _, s := range batch {
+			switch {
+			case bad && len(batch) == 1:
+				b.Bury(s)
+			case bad:
+				b.Back(s, batcher.Again{Cap: (len(batch) + 1) / 2})
+			default:
+				b.Done(s)
+				accepted += s.Records[0][:1]
+			}
+		}
+	}
+	if accepted != "abcdegh" || requests != 7 {
+		t.Errorf("accepted %q in %d requests, want abcdegh in 7", accepted, requests)
+	}
+}
+
+// TestUnmerge finds the bad one among the versions of one object: only it is buried, the rest goes in order, and the
+// search costs no more than ten requests beside the first.
+func TestUnmerge(t *testing.T) {
+	for bad := 1; bad <= batcher.MaxMerge; bad++ {
+		b := batcher.New(batcher.Config[int]{Size: 100, Bytes: 1 << 20})
+		for i := 1; i <= batcher.MaxMerge; i++ {
+			b.Add("", "x", i, 1)
+		}
+		var accepted, buried []int
+		requests := 0
+		for b.Len() > 0 {
+			s := b.Seal(100, false)[0]
+			requests++
+			first, last := s.Records[0], s.Records[len(s.Records)-1]
+			switch {
+			case bad < first || bad > last:
+				accepted = append(accepted, s.Records...)
+				b.Done(s)
+			case len(s.Records) == 1:
+				buried = append(buried, first)
+				b.Bury(s)
+			default:
+				b.Back(s, batcher.Again{Suspect: true})
+			}
+		}
+		if len(buried) != 1 || buried[0] != bad || len(accepted) != 99 {
+			t.Errorf("bad %d: buried %v, accepted %d", bad, buried, len(accepted))
+		}
+		for i := 1; i < len(accepted); i++ {
+			if accepted[i] <= accepted[i-1] {
+				t.Errorf("bad %d: %d after %d", bad, accepted[i], accepted[i-1])
+			}
+		}
+		if requests > 11 {
+			t.Errorf("bad %d: %d requests beside the first, want at most 10", bad, requests-1)
+		}
+	}
+}
+
+func TestSuspectsDoNotThinOutFullBatches(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 3, Bytes: 1 << 20})
+	add(b, "a1", "b1", "c1", "d1", "e1")
+	batch := b.Seal(100, false) // a b c
+	b.Back(batch[0], batcher.Again{})
+	b.Back(batch[1], batcher.Again{Cap: 1})
+	b.Done(batch[2])
+	for _, want := range []string{"a=a1 d=d1 e=e1", "b=b1"} {
+		if got := show(b.Seal(100, false)); got != want {
+			t.Errorf("sealed %q, want %q", got, want)
+		}
+	}
+}
+
+func TestVariedProbes(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20})
+	add(b, "a1", "b1", "c1", "d1", "e1")
+	for _, want := range []string{"a=a1 b=b1", "c=c1 d=d1", "e=e1 a=a1", "b=b1 c=c1"} {
+		batch := b.Seal(2, true)
+		if got := show(batch); got != want {
+			t.Errorf("probe %q, want %q", got, want)
+		}
+		for _, s := range batch {
+			b.Back(s, batcher.Again{})
+		}
+	}
+}
+
+func TestGroupsDoNotShareABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
+		b.Add("email", "a", "a1", 1)
+		b.Add("key", "a", "b1", 1)
+		b.Add("key", "c", "c1", 1)
+		for _, want := range []string{"b=b1 c=c1", "a=a1"} { // the full one first, the other when it has waited
+			_ = b.Ripe(t.Context())
+			if got := show(b.Seal(100, false)); got != want {
+				t.Errorf("sealed %q, want %q", got, want)
+			}
+		}
+	})
+}
+
+func TestDropAndGone(t *testing.T) {
+	lost := map[string]bool{}
+	var sent []string
+	b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20,
+		Sent: func(r string) { sent = append(sent, r) },
+		Gone: func(r string) bool { return lost[r] }})
+	add(b, "a1", "b1", "a2", "c1", "d1")
+	batch := b.Seal(100, false) // a1+a2, b1
+	b.Drop(func(r string) bool { return r == "c1" })
+	lost["a2"] = true
+	for _, s := range batch {
+		b.Back(s, batcher.Again{})
+	}
+	if got, want := show(b.Seal(100, false)), "a=a1 b=b1"; got != want {
+		t.Errorf("sealed %q, want %q", got, want)
+	}
+	if got, want := show(b.Seal(100, false)), "d=d1"; got != want {
+		t.Errorf("sealed %q, want %q", got, want)
+	}
+	if got, want := strings.Join(sent, " "), "a1 a2 b1 a1 b1 d1"; got != want {
+		t.Errorf("told of %q, want %q", got, want)
+	}
+}
+
+func BenchmarkAddSealDone(b *testing.B) {
+	q := batcher.New(batcher.Config[int]{Size: 100, Bytes: 1 << 20})
+	names := make([]string, 20000)
+	for i := range names {
+		names[i] = fmt.Sprint("task-", i)
+		q.Add("", names[i], i, 350)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%100 == 0 {
+			for _, s := range q.Seal(100, false) {
+				for _, n := range s.Records {
+					defer q.Add("", names[n], n, 350)
+				}
+				q.Done(s)
+			}
+		}
+		q.Add("", names[i%20000], i%20000, 350)
+	}
+}

@@ -1,0 +1,205 @@
+package batcher
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"time"
+)
+
+type item[T any] struct {
+	rec   T
+	bytes int
+	seq   uint64 // the order of arrival
+	at    time.Time
+}
+
+// object is the queue of one object. It is in exactly one place: in its group's ready or resting heap, or flying
+// (in a sealed batch), or forgotten.
+type object[T any] struct {
+	name  string
+	group *group[T]
+	items []item[T] // oldest first
+
+	place   int  // index in the heap that holds it, -1 in none
+	waiting bool // that heap is resting
+	flying  bool
+
+	limit     int       // the most inputs in the batch that carries it; 0 = no bound
+	tries     int       // how often it came back since its last success
+	notBefore time.Time // it rests until then
+	// suspect counts the oldest records that were refused as one: at least one of them is bad. Only half of them
+	// leave at a time. If those are accepted the guilty one is in the other half, which is therefore halved in
+	// turn without being sent: finding one among n takes log₂ n requests.
+	suspect int
+}
+
+// next tells how many of the object's records leave with its next input.
+func (o *object[T]) next(maxBytes int) int {
+	n := min(len(o.items), MaxMerge)
+	if o.suspect > 0 {
+		n = min(n, (o.suspect+1)/2)
+	}
+	bytes := 0
+	for i, it := range o.items[:n] {
+		if bytes += it.bytes; bytes > maxBytes && i > 0 {
+			return i
+		}
+	}
+	return n
+}
+
+func (o *object[T]) seal(maxBytes int) *Sealed[T] {
+	n := o.next(maxBytes)
+	s := &Sealed[T]{object: o, items: o.items[:n:n], Records: make([]T, n)}
+	for i, it := range s.items {
+		s.Records[i] = it.rec
+	}
+	o.items = o.items[n:]
+	o.flying, o.notBefore = true, time.Time{}
+	return s
+}
+
+// nextBytes is an upper bound of the size of the object's next input.
+func (o *object[T]) nextBytes(maxBytes int) (n int) {
+	for _, it := range o.items[:o.next(maxBytes)] {
+		n += it.bytes
+	}
+	return n
+}
+
+// bytes is what the object's queued records hold.
+func (o *object[T]) bytes() (n int) {
+	for _, it := range o.items {
+		n += it.bytes
+	}
+	return n
+}
+
+// group holds the objects that may share a batch.
+type group[T any] struct {
+	name    string
+	objects map[string]*object[T]
+	ready   objects[T] // sealable, the one with the oldest record first
+	resting objects[T] // to be sent again, but not yet: the first to thaw first
+	bytes   int        // of the ready
+}
+
+// enter puts an object where it belongs by its age, or lets it rest first.
+func (g *group[T]) enter(o *object[T]) {
+	o.waiting = o.notBefore.After(time.Now())
+	if o.waiting {
+		heap.Push(&g.resting, o)
+		return
+	}
+	heap.Push(&g.ready, o)
+	g.bytes += o.bytes()
+}
+
+func (g *group[T]) leave(o *object[T]) {
+	if o.waiting {
+		heap.Remove(&g.resting, o.place)
+		return
+	}
+	heap.Remove(&g.ready, o.place)
+	g.bytes -= o.bytes()
+}
+
+// thaw makes sealable what has rested long enough.
+func (g *group[T]) thaw(now time.Time) {
+	for g.resting.Len() > 0 && !g.resting.first().notBefore.After(now) {
+		o := g.resting.first()
+		heap.Remove(&g.resting, 0)
+		o.notBefore = time.Time{}
+		g.enter(o)
+	}
+}
+
+func (g *group[T]) ripeAt(now time.Time, size, bytes int, wait time.Duration) (at time.Time, some bool) {
+	g.thaw(now)
+	if g.ready.Len() >= size || g.ready.Len() > 0 && g.bytes >= bytes {
+		return now, true
+	}
+	if g.ready.Len() > 0 {
+		at, some = g.ready.first().items[0].at.Add(wait), true
+	}
+	if g.resting.Len() > 0 {
+		if t := g.resting.first().notBefore; !some || t.Before(at) {
+			at, some = t, true
+		}
+	}
+	return at, some
+}
+
+// pick takes the objects of the next batch out of the ready ones. The oldest comes in any case, and its bound is the
+// batch's; others join in the order of their age if the batch is not too large for them. A batch without a bound
+// leaves those with one to a batch of their own, or one suspect would make a full batch thin. With varied, those
+// that came back least often go first.
+func (g *group[T]) pick(limit, maxBytes int, varied bool) []*object[T] {
+	var order []*object[T] // a probe is rare, so it may look at all of them
+	if varied {
+		order = slices.Clone(g.ready)
+		slices.SortFunc(order, func(x, y *object[T]) int {
+			return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(x.items[0].seq, y.items[0].seq))
+		})
+	}
+	var picked, passed []*object[T]
+	bytes := 0
+	for g.ready.Len() > 0 && len(picked) < limit {
+		o := g.ready.first()
+		if varied {
+			o, order = order[0], order[1:]
+		}
+		g.leave(o)
+		size := o.nextBytes(maxBytes)
+		switch {
+		case len(picked) == 0 && o.limit > 0:
+			limit = min(limit, o.limit)
+		case len(picked) > 0 && (o.limit > 0 && o.limit < limit || bytes+size > maxBytes):
+			passed = append(passed, o)
+			continue
+		}
+		picked, bytes = append(picked, o), bytes+size
+		if bytes >= maxBytes {
+			break
+		}
+	}
+	for _, o := range passed {
+		g.enter(o)
+	}
+	return picked
+}
+
+// objects is a heap of objects: by the end of their rest where they rest, else by their oldest record.
+type objects[T any] []*object[T]
+
+func (h objects[T]) first() *object[T] { return h[0] }
+func (h objects[T]) Len() int          { return len(h) }
+
+func (h objects[T]) Less(i, j int) bool {
+	if h[i].waiting {
+		return h[i].notBefore.Before(h[j].notBefore)
+	}
+	return h[i].items[0].seq < h[j].items[0].seq
+}
+
+func (h objects[T]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+// Push and Pop are container/heap's.
+func (h *objects[T]) Push(x any) {
+	o := x.(*object[T])
+	o.place = len(*h)
+	*h = append(*h, o)
+}
+
+func (h *objects[T]) Pop() any {
+	old := *h
+	o := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	o.place = -1
+	return o
+}
