@@ -35,5 +35,17 @@ func (r *Record) TraceID() string {
 	return string(strconv.AppendInt(b, r.Offset, 10))
 }
 
+// size is what the record holds of the memory that MaxPendingBytes bounds.
+func (r *Record) size() int64 {
+	n := recordOverhead + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return int64(n)
+}
+
+// recordOverhead is what a record takes beside its bytes: the Record, its place in the queues, its decoded form.
+const recordOverhead = 512
+
 // Settled tells whether Settle was called.
 func (r *Record) Settled() bool { return r.settled.Load() }

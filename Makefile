@@ -1,0 +1,21 @@
+# Targets of tasksink. `make` lists them.
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BIN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tasksink/bin
+
+.PHONY: help test lint format
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
+	go test -race -timeout 20m ./...
+
+lint: $(BIN)/golangci-lint ## check formatting, go vet and golangci-lint
+	@test -z "$$(gofmt -l .)" || { echo "not formatted, run make format:"; gofmt -l .; exit 1; }
+	go vet ./...
+	$(BIN)/golangci-lint run
+
+format: ## format all Go files
+	gofmt -w .
+
+$(BIN)/golangci-lint:
+	GOBIN=$(BIN) go install $(GOLANGCI_LINT)

@@ -1,0 +1,210 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/kafkatest"
+)
+
+// sink stands for the rest of tasksink: it settles each record a moment after it came, unless it was given up.
+type sink struct {
+	t     *testing.T
+	delay time.Duration
+
+	mu      sync.Mutex
+	waiting []*consumer.Record
+	settled map[string]int // by trace id
+	last    map[int]int64  // the highest offset settled, by partition
+}
+
+func newSink(t *testing.T, delay time.Duration) *sink {
+	return &sink{t: t, delay: delay, settled: map[string]int{}, last: map[int]int64{}}
+}
+
+func (s *sink) deliver(rec *consumer.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(s.waiting, rec)
+}
+
+func (s *sink) drop(gone func(*consumer.Record) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.waiting[:0]
+	for _, rec := range s.waiting {
+		if !gone(rec) {
+			kept = append(kept, rec)
+		}
+	}
+	s.waiting = kept
+}
+
+// work settles, until ctx ends, a hundred records at a time, as a request does.
+func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
+	for ctx.Err() == nil {
+		if prove(ctx) != nil {
+			return
+		}
+		s.mu.Lock()
+		n := min(len(s.waiting), 100)
+		batch := append([]*consumer.Record(nil), s.waiting[:n]...)
+		s.waiting = s.waiting[n:]
+		for _, rec := range batch {
+			rec.Sent()
+		}
+		s.mu.Unlock()
+		delay := s.delay
+		if n == 0 {
+			delay = 5 * time.Millisecond
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		for _, rec := range batch {
+			s.settled[rec.TraceID()]++
+			if before, is := s.last[rec.Partition]; is && rec.Offset <= before {
+				s.t.Errorf("partition %d: offset %d after %d", rec.Partition, rec.Offset, before)
+			}
+			s.last[rec.Partition] = rec.Offset
+			rec.Settle()
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *sink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.settled)
+}
+
+// member is a running consumer with its own view of the world.
+type member struct {
+	*consumer.Consumer
+	stop   context.CancelFunc
+	done   chan error
+	worker sync.WaitGroup
+	end    context.CancelFunc
+}
+
+func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change func(*consumer.Config)) *member {
+	t.Helper()
+	log := zerolog.New(zerolog.NewTestWriter(t)).With().Str("member", name).Logger().Level(zerolog.WarnLevel)
+	cfg := consumer.Config{Connection: consumer.Connection{Brokers: b.Addrs, ClientID: name}, Topics: []string{topic}, Group: topic,
+		MaxPending: 2000, MaxPendingBytes: 64 << 20, DrainTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second,
+		HeartbeatInterval: 200 * time.Millisecond, Board: hold.NewBoard(log), Log: log}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := consumer.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	work, end := context.WithCancel(context.Background())
+	m := &member{Consumer: c, stop: stop, done: make(chan error, 1), end: end}
+	m.worker.Go(func() { s.work(work, c.Prove) })
+	go func() { m.done <- c.Run(ctx, s.deliver, s.drop) }()
+	t.Cleanup(func() { stop(); end() })
+	return m
+}
+
+// leave stops the member and returns what Run returned.
+func (m *member) leave(t *testing.T) error {
+	t.Helper()
+	m.stop()
+	select {
+	case err := <-m.done:
+		m.end()
+		m.worker.Wait()
+		return err
+	case <-time.After(30 * time.Second):
+		t.Fatal("Run did not return")
+		return nil
+	}
+}
+
+func produce(t *testing.T, b *kafkatest.Broker, topic string, n int) {
+	t.Helper()
+	var msgs []kafka.Message
+	for i := range n {
+		msgs = append(msgs, kafka.Message{Key: []byte(strconv.Itoa(i)), Value: fmt.Appendf(nil, `{"id":"task-%d"}`, i)})
+	}
+	b.Produce(t, topic, msgs...)
+}
+
+// until waits for a condition, for at most limit.
+func until(t *testing.T, what string, limit time.Duration, met func() bool) {
+	t.Helper()
+	for start := time.Now(); !met(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > limit {
+			t.Fatalf("%s: not within %v", what, limit)
+		}
+	}
+}
+
+// TestJoinAndLeave: a second member joins and leaves while records flow. No record is settled twice, none is left.
+func TestJoinAndLeave(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		const records = 30_000
+		topic := b.Topic(t, 6, nil)
+		produce(t, b, topic, records)
+		sa, sb := newSink(t, 10*time.Millisecond), newSink(t, 10*time.Millisecond)
+		a := join(t, b, topic, "a", sa, nil)
+		until(t, "a settles", 20*time.Second, func() bool { return sa.count() > 3000 })
+		second := join(t, b, topic, "b", sb, nil)
+		until(t, "b settles", 20*time.Second, func() bool { return sb.count() > 2000 })
+		if own, total := a.Share(); own != 3 || total != 6 {
+			t.Errorf("share %d of %d, want 3 of 6", own, total)
+		}
+		if err := second.leave(t); err != nil {
+			t.Errorf("b: %v", err)
+		}
+		until(t, "all", time.Minute, func() bool { return sa.count()+sb.count() >= records })
+		until(t, "no lag", 10*time.Second, func() bool { return b.Lag(t, topic, topic) == 0 })
+		if err := a.leave(t); err != nil {
+			t.Errorf("a: %v", err)
+		}
+		for id, n := range sa.settled {
+			if n += sb.settled[id]; n > 1 {
+				t.Errorf("%s was settled %d times", id, n)
+			}
+		}
+	})
+}
+
+// TestRoom: with nothing settled, no more than MaxPending records come in; and they all leave when the flow resumes.
+func TestRoom(t *testing.T) {
+	b := kafkatest.Fake(t)
+	topic := b.Topic(t, 3, nil)
+	produce(t, b, topic, 5000)
+	s := newSink(t, time.Hour)
+	m := join(t, b, topic, "a", s, func(c *consumer.Config) { c.MaxPending = 700 })
+	until(t, "the room fills", 10*time.Second, func() bool { return m.Status().Pending == 700 })
+	until(t, "the lag is known", 15*time.Second, func() bool {
+		lag := int64(0)
+		for _, p := range m.Status().Partitions {
+			lag += p.Lag
+		}
+		return lag == 5000
+	})
+	m.stop()
+	m.end() // the request that is out never comes back: what it carried is not committed
+	m.worker.Wait()
+	if err := <-m.done; err == nil {
+		t.Error("a drain that missed its deadline is no success")
+	}
+}

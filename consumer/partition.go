@@ -1,0 +1,210 @@
+package consumer
+
+import (
+	"sort"
+	"sync"
+)
+
+// partition is what a member knows of one partition during one generation: what was delivered of it, which of that
+// is settled, and hence how far it may be committed. Offsets have gaps (compaction, transaction markers), so
+// "contiguous" always means in order of delivery, never offset + 1.
+type partition struct {
+	topic string
+	id    int
+	room  *room
+
+	mu        sync.Mutex
+	delivered []*Record     // that the settled run has not passed yet, oldest first
+	next      int64         // the offset to fetch next
+	committed int64         // the offset last committed, as far as we know; -1 if none
+	started   bool          // next is an offset, not a wish such as "the first"
+	sent      int64         // the highest offset that a request or a dead letter carried; -1 if none
+	due       []waiter      // for their turn, in order
+	revoked   bool          // fetches no more; what lies above sent is given up
+	lost      bool          // no longer ours: nothing of it may be started, settled or committed
+	progress  chan struct{} // closed and replaced when the settled run moves
+
+	end      int64 // the log's end as of the last fetch, -1 before
+	logStart int64
+}
+
+type waiter struct {
+	offset int64
+	f      func()
+}
+
+func newPartition(topic string, id int, next int64, room *room) *partition {
+	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, room: room, progress: make(chan struct{})}
+	if next >= 0 {
+		p.committed, p.started = next, true
+	}
+	return p
+}
+
+// add takes a record in that is about to be delivered. It returns false if the partition was given up meanwhile.
+func (p *partition) add(r *Record) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.revoked || p.lost {
+		return false
+	}
+	r.part = p
+	p.delivered = append(p.delivered, r)
+	p.next = r.Offset + 1
+	return true
+}
+
+// Sent says that a request or a dead letter with the record is about to leave.
+func (r *Record) Sent() {
+	if p := r.part; p != nil {
+		p.mu.Lock()
+		p.sent = max(p.sent, r.Offset)
+		turn := p.turn()
+		p.mu.Unlock()
+		call(turn)
+	}
+}
+
+// Settle says that HubSpot confirmed the record, or that the dead-letter topic has it.
+func (r *Record) Settle() {
+	if r.settled.Swap(true) || r.part == nil {
+		return
+	}
+	p := r.part
+	p.mu.Lock()
+	turn := p.advance()
+	p.mu.Unlock()
+	call(turn)
+}
+
+// Lost tells whether the record's partition is no longer ours: nothing new may be started for it.
+func (r *Record) Lost() bool {
+	if r.part == nil {
+		return false
+	}
+	r.part.mu.Lock()
+	defer r.part.mu.Unlock()
+	return r.part.lost
+}
+
+// WhenDue calls f once when every earlier record of the partition is settled or was sent; at once, if that is so.
+// f is not called if the record is given up with its partition. A decode failure waits for its turn by it, so that
+// its dead letter is not written a second time by whoever takes the partition over in between.
+func (r *Record) WhenDue(f func()) {
+	p := r.part
+	if p == nil {
+		f()
+		return
+	}
+	p.mu.Lock()
+	p.due = append(p.due, waiter{r.Offset, f})
+	turn := p.turn()
+	p.mu.Unlock()
+	call(turn)
+}
+
+func call(turn []waiter) {
+	for _, w := range turn {
+		w.f()
+	}
+}
+
+// advance moves the settled run on, gives back the places it passed, and returns whose turn it is now.
+func (p *partition) advance() []waiter {
+	n, bytes := 0, int64(0)
+	for n < len(p.delivered) && p.delivered[n].settled.Load() {
+		bytes += p.delivered[n].size()
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	clear(p.delivered[:n])
+	p.delivered = p.delivered[n:]
+	if !p.lost { // a lost partition gave everything back at once
+		p.room.give(n, bytes)
+	}
+	close(p.progress)
+	p.progress = make(chan struct{})
+	return p.turn()
+}
+
+// turn takes those out of the queue whose turn has come: nothing unsent lies before them.
+func (p *partition) turn() []waiter {
+	n := 0
+	for n < len(p.due) && (p.due[n].offset <= p.sent || !p.revoked && p.first() >= p.due[n].offset) {
+		n++ // after a revoke only what lies below the highest sent offset is still finished
+	}
+	turn := p.due[:n:n]
+	p.due = p.due[n:]
+	return turn
+}
+
+// first is the offset of the oldest record that was neither settled nor sent; next if there is none.
+func (p *partition) first() int64 {
+	i := sort.Search(len(p.delivered), func(i int) bool { return p.delivered[i].Offset > p.sent })
+	for ; i < len(p.delivered); i++ {
+		if !p.delivered[i].settled.Load() {
+			return p.delivered[i].Offset
+		}
+	}
+	return p.next
+}
+
+// position is the offset to commit: of the first record that is not settled, else what would be fetched next.
+func (p *partition) position() (offset int64, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.delivered) > 0 {
+		return p.delivered[0].Offset, true
+	}
+	return p.next, p.started
+}
+
+// skipTo moves the fetch position past what holds no records for us.
+func (p *partition) skipTo(next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.started = max(p.next, next), true
+}
+
+// revoke ends the fetching. gone then tells of a record whether it is given up unsent.
+func (p *partition) revoke() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = true
+}
+
+// lose ends everything: what is in memory of it counts no more, and what still comes back is ignored.
+func (p *partition) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost {
+		return
+	}
+	p.revoked, p.lost, p.due = true, true, nil
+	bytes := int64(0)
+	for _, r := range p.delivered {
+		bytes += r.size()
+	}
+	p.room.give(len(p.delivered), bytes)
+	p.delivered = nil
+}
+
+// gone tells whether a record that waits unsent is given up.
+func (r *Record) gone() bool {
+	p := r.part
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost || p.revoked && r.Offset > p.sent
+}
+
+// drained tells whether everything that was sent is settled; if not, wait ends when that may have changed.
+func (p *partition) drained() (done bool, wait <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost || len(p.delivered) == 0 || p.delivered[0].Offset > p.sent, p.progress
+}

@@ -1,0 +1,54 @@
+package consumer
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Status is what a Consumer shows of itself.
+type Status struct {
+	Joined       bool              `json:"joined"` // a member of the group
+	Draining     bool              `json:"draining"`
+	Partitions   []PartitionStatus `json:"partitions"`
+	Pending      int               `json:"pending"` // records in memory
+	PendingBytes int64             `json:"pending_bytes"`
+	Lost         int64             `json:"lost"` // records deleted by retention before they were read
+	Rebalances   int64             `json:"rebalances"`
+}
+
+// PartitionStatus is one partition of this member.
+type PartitionStatus struct {
+	Topic     string `json:"topic"`
+	Partition int    `json:"partition"`
+	Committed int64  `json:"committed"` // offset; -1 if nothing was ever committed
+	Position  int64  `json:"position"`  // all below it is settled
+	End       int64  `json:"end"`       // the log's, as of the last look; -1 before the first
+	Lag       int64  `json:"lag"`       // records not settled yet
+}
+
+// Status tells where the Consumer stands. Partitions is never nil.
+func (c *Consumer) Status() Status {
+	st := Status{Partitions: []PartitionStatus{}, Lost: c.lost.Load(), Rebalances: c.rebalances.Load()}
+	st.Pending, st.PendingBytes = c.room.used()
+	c.mu.Lock()
+	g := c.current
+	c.mu.Unlock()
+	if g == nil {
+		return st
+	}
+	st.Joined, st.Draining = !g.over(), g.draining.Load()
+	for _, p := range g.parts {
+		position, _ := p.position()
+		p.mu.Lock()
+		s := PartitionStatus{Topic: p.topic, Partition: p.id, Committed: p.committed, Position: position, End: p.end}
+		if p.end >= 0 {
+			s.Lag = max(0, p.end-max(position, p.logStart))
+		}
+		p.mu.Unlock()
+		st.Partitions = append(st.Partitions, s)
+	}
+	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {
+		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
+	})
+	return st
+}

@@ -1,0 +1,290 @@
+// Package kafkatest gives a test a broker to talk to: kfake, which runs inside the test's process, and Apache Kafka
+// itself.
+//
+// Each runs a test against both. Apache Kafka is, in this order: what TASKSINK_TEST_BROKERS names (host:port, a comma
+// list); a broker that this package resolves with Maven and starts with Java, on a free port of 127.0.0.1; or one
+// that it starts with Docker. Where there is none of these the half is skipped with a loud line, or fails if
+// TASKSINK_REQUIRE_KAFKA=1. The jars are cached outside of the repository, in the user's cache directory.
+//
+// A package that uses it calls Main from its TestMain, which stops the broker at the end.
+package kafkatest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// The releases that the tests run against.
+const (
+	Current = "4.2.0"
+	Old     = "3.9.1"
+)
+
+// Broker is a running Kafka.
+type Broker struct {
+	Addrs []string
+	Kind  string         // "kfake" or "kafka"
+	Fake  *kfake.Cluster // nil unless it is kfake
+
+	client *kafka.Client
+}
+
+func newBroker(kind string, addrs []string) *Broker {
+	return &Broker{Addrs: addrs, Kind: kind, client: &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: 10 * time.Second,
+		Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}}}
+}
+
+// Each runs a test against kfake and against Apache Kafka.
+func Each(t *testing.T, run func(t *testing.T, b *Broker)) {
+	t.Helper()
+	t.Run("kfake", func(t *testing.T) { run(t, Fake(t)) })
+	t.Run("kafka", func(t *testing.T) { run(t, Kafka(t)) })
+}
+
+// Fake starts a kfake cluster that ends with the test.
+func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
+	if err != nil {
+		t.Fatalf("start kfake: %v", err)
+	}
+	t.Cleanup(c.Close)
+	b := newBroker("kfake", c.ListenAddrs())
+	b.Fake = c
+	return b
+}
+
+var shared struct {
+	sync.Mutex
+	brokers map[string]*Broker // by release
+	err     map[string]error
+	stop    []func()
+}
+
+// Kafka returns Apache Kafka, one broker for all tests of the process.
+func Kafka(t testing.TB) *Broker {
+	t.Helper()
+	if addrs := os.Getenv("TASKSINK_TEST_BROKERS"); addrs != "" {
+		return newBroker("kafka", strings.Split(addrs, ","))
+	}
+	return release(t, Current)
+}
+
+// Kafka39 returns the last release before 4.0, for a test of compatibility.
+func Kafka39(t testing.TB) *Broker {
+	t.Helper()
+	return release(t, Old)
+}
+
+func release(t testing.TB, version string) *Broker {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.brokers == nil {
+		shared.brokers, shared.err = map[string]*Broker{}, map[string]error{}
+	}
+	if shared.brokers[version] == nil && shared.err[version] == nil {
+		addr, stop, err := launch(version)
+		if err != nil {
+			shared.err[version] = err
+		} else {
+			shared.brokers[version] = newBroker("kafka", []string{addr})
+			shared.stop = append(shared.stop, stop)
+		}
+	}
+	if err := shared.err[version]; err != nil {
+		if os.Getenv("TASKSINK_REQUIRE_KAFKA") == "1" {
+			t.Fatalf("no Apache Kafka, and TASKSINK_REQUIRE_KAFKA=1: %v", err)
+		}
+		t.Skipf("NOT TESTED AGAINST APACHE KAFKA: %v", err)
+	}
+	return shared.brokers[version]
+}
+
+// Main runs the tests and stops the brokers that they started.
+func Main(m *testing.M) {
+	code := m.Run()
+	shared.Lock()
+	for _, stop := range shared.stop {
+		stop()
+	}
+	shared.Unlock()
+	os.Exit(code)
+}
+
+// Topic creates a topic with a name of its own, and waits until its leaders are known.
+func (b *Broker) Topic(t testing.TB, partitions int, config map[string]string) string {
+	t.Helper()
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", r) {
+			return r
+		}
+		return '-'
+	}, fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano()))
+	b.CreateTopic(t, name, partitions, config)
+	return name
+}
+
+// CreateTopic creates a topic, and waits until its leaders are known.
+func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, config map[string]string) {
+	t.Helper()
+	topic := kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
+	for k, v := range config {
+		topic.ConfigEntries = append(topic.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
+	}
+	res, err := b.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
+	if err == nil {
+		err = res.Errors[name]
+	}
+	if err != nil {
+		t.Fatalf("create topic %s: %v", name, err)
+	}
+	b.await(t, name, partitions)
+}
+
+// await waits until the topic has so many partitions with leaders.
+func (b *Broker) await(t testing.TB, name string, partitions int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if len(b.partitions(t, name)) == partitions {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("topic %s does not have %d partitions with leaders", name, partitions)
+		}
+	}
+}
+
+// partitions lists the topic's partitions that have a leader.
+func (b *Broker) partitions(t testing.TB, name string) (ids []int) {
+	t.Helper()
+	res, err := b.client.Metadata(context.Background(), &kafka.MetadataRequest{Topics: []string{name}})
+	if err != nil {
+		t.Fatalf("look up topic %s: %v", name, err)
+	}
+	for _, p := range res.Topics[0].Partitions {
+		if p.Error == nil && p.Leader.Host != "" {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// DeleteTopic deletes a topic, and waits until it is gone.
+func (b *Broker) DeleteTopic(t testing.TB, name string) {
+	t.Helper()
+	res, err := b.client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{name}})
+	if err == nil {
+		err = res.Errors[name]
+	}
+	if err != nil {
+		t.Fatalf("delete topic %s: %v", name, err)
+	}
+	b.await(t, name, 0)
+}
+
+// AddPartitions raises the topic's number of partitions.
+func (b *Broker) AddPartitions(t testing.TB, name string, partitions int) {
+	t.Helper()
+	res, err := b.client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{
+		Topics: []kafka.TopicPartitionsConfig{{Name: name, Count: int32(partitions)}}})
+	if err == nil {
+		err = res.Errors[name]
+	}
+	if err != nil {
+		t.Fatalf("add partitions to topic %s: %v", name, err)
+	}
+	b.await(t, name, partitions)
+}
+
+// Produce writes messages to a topic, partitioned by key as Java's producer does, and waits for all acks.
+func (b *Broker) Produce(t testing.TB, topic string, msgs ...kafka.Message) {
+	t.Helper()
+	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
+		BatchSize: 1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
+	if err := w.WriteMessages(context.Background(), msgs...); err != nil {
+		t.Fatalf("produce to %s: %v", topic, err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatalf("produce to %s: %v", topic, err)
+	}
+}
+
+// ReadAll returns all that is in a topic now.
+func (b *Broker) ReadAll(t testing.TB, topic string) (all []kafka.Message) {
+	t.Helper()
+	for id, end := range b.ends(t, topic) {
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: b.Addrs, Topic: topic, Partition: id, MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
+		for next := int64(0); next < end; {
+			m, err := r.ReadMessage(t.Context())
+			if err != nil {
+				t.Fatalf("read %s/%d: %v", topic, id, err)
+			}
+			all, next = append(all, m), m.Offset+1
+		}
+		if err := r.Close(); err != nil {
+			t.Fatalf("read %s/%d: %v", topic, id, err)
+		}
+	}
+	return all
+}
+
+func (b *Broker) ends(t testing.TB, topic string) map[int]int64 {
+	t.Helper()
+	var ask []kafka.OffsetRequest
+	for _, id := range b.partitions(t, topic) {
+		ask = append(ask, kafka.LastOffsetOf(id))
+	}
+	res, err := b.client.ListOffsets(context.Background(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+	if err != nil {
+		t.Fatalf("list the offsets of %s: %v", topic, err)
+	}
+	ends := map[int]int64{}
+	for _, p := range res.Topics[topic] {
+		ends[p.Partition] = p.LastOffset
+	}
+	return ends
+}
+
+// Committed returns the offsets that a group committed for the given topics: topic → partition → offset; what was
+// never committed is left out.
+func (b *Broker) Committed(t testing.TB, group string, topics ...string) map[string]map[int]int64 {
+	t.Helper()
+	ask := map[string][]int{}
+	for _, topic := range topics {
+		ask[topic] = b.partitions(t, topic)
+	}
+	committed := map[string]map[int]int64{}
+	res, err := b.client.OffsetFetch(context.Background(), &kafka.OffsetFetchRequest{GroupID: group, Topics: ask})
+	if err != nil {
+		t.Logf("ask for the commits of %s: %v", group, err) // the coordinator may be on its way
+		return committed
+	}
+	for topic, parts := range res.Topics {
+		committed[topic] = map[int]int64{}
+		for _, p := range parts {
+			if p.CommittedOffset >= 0 && p.Error == nil {
+				committed[topic][p.Partition] = p.CommittedOffset
+			}
+		}
+	}
+	return committed
+}
+
+// Lag is how many offsets of a topic a group has not committed yet.
+func (b *Broker) Lag(t testing.TB, group, topic string) (lag int64) {
+	t.Helper()
+	committed := b.Committed(t, group, topic)[topic]
+	for id, end := range b.ends(t, topic) {
+		lag += end - committed[id]
+	}
+	return lag
+}
