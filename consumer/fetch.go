@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -51,17 +52,11 @@ func (g *generation) fetch(ctx context.Context) {
 func (g *generation) fetchFrom(ctx context.Context, leaders map[int][]*partition) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	done := make(chan error, len(leaders))
+	var loops sync.WaitGroup
 	for _, led := range leaders {
-		go func() {
-			err := g.fetchLoop(ctx, led)
-			stop(err)
-			done <- err
-		}()
+		loops.Go(func() { stop(g.fetchLoop(ctx, led)) })
 	}
-	for range leaders {
-		<-done
-	}
+	loops.Wait()
 	return context.Cause(ctx)
 }
 

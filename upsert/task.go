@@ -15,15 +15,18 @@ type Task struct {
 	OwnKey     bool       // the event brought its idProperty itself
 	Properties []Property // in the event's order, each name once
 
-	attempts int    // requests that carried it
-	alone    int    // failures while it travelled alone, each with another record confirmed since the one before
-	seen     uint64 // how many records were confirmed when it last failed alone
+	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
+	attempts   int    // requests that carried it
+	failures   int    // requests that carried it and of which nothing is known
+	conflicted bool   // it met a 409 once
+	alone      int    // failures while it travelled alone, each with another record confirmed since the one before
+	seen       uint64 // how many records were confirmed when it last failed alone
 }
 
 // Property is one property as it goes on the wire.
 type Property struct {
-	Name  string // unescaped, for comparing
-	Token []byte // the name and the value as JSON, `"name":"value"`: the value's bytes are the event's own
+	Name  []byte // unescaped, for comparing
+	Token []byte // name and value as JSON, `"name":"value"`: the value's bytes are the event's own
 }
 
 // Object names the HubSpot object that the task writes: idProperty and id.
@@ -37,18 +40,18 @@ type Input []*Task
 type Class int
 
 const (
-	Judged      Class = iota // the body speaks for each input: Answer.Verdicts
-	Refused                  // nothing was written, and no input is to blame by name: split
-	Conflict                 // 409, another call may have created the object: once more, then as Refused
-	Locked                   // 423: once more after RetryAfter, at least 2 s
-	Limited                  // 429 of the window: wait RetryAfter, or the window where it is 0
-	Daily                    // 429 DAILY: hold
-	Auth                     // 401: read the token again, hold
-	Scope                    // 403 in HubSpot's JSON: hold
-	Config                   // 404, 405, 414 in HubSpot's JSON, or a configured idProperty that is missing or not unique: hold
-	OwnConfig                // the same, but only tasks with an idProperty of their own brought it
-	Migrating                // 477: hold for RetryAfter
-	Failed                   // 5xx, 408, an answer that cannot be read: nothing is known; retry
+	Judged    Class = iota // the body speaks for each input: Answer.Verdicts
+	Refused                // nothing was written, and no input is to blame by name: split
+	Conflict               // 409, another call may have created the object: once more, then as Refused
+	Locked                 // 423: once more after RetryAfter, at least 2 s
+	Limited                // 429 of the window: wait RetryAfter, or the window where it is 0
+	Daily                  // 429 DAILY: hold
+	Auth                   // 401: read the token again, hold
+	Scope                  // 403 in HubSpot's JSON: hold
+	Config                 // 404, 405, 414 in HubSpot's JSON, or a configured idProperty that is missing or not unique: hold
+	OwnConfig              // the same, but only tasks with an idProperty of their own brought it
+	Migrating              // 477: hold for RetryAfter
+	Failed                 // 5xx, 408, an answer that cannot be read: nothing is known; retry
 )
 
 // Verdict is what an answer says of one input.

@@ -1,0 +1,114 @@
+package batcher_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tasksink/tasksink/batcher"
+)
+
+// rec is a record of the model test: the n-th of its object.
+type rec struct {
+	object string
+	n      int
+}
+
+// TestModel plays random histories against the few rules that everything else rests on: an object is in one batch at
+// a time, its records leave in order and none is skipped, a batch keeps its bounds, and in the end nothing is left.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const size, bytes = 4, 20
+		q := batcher.New(batcher.Config[rec]{Size: size, Bytes: bytes})
+		added, done := map[string]int{}, map[string]int{}
+		flying := map[string]bool{}
+		var out [][]*batcher.Sealed[rec]
+		queued := 0
+
+		seal := func(t *rapid.T) {
+			limit := rapid.IntRange(1, 6).Draw(t, "limit")
+			batch := q.Seal(limit, rapid.Bool().Draw(t, "varied"))
+			if batch == nil {
+				return
+			}
+			if len(batch) > min(limit, size) {
+				t.Fatalf("%d inputs in a batch of at most %d", len(batch), min(limit, size))
+			}
+			for _, s := range batch {
+				object := s.Records[0].object
+				if flying[object] {
+					t.Fatalf("object %s is in two batches", object)
+				}
+				flying[object] = true
+				for i, r := range s.Records {
+					if r.object != object || r.n != done[object]+i {
+						t.Fatalf("sealed %v, want number %d of %s", r, done[object]+i, object)
+					}
+				}
+				queued -= len(s.Records)
+			}
+			out = append(out, batch)
+		}
+		answer := func(t *rapid.T) {
+			if len(out) == 0 {
+				return
+			}
+			i := rapid.IntRange(0, len(out)-1).Draw(t, "batch")
+			batch := out[i]
+			out = append(out[:i], out[i+1:]...)
+			for _, s := range batch {
+				object := s.Records[0].object
+				flying[object] = false
+				switch verdict := rapid.SampledFrom([]string{"done", "bury", "back", "smaller", "suspect"}).Draw(t, "verdict"); {
+				case verdict == "done":
+					done[object] += len(s.Records)
+					q.Done(s)
+				case verdict == "bury" && len(s.Records) == 1:
+					done[object]++
+					q.Bury(s)
+				default:
+					queued += len(s.Records)
+					q.Back(s, batcher.Again{Cap: map[string]int{"smaller": 1 + len(batch)/2}[verdict], Suspect: verdict == "suspect"})
+				}
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
+				q.Add("", object, rec{object, added[object]}, rapid.IntRange(1, 30).Draw(t, "bytes"))
+				added[object]++
+				queued++
+			},
+			"seal":   seal,
+			"answer": answer,
+			"": func(t *rapid.T) {
+				if q.Len() != queued {
+					t.Fatalf("%d queued, want %d", q.Len(), queued)
+				}
+			},
+		})
+		for _, batch := range out {
+			for _, s := range batch {
+				q.Back(s, batcher.Again{})
+			}
+		}
+		clear(flying)
+		out = nil
+		for q.Len() > 0 {
+			batch := q.Seal(size, false)
+			if batch == nil {
+				t.Fatalf("%d records are stuck", q.Len())
+			}
+			for _, s := range batch {
+				done[s.Records[0].object] += len(s.Records)
+				q.Done(s)
+			}
+		}
+		for object, n := range added {
+			if done[object] != n {
+				t.Fatalf("object %s: %d of %d records left", object, done[object], n)
+			}
+		}
+	})
+}

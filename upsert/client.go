@@ -1,0 +1,117 @@
+package upsert
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const maxAnswer = 16 << 20 // bytes of an answer's body, unpacked; a hundred results of the largest tasks take less
+
+// ClientConfig says where HubSpot is.
+type ClientConfig struct {
+	URL, Path string
+	Timeout   time.Duration // of one attempt, from dialling to the last byte of the answer
+	Token     *Token
+	UserAgent string
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
+}
+
+// Client sends single requests to HubSpot. It never repeats one by itself, and follows no redirect.
+type Client struct {
+	cfg       ClientConfig
+	target    string
+	transport *http.Transport
+}
+
+// Reply is an HTTP answer, read to its end.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// NewClient returns a Client; it does not connect yet.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	target, err := url.JoinPath(cfg.URL, cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("join %s and %s: %w", cfg.URL, cfg.Path, err)
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: min(5*time.Second, cfg.Timeout), KeepAlive: 15 * time.Second}).DialContext
+	}
+	return &Client{cfg: cfg, target: target, transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dial,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   min(5*time.Second, cfg.Timeout),
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       90 * time.Second,
+		ResponseHeaderTimeout: cfg.Timeout,
+		// A dead connection must not outlive the outage that killed it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+	}}, nil
+}
+
+// Timeout is how long one attempt may take.
+func (c *Client) Timeout() time.Duration { return c.cfg.Timeout }
+
+// ReloadToken reads the token again, and tells whether it changed.
+func (c *Client) ReloadToken() (changed bool, err error) { return c.cfg.Token.Reload() }
+
+// Close closes the idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Post sends one request and reads its answer. An error means that nothing is known of what HubSpot did with it.
+func (c *Client) Post(ctx context.Context, body []byte) (Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
+	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, struct{ io.Reader }{bytes.NewReader(body)})
+	if err != nil {
+		return Reply{}, fmt.Errorf("make the request: %w", err)
+	}
+	req.ContentLength = int64(len(body))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Authorization", "Bearer "+c.cfg.Token.Value())
+	if c.cfg.UserAgent != "" {
+		req.Header.Set("User-Agent", c.cfg.UserAgent)
+	}
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		c.fresh(err)
+		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var answer bytes.Buffer
+	if res.ContentLength > 0 && res.ContentLength <= maxAnswer {
+		answer.Grow(int(res.ContentLength) + bytes.MinRead)
+	}
+	n, err := answer.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		c.fresh(err)
+		return Reply{}, fmt.Errorf("read HubSpot's answer: %w", err)
+	}
+	if n > maxAnswer {
+		return Reply{}, fmt.Errorf("read HubSpot's answer: more than %d bytes", maxAnswer)
+	}
+	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer.Bytes()}, nil
+}
+
+// fresh makes the next attempt dial anew after one that timed out: its connection may be dead without a sign.
+func (c *Client) fresh(err error) {
+	if timeout := net.Error(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		c.transport.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,299 @@
+package upsert
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/dlq"
+)
+
+// Categories of records that are no task events. The code beside them is finer.
+const (
+	InvalidJSON      = "INVALID_JSON"      // not JSON as RFC 8259 has it: names once, UTF-8, nothing behind it
+	InvalidEvent     = "INVALID_EVENT"     // JSON, but not the endpoint's input object
+	UnsupportedField = "UNSUPPORTED_FIELD" // a field that upsert does not take, and whose loss would be silent
+	Tombstone        = "TOMBSTONE"         // no value; upsert cannot delete
+)
+
+const maxMessage = 1024 // bytes of a dead letter's message
+
+// Decoder turns Kafka records into tasks. The zero value is ready; it is safe for concurrent use.
+//
+// An event is the endpoint's own input object, `{"id", "idProperty", "properties"}`, or a CloudEvent whose data is
+// that object: structured (a JSON object with specversion and data or data_base64) or binary (the value is the data).
+type Decoder struct {
+	IDProperty string // for events that carry none; empty: they must
+}
+
+// decoders are jsontext's, with their buffers.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewReader(nil)) }}
+
+// Decode reads one record. The reason is nil if it is a task event.
+func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
+	if rec.Value == nil {
+		return nil, undecodable(Tombstone, "", "", "the record has no value, and upsert cannot delete")
+	}
+	ev, reason := scan(rec.Value)
+	if reason != nil {
+		return nil, reason
+	}
+	if ev.isCloud {
+		data, reason := ev.cloudData()
+		if reason != nil {
+			return nil, reason
+		}
+		if ev, reason = scan(data); reason != nil {
+			return nil, reason
+		}
+	}
+	return d.task(rec, ev)
+}
+
+// task makes a task of a scanned input object.
+func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
+	t := &Task{Record: rec, Properties: ev.properties, IDProperty: d.IDProperty}
+	if ev.associations {
+		return nil, undecodable(UnsupportedField, "ASSOCIATIONS", "associations", "upsert takes no associations; set them by a call of their own")
+	}
+	switch {
+	case ev.propertiesKind == 0:
+		return nil, undecodable(InvalidEvent, "MISSING_PROPERTIES", "properties", "the event has no properties")
+	case ev.propertiesKind != '{':
+		return nil, undecodable(InvalidEvent, "PROPERTIES_NOT_AN_OBJECT", "properties", "properties is not an object")
+	case ev.badProperty != "":
+		return nil, undecodable(InvalidEvent, "PROPERTY_NOT_SCALAR", ev.badProperty, "a property's value is an array or an object; HubSpot takes strings")
+	}
+	switch ev.id.Kind() {
+	case '"':
+		t.ID = unquote(ev.id)
+	case '0':
+		t.ID = string(ev.id)
+	case 0, 'n':
+		if !utf8.Valid(rec.Key) {
+			return nil, undecodable(InvalidEvent, "INVALID_ID", "id", "the event has no id, and the record's key is not UTF-8")
+		}
+		t.ID = string(rec.Key)
+	default:
+		return nil, undecodable(InvalidEvent, "INVALID_ID", "id", "id is neither a string nor a number")
+	}
+	if strings.TrimSpace(t.ID) == "" {
+		return nil, undecodable(InvalidEvent, "BLANK_ID", "id", "the id is blank or missing, and so is the record's key")
+	}
+	switch ev.idProperty.Kind() {
+	case '"':
+		if own := unquote(ev.idProperty); strings.TrimSpace(own) != "" {
+			t.IDProperty, t.OwnKey = own, own != d.IDProperty
+		}
+	case 0, 'n':
+	default:
+		return nil, undecodable(InvalidEvent, "INVALID_ID_PROPERTY", "idProperty", "idProperty is not a string")
+	}
+	if t.IDProperty == "" {
+		return nil, undecodable(InvalidEvent, "MISSING_ID_PROPERTY", "idProperty", "the event has no idProperty, and --hubspot-id-property is not set")
+	}
+	return t, nil
+}
+
+// event is what one pass over a JSON object finds.
+type event struct {
+	id, idProperty jsontext.Value
+	properties     []Property
+	propertiesKind jsontext.Kind // 0: there is none
+	badProperty    string        // the first one whose value is no scalar
+	associations   bool
+
+	isCloud    bool // it has specversion, and data or data_base64
+	data       jsontext.Value
+	dataBase64 jsontext.Value
+}
+
+// scan reads the object in one pass. What it returns aliases value.
+func scan(value []byte) (ev event, reason *dlq.Reason) {
+	dec := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(dec)
+	dec.Reset(bytes.NewBuffer(value))
+	if kind := dec.PeekKind(); kind != '{' && kind != 0 {
+		return ev, undecodable(InvalidEvent, "NOT_AN_OBJECT", "", "the value is not a JSON object")
+	}
+	if err := ev.read(dec, value); err != nil {
+		return ev, invalid(err, len(value))
+	}
+	if _, err := dec.ReadToken(); err == nil {
+		return ev, undecodable(InvalidJSON, "TRAILING_DATA", "", "something follows the JSON object")
+	} else if len(bytes.TrimLeft(value[dec.InputOffset():], " \t\r\n")) > 0 {
+		return ev, invalid(err, len(value))
+	}
+	return ev, nil
+}
+
+func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	spec := false
+	for dec.PeekKind() != '}' {
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		// The name's own bytes are only good until the next read.
+		var target *jsontext.Value
+		switch name := string(raw); name {
+		case `"id"`:
+			target = &ev.id
+		case `"idProperty"`:
+			target = &ev.idProperty
+		case `"data"`:
+			target = &ev.data
+		case `"data_base64"`:
+			target = &ev.dataBase64
+		case `"specversion"`:
+			spec = true
+		case `"associations"`:
+			v, err := dec.ReadValue()
+			if err != nil {
+				return err
+			}
+			ev.associations = v.Kind() != 'n' && string(v) != "[]" && string(v) != "{}"
+			continue
+		case `"properties"`:
+			if ev.propertiesKind = dec.PeekKind(); ev.propertiesKind == '{' {
+				if err := ev.readProperties(dec, value); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if target == nil {
+			if err := dec.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		if *target, err = readOwn(dec, value); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	ev.isCloud = spec && (ev.data != nil || ev.dataBase64 != nil)
+	return err
+}
+
+func (ev *event) readProperties(dec *jsontext.Decoder, value []byte) error {
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	ev.properties = make([]Property, 0, 8)
+	for dec.PeekKind() != '}' {
+		raw, err := readOwn(dec, value)
+		if err != nil {
+			return err
+		}
+		end := int(dec.InputOffset())
+		name := []byte(raw[1 : len(raw)-1])
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name = []byte(unquote(raw))
+		}
+		kind := dec.PeekKind()
+		if kind == '{' || kind == '[' {
+			if ev.badProperty == "" {
+				ev.badProperty = cut(string(name), 200)
+			}
+			if err := dec.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := readOwn(dec, value)
+		if err != nil {
+			return err
+		}
+		ev.properties = append(ev.properties, Property{Name: name, Token: token(value, raw, v, end, int(dec.InputOffset()))})
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// readOwn reads the next value as a part of the record's own bytes, which stay when the decoder goes on.
+func readOwn(dec *jsontext.Decoder, value []byte) (jsontext.Value, error) {
+	v, err := dec.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	end := int(dec.InputOffset())
+	return value[end-len(v) : end : end], nil
+}
+
+// token is a property as it goes on the wire. HubSpot takes strings: numbers and booleans go as the text they are
+// written in, so that 2⁵³ + 1 stays what it is. Strings and null go as they stand.
+func token(value []byte, name, v jsontext.Value, nameEnd, end int) []byte {
+	asIs := v.Kind() == '"' || v.Kind() == 'n'
+	if asIs && end-len(v) == nameEnd+1 { // no white space between: the event's own bytes
+		return value[nameEnd-len(name) : end : end]
+	}
+	t := make([]byte, 0, len(name)+len(v)+3)
+	t = append(append(t, name...), ':')
+	if asIs {
+		return append(t, v...)
+	}
+	t = append(append(t, '"'), v...)
+	return append(t, '"')
+}
+
+// cloudData is the data of a structured CloudEvent.
+func (ev *event) cloudData() ([]byte, *dlq.Reason) {
+	if ev.dataBase64 == nil {
+		return ev.data, nil
+	}
+	if ev.dataBase64.Kind() != '"' {
+		return nil, undecodable(InvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64 is not a string")
+	}
+	data, err := base64.StdEncoding.DecodeString(unquote(ev.dataBase64))
+	if err != nil {
+		return nil, undecodable(InvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64: "+err.Error())
+	}
+	return data, nil
+}
+
+func unquote(v jsontext.Value) string {
+	s, _ := jsontext.AppendUnquote(nil, v) // the decoder has checked it
+	return string(s)
+}
+
+// invalid explains what is wrong with JSON that cannot be read.
+func invalid(err error, size int) *dlq.Reason {
+	code := "SYNTAX"
+	var syntax *jsontext.SyntacticError
+	switch {
+	case size == 0:
+		code = "EMPTY"
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		code = "DUPLICATE_NAME"
+	case errors.As(err, &syntax) && strings.Contains(syntax.Error(), "UTF-8"):
+		code = "INVALID_UTF8"
+	}
+	return undecodable(InvalidJSON, code, "", fmt.Sprintf("the value is not JSON: %v", err))
+}
+
+func undecodable(category, code, property, message string) *dlq.Reason {
+	return &dlq.Reason{Stage: dlq.StageDecode, Category: category, Code: code, Property: property, Message: cut(message, maxMessage)}
+}
+
+// cut shortens s to at most n bytes, at the border of a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

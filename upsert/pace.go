@@ -1,0 +1,275 @@
+package upsert
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	firstLimit = 100              // requests per window until HubSpot says more: its lowest tier
+	firstSpan  = 10 * time.Second // the window until HubSpot says otherwise
+	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
+	// a window apart arrive closer together if the first one was slower on its way.
+	paceMargin  = 50 * time.Millisecond
+	creditLasts = time.Second            // what an answer said of the account is stale after this
+	shareLook   = 100 * time.Millisecond // how often a member without partitions looks whether it has some
+	leastFactor = 0.1                    // of the limit, after many 429s
+)
+
+// PaceConfig says how many requests may leave.
+type PaceConfig struct {
+	Rate  int                     // the account's requests per window; 0 = unlimited
+	Auto  bool                    // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
+	Share func() (own, total int) // this process's partitions, and all
+}
+
+// Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
+// leave: the shares of the replicas add up to the limit, without a service between them. A share that grew counts
+// only when a window has passed, because whoever had it may just have used it. Beyond the share a request may leave
+// as far as HubSpot's own count allows: at most Remaining × share for each answer.
+//
+// Wait has one caller at a time; the rest is safe for concurrent use.
+type Pace struct {
+	share func() (own, total int)
+	wake  chan struct{} // one place: an answer came
+
+	mu        sync.Mutex
+	auto      bool
+	unlimited bool
+	limit     float64
+	span      time.Duration
+	factor    float64 // 0.1 to 1: halved by a 429, grown back by a tenth with each window without one
+	adjusted  time.Time
+	paused    time.Time // nothing leaves before
+
+	stamps  []time.Time // of the requests that left within the window, oldest first
+	last    time.Time   // when the last one left
+	held    int         // tickets out that did not leave yet
+	flying  int         // requests that left and were not answered
+	credit  int         // requests beyond the share that HubSpot's count allows
+	granted time.Time   // when
+	shares  []grant     // shares of the last window, oldest first; the last one is the present
+	waited  time.Duration
+	began   time.Time // since when Wait waits; zero if it does not
+}
+
+type grant struct {
+	at    time.Time
+	share float64
+}
+
+// Ticket lets one request leave. Its holder calls Leave or Return, once.
+type Ticket struct{ pace *Pace }
+
+// NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
+// share is in force, unless HubSpot's first answer tells that more is left.
+func NewPace(cfg PaceConfig) *Pace {
+	p := &Pace{share: cfg.Share, wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
+		limit: float64(cfg.Rate), span: firstSpan, factor: 1}
+	if cfg.Auto && cfg.Rate == 0 {
+		p.limit = firstLimit
+	}
+	return p
+}
+
+// Wait waits until a request may leave.
+func (p *Pace) Wait(ctx context.Context) (*Ticket, error) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait, ok := p.take()
+		if ok {
+			return &Ticket{p}, nil
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-timer.C:
+		case <-p.wake:
+		}
+	}
+}
+
+// take gives a ticket, or says how long to wait before looking again.
+func (p *Pace) take() (wait time.Duration, ok bool) {
+	own, total := p.share()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if wait = p.until(now, own, total); wait > 0 {
+		if p.began.IsZero() {
+			p.began = now
+		}
+		return wait, false
+	}
+	if !p.began.IsZero() {
+		p.waited += now.Sub(p.began)
+		p.began = time.Time{}
+	}
+	p.held++
+	return 0, true
+}
+
+// until says how long a request must wait, as far as is known now; 0 if it may leave.
+func (p *Pace) until(now time.Time, own, total int) time.Duration {
+	if p.unlimited {
+		return 0
+	}
+	if own == 0 || total == 0 {
+		return shareLook
+	}
+	if now.Before(p.paused) {
+		return p.paused.Sub(now)
+	}
+	p.forget(now)
+	used := len(p.stamps) + p.held
+	if allowed := p.allowed(now, float64(own)/float64(total)); allowed >= 1 && used < int(allowed) {
+		return 0
+	} else if allowed > 0 && allowed < 1 && p.held == 0 && p.rested(now, allowed) {
+		return 0
+	}
+	if used == 0 && p.flying == 0 && len(p.shares) < 2 && now.Sub(p.shares[0].at) < p.window() {
+		return 0 // a first request, to hear how much is left
+	}
+	if p.credit > 0 && now.Sub(p.granted) < creditLasts {
+		p.credit--
+		return 0
+	}
+	wait := p.window()
+	if len(p.stamps) > 0 {
+		wait = min(wait, p.stamps[0].Add(p.window()).Sub(now))
+	}
+	if len(p.shares) > 1 { // a grown share comes into force
+		wait = min(wait, p.shares[1].at.Add(p.window()).Sub(now))
+	} else if left := p.shares[0].at.Add(p.window()).Sub(now); left > 0 {
+		wait = min(wait, left)
+	}
+	return max(wait, time.Millisecond)
+}
+
+// allowed is how many requests may leave in a window: by the least share that we had during the last window.
+func (p *Pace) allowed(now time.Time, share float64) float64 {
+	if n := len(p.shares); n == 0 || p.shares[n-1].share != share {
+		p.shares = append(p.shares, grant{now, share})
+	}
+	// An entry counts until the next one is a window old.
+	for len(p.shares) > 1 && now.Sub(p.shares[1].at) >= p.window() {
+		p.shares = p.shares[1:]
+	}
+	least := math.Inf(1)
+	if now.Sub(p.shares[0].at) < p.window() {
+		least = 0 // of what was before we know nothing
+	}
+	for _, g := range p.shares {
+		least = min(least, g.share)
+	}
+	if now.Sub(p.adjusted) >= p.window() && p.factor < 1 {
+		p.factor, p.adjusted = min(1, p.factor+0.1), now
+	}
+	return p.limit * p.factor * least
+}
+
+// rested tells whether an allowance of less than one request a window allows one now.
+func (p *Pace) rested(now time.Time, allowed float64) bool {
+	return now.Sub(p.last) >= time.Duration(float64(p.window())/allowed)
+}
+
+func (p *Pace) window() time.Duration { return p.span + paceMargin }
+
+// forget drops the stamps that have left the window.
+func (p *Pace) forget(now time.Time) {
+	n := 0
+	for n < len(p.stamps) && now.Sub(p.stamps[n]) >= p.window() {
+		n++
+	}
+	p.stamps = p.stamps[n:]
+}
+
+// Leave says that the request leaves now.
+func (t *Ticket) Leave() {
+	p := t.pace
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held--
+	p.flying++
+	if !p.unlimited {
+		p.last = time.Now()
+		p.stamps = append(p.stamps, p.last)
+	}
+}
+
+// Return gives the ticket back unused.
+func (t *Ticket) Return() {
+	t.pace.mu.Lock()
+	defer t.pace.mu.Unlock()
+	t.pace.held--
+}
+
+// Observe learns from an answer; header is nil if none came. limited says that it was a 429 of the window, after
+// which nothing leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
+func (p *Pace) Observe(header http.Header, limited bool, retryAfter time.Duration) {
+	own, total := p.share()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.flying--
+	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
+		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
+	}
+	if limit := number(header, "X-Hubspot-Ratelimit-Max"); limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
+		p.limit = float64(limit)
+	}
+	if limited {
+		p.credit = 0
+		if now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
+			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
+		}
+		if retryAfter == 0 {
+			retryAfter = p.span
+		}
+		p.paused = now.Add(retryAfter)
+	} else if remaining := number(header, "X-Hubspot-Ratelimit-Remaining"); remaining >= 0 && total > 0 {
+		// What is out may not be in HubSpot's count yet.
+		p.credit, p.granted = max(0, remaining*own/total-p.flying-p.held), now
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func number(h http.Header, name string) int {
+	n, err := strconv.Atoi(h.Get(name))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// PaceStatus is what a Pace shows of itself.
+type PaceStatus struct {
+	Unlimited bool    `json:"unlimited"`
+	Limit     float64 `json:"limit"`          // the account's requests per window, lowered for a while by a 429
+	Window    float64 `json:"window_seconds"` // as HubSpot says
+	Share     float64 `json:"share"`          // of the limit, that is ours
+	InWindow  int     `json:"in_window"`      // requests that left within the last window
+	Waited    float64 `json:"waited_seconds"` // in all, for the limit
+}
+
+// Status tells where the Pace stands.
+func (p *Pace) Status() PaceStatus {
+	own, total := p.share()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(time.Now())
+	s := PaceStatus{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.span.Seconds(), InWindow: len(p.stamps), Waited: p.waited.Seconds()}
+	if total > 0 {
+		s.Share = float64(own) / float64(total)
+	}
+	return s
+}

@@ -1,0 +1,217 @@
+package upsert
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
+)
+
+// SenderConfig says what a Sender works with.
+type SenderConfig struct {
+	Queue       *batcher.Batcher[*Task]
+	Client      *Client
+	Pace        *Pace
+	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
+	Write       func(*consumer.Record, dlq.Reason) // writes a dead letter, later; never blocks
+	BatchSize   int                                // inputs a request carries at the most, 1 to 100
+	MaxInFlight int                                // requests out at once
+	IDProperty  string                             // the configured one, for telling whose fault an unknown idProperty is
+	LetFlood    bool                               // dead-letter floods instead of holding them
+	Board       *hold.Board
+	Log         zerolog.Logger
+}
+
+// Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
+// HubSpot, or handed to the dead letters. Between the two it is back in the queue.
+type Sender struct {
+	cfg   SenderConfig
+	gate  *gate
+	slots chan struct{} // one for each request in flight
+
+	confirmed atomic.Uint64 // records, ever
+	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
+	inputs    atomic.Uint64 // that requests carried, ever
+
+	mu       sync.Mutex // guards what follows
+	requests map[string]int
+	flood    flood
+	pen      []penned // decode failures that a flood holds back
+	doubted  int      // refusals in a row that may be nobody's fault, without a success between
+}
+
+type penned struct {
+	rec    *consumer.Record
+	reason dlq.Reason
+}
+
+// Status is what a Sender shows of itself.
+type Status struct {
+	Breaker  string         `json:"breaker"` // closed, open, half-open
+	InFlight int            `json:"in_flight"`
+	Queued   int            `json:"queued"`    // records waiting for a batch
+	Upserted uint64         `json:"upserted"`  // records confirmed, merged ones included
+	Merged   uint64         `json:"merged"`    // of those, the ones that travelled inside a newer one's input
+	Inputs   uint64         `json:"inputs"`    // that requests carried, those sent again included
+	Requests map[string]int `json:"requests"`  // by HTTP status, or "error" where none came
+	HeldBack int            `json:"held_back"` // decode failures that a flood holds back
+}
+
+// NewSender returns a Sender that waits for Run.
+func NewSender(cfg SenderConfig) *Sender {
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log),
+		slots: make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
+}
+
+// Run sends until ctx ends, and returns when the last request is answered or given up. A ripe batch gets, in this
+// order, a slot, the gate's permit, the pace's ticket and the proof of membership; only then is it sealed.
+func (s *Sender) Run(ctx context.Context) {
+	var flights sync.WaitGroup
+	defer flights.Wait()
+	for s.cfg.Queue.Ripe(ctx) == nil {
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		p, err := s.gate.Pass(ctx, s.cfg.BatchSize)
+		if err != nil {
+			return
+		}
+		ticket, err := s.cfg.Pace.Wait(ctx)
+		if err != nil {
+			return
+		}
+		if s.cfg.Prove(ctx) != nil {
+			return
+		}
+		batch := s.cfg.Queue.Seal(p.limit, p.varied)
+		if batch == nil { // what was ripe went with its partition
+			ticket.Return()
+			s.gate.unused(p)
+			<-s.slots
+			continue
+		}
+		flights.Go(func() {
+			s.attempt(ctx, p, ticket, batch)
+			<-s.slots
+		})
+	}
+}
+
+// attempt sends one request and settles what its answer says.
+func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task]) {
+	inputs := make([]Input, len(batch))
+	for i, sealed := range batch {
+		inputs[i] = sealed.Records
+		for _, t := range sealed.Records {
+			t.attempts++
+		}
+	}
+	s.inputs.Add(uint64(len(inputs)))
+	body := AppendRequest(nil, inputs)
+	healthy := s.gate.healthy()
+	ticket.Leave()
+	reply, err := s.cfg.Client.Post(ctx, body)
+	if ctx.Err() != nil {
+		s.gate.unused(p) // the process stops: whoever takes over sends these records again
+		return
+	}
+	var a Answer
+	if err != nil {
+		s.count("error")
+		s.cfg.Pace.Observe(nil, false, 0)
+		s.cfg.Log.Warn().Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
+		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
+	} else {
+		s.count(strconv.Itoa(reply.Status))
+		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
+		s.cfg.Pace.Observe(reply.Header, a.Class == Limited, a.RetryAfter)
+		s.cfg.Log.Debug().Int("status", reply.Status).Int("inputs", len(inputs)).Msg("batch answered")
+	}
+	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status}, a)
+}
+
+func (s *Sender) count(status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests[status]++
+}
+
+// Bury hands a record that failed outside of a request to the dead letters, or keeps it back while a flood is held.
+func (s *Sender) Bury(rec *consumer.Record, reason dlq.Reason) {
+	if s.floods(reason) {
+		s.mu.Lock()
+		s.pen = append(s.pen, penned{rec, reason})
+		s.mu.Unlock()
+		return
+	}
+	s.write(rec, reason)
+}
+
+func (s *Sender) write(rec *consumer.Record, reason dlq.Reason) {
+	rec.Sent()
+	s.cfg.Write(rec, reason)
+}
+
+// Drop forgets each record of which gone is true and that no request has carried yet.
+func (s *Sender) Drop(gone func(*consumer.Record) bool) {
+	s.cfg.Queue.Drop(func(t *Task) bool { return gone(t.Record) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.pen[:0]
+	for _, p := range s.pen {
+		if !gone(p.rec) {
+			kept = append(kept, p)
+		}
+	}
+	clear(s.pen[len(kept):])
+	s.pen = kept
+}
+
+// floods counts a refusal and tells whether it is one too many of its kind; then the flow is held.
+func (s *Sender) floods(reason dlq.Reason) bool {
+	s.mu.Lock()
+	brake := s.flood.add(reason) && !s.cfg.LetFlood
+	s.mu.Unlock()
+	if brake {
+		s.gate.Hold(holdFlood, strconv.Itoa(floodRecords)+" records in a row failed alike: "+reason.Stage+" "+reason.Category+" "+reason.Code+" "+reason.Property,
+			"mend the producer or the property in HubSpot; or let them go to the dead letters with --on-flood=dead-letter", floodProbe)
+	}
+	return brake
+}
+
+// flowed says that records were confirmed: no flood, and what one held back may go.
+func (s *Sender) flowed(records, inputs int) {
+	s.confirmed.Add(uint64(records))
+	s.merged.Add(uint64(records - inputs))
+	s.mu.Lock()
+	s.flood.end()
+	s.doubted = 0
+	pen := s.pen
+	s.pen = nil
+	s.mu.Unlock()
+	for _, p := range pen {
+		s.write(p.rec, p.reason)
+	}
+}
+
+// Status tells where the Sender stands.
+func (s *Sender) Status() Status {
+	st := Status{Breaker: s.gate.BreakerState(), InFlight: len(s.slots), Queued: s.cfg.Queue.Len(),
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.HeldBack = len(s.pen)
+	for status, n := range s.requests {
+		st.Requests[status] = n
+	}
+	return st
+}

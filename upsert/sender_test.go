@@ -1,0 +1,566 @@
+package upsert_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspottest"
+)
+
+const key = "external_task_id"
+
+// rig is a Sender with a simulator behind it, connected in memory, so that it runs in a synctest bubble.
+type rig struct {
+	t       *testing.T
+	hubspot *hubspottest.Server
+	sender  *upsert.Sender
+	queue   *batcher.Batcher[*upsert.Task]
+	decoder upsert.Decoder
+	board   *hold.Board
+	records []*consumer.Record
+
+	mu      sync.Mutex
+	letters map[int64]dlq.Reason // by offset
+}
+
+type setup struct {
+	hubspot  hubspottest.Config
+	timeout  time.Duration
+	token    *upsert.Token
+	letFlood bool
+	inFlight int
+}
+
+// run plays a story: it starts a rig, and stops it when the story is told.
+func run(t *testing.T, c setup, story func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if c.hubspot.IDProperties == nil {
+			c.hubspot.IDProperties = []string{key}
+		}
+		if c.timeout == 0 {
+			c.timeout = 15 * time.Second
+		}
+		if c.token == nil {
+			c.token = upsert.StaticToken("secret")
+		}
+		if c.inFlight == 0 {
+			c.inFlight = 8
+		}
+		r := &rig{t: t, hubspot: hubspottest.New(c.hubspot), letters: map[int64]dlq.Reason{},
+			decoder: upsert.Decoder{IDProperty: key}, board: hold.NewBoard(zerolog.Nop())}
+		r.queue = batcher.New(batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
+			Sent: func(t *upsert.Task) { t.Record.Sent() }, Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
+		wire := newPipeNet()
+		server := &http.Server{Handler: r.hubspot}
+		client, err := upsert.NewClient(upsert.ClientConfig{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
+			Timeout: c.timeout, Token: c.token, Dial: wire.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
+			Pace:  upsert.NewPace(upsert.PaceConfig{Rate: 0, Share: func() (int, int) { return 1, 1 }}),
+			Prove: func(context.Context) error { return nil }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
+			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
+			Write: func(rec *consumer.Record, reason dlq.Reason) {
+				r.mu.Lock()
+				r.letters[rec.Offset] = reason
+				r.mu.Unlock()
+				rec.Settle()
+			}})
+		ctx, stop := context.WithCancel(t.Context())
+		var parts sync.WaitGroup
+		parts.Go(func() { _ = server.Serve(wire) })
+		parts.Go(func() { r.sender.Run(ctx) })
+		story(r)
+		stop()
+		client.Close()
+		_ = server.Close()
+		parts.Wait()
+	})
+}
+
+// event is the JSON of a task event; props are `"name":"value"` pairs beside the required one.
+func event(id string, props ...string) string {
+	return fmt.Sprintf(`{"id":%q,"properties":{%s}}`, id, strings.Join(append([]string{`"hs_timestamp":"2026-11-23T10:00:00Z"`}, props...), ","))
+}
+
+const bad = `"hs_task_status":"NONSENSE"`
+
+func subject(s string) string { return fmt.Sprintf(`"hs_task_subject":%q`, s) }
+
+// produce lets events arrive, each at the next offset.
+func (r *rig) produce(events ...string) {
+	r.t.Helper()
+	for _, value := range events {
+		rec := &consumer.Record{Topic: "tasks", Offset: int64(len(r.records)), Value: []byte(value)}
+		r.records = append(r.records, rec)
+		task, reason := r.decoder.Decode(rec)
+		if reason != nil {
+			r.sender.Bury(rec, *reason)
+			continue
+		}
+		r.queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task))
+	}
+}
+
+// settled waits until every record is settled, for at most limit.
+func (r *rig) settled(limit time.Duration) {
+	r.t.Helper()
+	start := time.Now()
+	for {
+		left := slices.IndexFunc(r.records, func(rec *consumer.Record) bool { return !rec.Settled() })
+		if left < 0 {
+			return
+		}
+		if time.Since(start) > limit {
+			r.t.Fatalf("record %d and perhaps others are not settled after %v; holds %v, status %+v", left, limit, r.board.List(), r.sender.Status())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// buried holds the dead letters against the offsets that are expected, and returns the reasons.
+func (r *rig) buried(want ...int64) map[int64]dlq.Reason {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, offset := range want {
+		if _, is := r.letters[offset]; !is {
+			r.t.Errorf("record %d is not dead-lettered", offset)
+		}
+	}
+	if len(r.letters) != len(want) {
+		r.t.Errorf("%d dead letters, want %d: %v", len(r.letters), len(want), r.letters)
+	}
+	return r.letters
+}
+
+// once fails if the simulator was written a record twice, or an object in another order than the log's.
+func (r *rig) once() {
+	r.t.Helper()
+	writes, last := map[string]int{}, map[string]int{}
+	for _, w := range r.hubspot.Journal() {
+		var offset int
+		if _, err := fmt.Sscanf(w.TraceID, "tasks-0-%d", &offset); err != nil {
+			r.t.Fatalf("trace id %q: %v", w.TraceID, err)
+		}
+		if writes[w.TraceID]++; writes[w.TraceID] > 1 {
+			r.t.Errorf("record %s was written %d times", w.TraceID, writes[w.TraceID])
+		}
+		if before, is := last[w.ID]; is && before > offset {
+			r.t.Errorf("object %s: offset %d was written after %d", w.ID, offset, before)
+		}
+		last[w.ID] = offset
+	}
+}
+
+func (r *rig) holds(id, property, want string) {
+	r.t.Helper()
+	if got := r.hubspot.Objects()[key+"\x00"+id][property]; got != want {
+		r.t.Errorf("HubSpot holds %s.%s = %q, want %q", id, property, got, want)
+	}
+}
+
+func many(n int, from int) (events []string) {
+	for i := range n {
+		events = append(events, event(fmt.Sprintf("task-%d", from+i), subject("s")))
+	}
+	return events
+}
+
+func TestOneBadRecordInAHundred(t *testing.T) {
+	for _, ignoreTrace := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ignoreTrace=%v", ignoreTrace), func(t *testing.T) {
+			run(t, setup{hubspot: hubspottest.Config{IgnoreTrace: ignoreTrace}}, func(r *rig) {
+				events := many(100, 0)
+				events[42] = event("task-42", bad)
+				r.produce(events...)
+				r.settled(time.Minute)
+				reason := r.buried(42)[42]
+				if reason.Category != "VALIDATION_ERROR" || reason.CorrelationID == "" && ignoreTrace || reason.Stage != dlq.StageUpsert {
+					t.Errorf("reason %+v", reason)
+				}
+				if n := len(r.hubspot.Objects()); n != 99 {
+					t.Errorf("HubSpot holds %d objects, want 99", n)
+				}
+				if n := len(r.hubspot.Requests()); n > 16 {
+					t.Errorf("%d requests, want at most 16", n)
+				}
+				r.once()
+			})
+		})
+	}
+}
+
+func TestThreeVersionsTheLastOneBad(t *testing.T) {
+	run(t, setup{}, func(r *rig) {
+		r.produce(event("a", subject("first")), event("a", subject("second")), event("a", bad), event("b"))
+		r.settled(time.Minute)
+		r.buried(2)
+		r.holds("a", "hs_task_subject", "second")
+		r.once()
+	})
+}
+
+func TestAHundredVersionsTheFiftiethBad(t *testing.T) {
+	run(t, setup{}, func(r *rig) {
+		var events []string
+		for i := range 100 {
+			events = append(events, event("a", subject(fmt.Sprint(i))))
+		}
+		// The fifty-first one mends nothing: the bad value stays until the object's status is written again.
+		events[49] = event("a", bad)
+		r.produce(events...)
+		r.settled(time.Minute)
+		r.buried(49)
+		r.holds("a", "hs_task_subject", "99")
+		if n := len(r.hubspot.Requests()); n > 11 {
+			t.Errorf("%d requests beside the first, want at most 10", n-1)
+		}
+		r.once()
+	})
+}
+
+// traffic lets healthy records arrive, some each second, for as long as it takes to settle the others.
+func (r *rig) traffic(others int, limit time.Duration) {
+	r.t.Helper()
+	for start := time.Now(); ; {
+		r.produce(many(3, 1000+len(r.records))...)
+		time.Sleep(time.Second)
+		if !slices.ContainsFunc(r.records[:others], func(rec *consumer.Record) bool { return !rec.Settled() }) {
+			r.settled(limit)
+			return
+		}
+		if time.Since(start) > limit {
+			r.t.Fatalf("not settled after %v: holds %v, status %+v", limit, r.board.List(), r.sender.Status())
+		}
+	}
+}
+
+// TestOneRecordThatHubSpotNeverAnswersFor: it ends in the dead letters with its reason, its neighbours flow, and
+// nothing holds for ever.
+func TestOneRecordThatHubSpotNeverAnswersFor(t *testing.T) {
+	poison := func(in []hubspottest.Input) bool {
+		return slices.ContainsFunc(in, func(i hubspottest.Input) bool { return i.ID == "task-7" })
+	}
+	own := strings.Replace(event("task-7"), `"id"`, `"idProperty":"hs_task_subject","id"`, 1)
+	for _, tc := range []struct {
+		name     string
+		event    string
+		fault    hubspottest.Fault
+		category string
+	}{
+		{"always 500", event("task-7"), hubspottest.Fault{Match: poison, Status: 500, Body: "<html>oops</html>"}, upsert.ServerError},
+		{"always times out", event("task-7"), hubspottest.Fault{Match: poison, Hang: true}, upsert.ServerError},
+		{"HTML 403", event("task-7"), hubspottest.Fault{Match: poison, Status: 403, Header: http.Header{"Content-Type": {"text/html"}}, Body: "<html>blocked</html>"}, ""},
+		{"an idProperty of its own that is not unique", own, hubspottest.Fault{Match: func([]hubspottest.Input) bool { return false }}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run(t, setup{}, func(r *rig) {
+				remove := r.hubspot.Inject(tc.fault)
+				defer remove()
+				events := many(100, 0)
+				events[7] = tc.event
+				r.produce(events...)
+				r.traffic(100, 10*time.Minute)
+				reason := r.buried(7)[7]
+				if tc.category != "" && reason.Category != tc.category || reason.Category == "" {
+					t.Errorf("reason %+v", reason)
+				}
+				if list := r.board.List(); len(list) > 0 {
+					t.Errorf("still held: %+v", list)
+				}
+			})
+		})
+	}
+}
+
+func TestConfirmedWhateverHubSpotEchoes(t *testing.T) {
+	for _, echo := range []string{"sent", "normalized", "none"} {
+		t.Run(echo, func(t *testing.T) {
+			run(t, setup{hubspot: hubspottest.Config{EchoKey: echo}}, func(r *rig) {
+				for i := range 1000 {
+					r.produce(event(fmt.Sprintf("00TASK-%d", i)))
+				}
+				r.settled(time.Minute)
+				r.buried()
+				r.once()
+				if n := len(r.hubspot.Requests()); n != 10 {
+					t.Errorf("%d requests for 1000 records, want 10", n)
+				}
+			})
+		})
+	}
+}
+
+func TestResultsLeftOutAreSentAgain(t *testing.T) {
+	for _, echo := range []string{"sent", "none"} {
+		t.Run(echo, func(t *testing.T) {
+			run(t, setup{hubspot: hubspottest.Config{EchoKey: echo}}, func(r *rig) {
+				r.hubspot.Inject(hubspottest.Fault{Times: 1, DropResults: 3})
+				r.produce(many(100, 0)...)
+				r.settled(time.Minute)
+				r.buried()
+				again := 0
+				for _, req := range r.hubspot.Requests()[1:] {
+					again += req.Inputs
+				}
+				if want := map[string]int{"sent": 3, "none": 100}[echo]; again != want {
+					t.Errorf("%d inputs were sent again, want %d", again, want)
+				}
+			})
+		})
+	}
+}
+
+func TestTokenReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(s string) {
+		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old")
+	token, err := upsert.TokenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, setup{token: token, hubspot: hubspottest.Config{Token: "old"}}, func(r *rig) {
+		r.produce(many(100, 0)...)
+		r.settled(time.Minute)
+		r.hubspot.SetToken("new")
+		r.produce(many(500, 100)...)
+		time.Sleep(time.Minute)
+		if list := r.board.List(); len(list) != 1 || list[0].Reason != "auth" {
+			t.Errorf("holds %+v, want auth", list)
+		}
+		if n := len(r.hubspot.Requests()); n > 30 {
+			t.Errorf("%d requests in a minute of 401", n)
+		}
+		write("new-and-longer")
+		r.hubspot.SetToken("new-and-longer")
+		start := time.Now()
+		r.settled(time.Minute)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("resumed after %v, want at most 10s", took)
+		}
+		r.buried()
+		r.once()
+		if list := r.board.List(); len(list) != 0 {
+			t.Errorf("still held: %+v", list)
+		}
+	})
+}
+
+func TestOutage(t *testing.T) {
+	run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond}}, func(r *rig) {
+		r.hubspot.SetDown(true)
+		r.produce(many(5000, 0)...)
+		time.Sleep(time.Minute)
+		down := len(r.hubspot.Requests())
+		if down > 60 {
+			t.Errorf("%d requests in a minute of outage", down)
+		}
+		if state := r.sender.Status().Breaker; state != "open" && state != "half-open" {
+			t.Errorf("the breaker is %s", state)
+		}
+		r.hubspot.SetDown(false)
+		start := time.Now()
+		r.settled(time.Minute)
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("5000 records took %v after the outage", took)
+		}
+		r.buried()
+		r.once()
+		if n := len(r.hubspot.Requests()) - down; n > 56 {
+			t.Errorf("%d requests for 5000 records after the outage", n)
+		}
+	})
+}
+
+// TestAPoisonousRecordDoesNotKeepTheBreakerOpen: in an outage that ends, every probe that carries it fails.
+func TestAPoisonousRecordDoesNotKeepTheBreakerOpen(t *testing.T) {
+	run(t, setup{}, func(r *rig) {
+		r.hubspot.SetDown(true)
+		r.produce(many(5, 0)...)
+		time.Sleep(time.Minute)
+		r.hubspot.Inject(hubspottest.Fault{Status: 500, Match: func(in []hubspottest.Input) bool {
+			return slices.ContainsFunc(in, func(i hubspottest.Input) bool { return i.ID == "task-0" })
+		}})
+		r.hubspot.SetDown(false)
+		r.traffic(5, 10*time.Minute)
+		r.buried(0)
+	})
+}
+
+func TestFlood(t *testing.T) {
+	flood := func() (events []string) {
+		for i := range 1500 {
+			events = append(events, event(fmt.Sprintf("bad-%d", i), bad))
+		}
+		return events
+	}
+	t.Run("holds", func(t *testing.T) {
+		run(t, setup{}, func(r *rig) {
+			r.produce(flood()...)
+			time.Sleep(20 * time.Minute)
+			if list := r.board.List(); len(list) != 1 || list[0].Reason != "flood" {
+				t.Fatalf("holds %+v, want flood", list)
+			}
+			r.mu.Lock()
+			if n := len(r.letters); n != 999 {
+				t.Errorf("%d dead letters, want 999", n)
+			}
+			r.mu.Unlock()
+			if n := len(r.hubspot.Requests()); n > 70 {
+				t.Errorf("%d requests, most of them probes of one record every 30s", n)
+			}
+			r.produce(event("good"))
+			time.Sleep(6 * time.Hour) // the probes come to it in time
+		})
+	})
+	t.Run("let", func(t *testing.T) {
+		run(t, setup{letFlood: true}, func(r *rig) {
+			r.produce(flood()...)
+			r.settled(time.Minute)
+			if n := len(r.letters); n != 1500 {
+				t.Errorf("%d dead letters, want 1500", n)
+			}
+		})
+	})
+	t.Run("decode failures", func(t *testing.T) {
+		run(t, setup{}, func(r *rig) {
+			r.produce(slices.Repeat([]string{"{"}, 1500)...)
+			if n := len(r.letters); n != 999 {
+				t.Errorf("%d dead letters, want 999", n)
+			}
+			r.produce(event("good"))
+			time.Sleep(40 * time.Second)
+			r.settled(time.Second)
+			if n := len(r.letters); n != 1500 {
+				t.Errorf("%d dead letters after a good record, want 1500", n)
+			}
+		})
+	})
+}
+
+// TestStops are the conditions that hold everything: nothing is dead-lettered, and the flow resumes by itself.
+func TestStops(t *testing.T) {
+	for _, tc := range []struct {
+		name, hold string
+		fault      hubspottest.Fault
+	}{
+		{"missing scope", "scope", hubspottest.Fault{Status: 403, Body: `{"status":"error","message":"no","correlationId":"c","category":"MISSING_SCOPES"}`}},
+		{"wrong path", "config", hubspottest.Fault{Status: 404, Body: `{"status":"error","message":"no","correlationId":"c","category":"OBJECT_NOT_FOUND"}`}},
+		{"daily limit", "daily", hubspottest.Fault{Status: 429, Body: `{"status":"error","message":"no","errorType":"RATE_LIMIT","policyName":"DAILY"}`}},
+		{"migration", "migrating", hubspottest.Fault{Status: 477, Header: http.Header{"Retry-After": {"60"}}, Body: `{"status":"error"}`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run(t, setup{}, func(r *rig) {
+				tc.fault.Header = tc.fault.Header.Clone()
+				if tc.fault.Header == nil {
+					tc.fault.Header = http.Header{}
+				}
+				tc.fault.Header.Set("Content-Type", "application/json")
+				remove := r.hubspot.Inject(tc.fault)
+				r.produce(many(300, 0)...)
+				time.Sleep(50 * time.Second)
+				if list := r.board.List(); len(list) != 1 || list[0].Reason != tc.hold {
+					t.Errorf("holds %+v, want %s", list, tc.hold)
+				}
+				if n := len(r.hubspot.Requests()); n > 20 {
+					t.Errorf("%d requests while held", n)
+				}
+				remove()
+				r.settled(2 * time.Minute)
+				r.buried()
+				r.once()
+			})
+		})
+	}
+}
+
+func TestUnsettledAnswersAreAskedAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fault hubspottest.Fault
+	}{
+		{"PENDING", hubspottest.Fault{Times: 1, BatchStatus: "PENDING"}},
+		{"CANCELED", hubspottest.Fault{Times: 1, BatchStatus: "CANCELED"}},
+		{"a body cut short", hubspottest.Fault{Times: 1, CutBody: true}},
+		{"a reset after the write", hubspottest.Fault{Times: 1, AfterWrite: true, Reset: true}},
+		{"524 after the write", hubspottest.Fault{Times: 1, AfterWrite: true, Status: 524, Body: "<html>"}},
+		{"423", hubspottest.Fault{Times: 1, Status: 423, Body: `{"status":"error","message":"locked","correlationId":"c","category":"LOCKED"}`}},
+		{"409", hubspottest.Fault{Times: 1, Status: 409, Body: `{"status":"error","message":"exists","correlationId":"c","category":"CONFLICT"}`}},
+		{"an empty 200", hubspottest.Fault{Times: 1, Status: 200, Body: " "}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run(t, setup{}, func(r *rig) {
+				r.hubspot.Inject(tc.fault)
+				r.produce(many(100, 0)...)
+				r.settled(time.Minute)
+				r.buried()
+				if n := len(r.hubspot.Objects()); n != 100 {
+					t.Errorf("HubSpot holds %d objects", n)
+				}
+				if n := len(r.hubspot.Requests()); n > 3 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		})
+	}
+}
+
+// pipeNet is a network of one listener, in memory.
+type pipeNet struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipeNet() *pipeNet {
+	return &pipeNet{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (p *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case p.conns <- far:
+		return near, nil
+	case <-p.closed:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *pipeNet) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipeNet) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipeNet) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
