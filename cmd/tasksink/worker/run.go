@@ -1,0 +1,88 @@
+// Package worker is tasksink's worker: Run wires the parts together, and reads as the way of one record. Config is
+// what users set. The program and the demo run the same worker.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/upsert"
+)
+
+// Run is the way of a record, from Kafka to HubSpot and back to a committed offset. It works until ctx ends, then
+// drains, leaves the group, and returns nil if all that was sent was also settled and committed.
+func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
+	board := hold.NewBoard(log)
+	conn, err := cfg.connection()
+	if err != nil {
+		return err
+	}
+
+	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition.
+	group, err := consumer.New(cfg.consumer(conn, board, log))
+	if err != nil {
+		return fmt.Errorf("join the consumer group: %w", err)
+	}
+
+	// Dead letters out. Their acknowledgement settles the record.
+	letters := dlq.NewWriter(cfg.letters(conn, board, log))
+
+	// Records of one object queue in order; a batch is sealed only when its request may leave.
+	queue := batcher.New(batcher.Config[*upsert.Task]{Size: cfg.BatchSize, Bytes: int(cfg.BatchBytes), Wait: cfg.BatchWait,
+		Sent: func(t *upsert.Task) { t.Record.Sent() },
+		Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
+
+	// HubSpot out. Its confirmation settles the record; what it refuses goes to the dead letters.
+	client, err := cfg.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	pace := upsert.NewPace(cfg.pace(group.Share))
+	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Write: letters.Write,
+		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
+		Board: board, Log: log})
+
+	page := &statusPage{group: group, letters: letters, sender: sender, pace: pace, board: board}
+	admin, err := listenAdmin(ctx, cfg.Listen, page, log)
+	if err != nil {
+		return err
+	}
+
+	// What is downstream of the consumer works until the consumer has drained.
+	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var parts sync.WaitGroup
+	parts.Go(func() { admin.serve(downstream) })
+	parts.Go(func() { letters.Run(downstream) })
+	parts.Go(func() { sender.Run(downstream) })
+
+	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty}
+	deliver := func(rec *consumer.Record) {
+		if rec.Value == nil && cfg.Tombstones == "skip" {
+			page.skipped.Add(1)
+			rec.Settle()
+			return
+		}
+		task, refused := decoder.Decode(rec)
+		if refused != nil {
+			rec.WhenDue(func() { sender.Bury(rec, *refused) })
+			return
+		}
+		queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task))
+	}
+	log.Info().Strs("topics", cfg.KafkaTopics).Str("group", cfg.KafkaGroup).Msg("tasksink starts")
+	started := time.Now()
+	err = group.Run(ctx, deliver, sender.Drop)
+	stop()
+	parts.Wait()
+	log.Info().Dur("ran", time.Since(started)).Err(err).Msg("tasksink stopped")
+	return err
+}

@@ -1,0 +1,73 @@
+package dlq
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Prefix is what the names of a dead letter's own headers begin with.
+const Prefix = "tasksink.dlq."
+
+const (
+	schema     = "1"  // of the headers
+	maxMessage = 1024 // bytes of the message header
+)
+
+// message is the letter as Kafka gets it: the record byte for byte, and the reason in headers. Those of an earlier
+// failure are replaced, but for the count of redrives, which goes on.
+func (l letter) message(topic, group string) kafka.Message {
+	m := kafka.Message{Topic: topic, Key: l.rec.Key, Value: l.rec.Value}
+	redrives := "0"
+	for _, h := range l.rec.Headers {
+		switch {
+		case h.Key == Prefix+"redrive_count":
+			if n, err := strconv.ParseUint(string(h.Value), 10, 31); err == nil {
+				redrives = strconv.FormatUint(n, 10)
+			}
+		case !strings.HasPrefix(h.Key, Prefix) && l.small < 2:
+			m.Headers = append(m.Headers, h)
+		}
+	}
+	add := func(name, value string) {
+		m.Headers = append(m.Headers, kafka.Header{Key: Prefix + name, Value: []byte(value)})
+	}
+	add("schema", schema)
+	add("topic", l.rec.Topic)
+	add("partition", strconv.Itoa(l.rec.Partition))
+	add("offset", strconv.FormatInt(l.rec.Offset, 10))
+	add("timestamp", strconv.FormatInt(l.rec.Time.UnixMilli(), 10))
+	add("group", group)
+	add("stage", l.reason.Stage)
+	add("category", l.reason.Category)
+	add("code", l.reason.Code)
+	add("message", brief(l.reason.Message))
+	add("correlation_id", l.reason.CorrelationID)
+	add("attempts", strconv.Itoa(l.reason.Attempts))
+	add("failed_at", l.at.UTC().Format(time.RFC3339Nano))
+	add("redrive_count", redrives)
+	if l.small > 0 {
+		add("truncated", "too-large")
+		m.Value = nil
+	}
+	if l.small > 2 {
+		m.Key = nil
+	}
+	return m
+}
+
+// brief is at most maxMessage bytes of s, as UTF-8.
+func brief(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxMessage {
+		return s
+	}
+	n := maxMessage
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

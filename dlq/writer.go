@@ -1,0 +1,253 @@
+// Package dlq keeps the records that cannot be upserted: the dead letters.
+//
+// A Writer writes them to the dead-letter topic, each with its key, value and headers byte for byte and the reason
+// in headers of its own, and settles a record once all in-sync replicas have its letter. While the topic cannot be
+// written it holds, and tries again for ever: a record is never given up. Write never blocks; what waits is bounded by
+// the records that the consumer lets into memory, as each keeps its place there until it is settled.
+//
+// Use: NewWriter, then Run, which works until its context ends.
+package dlq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/hold"
+)
+
+const (
+	holdDLQ = "dlq" // the dead-letter topic cannot be written
+
+	atOnce       = 500 // letters in one write
+	writeTimeout = 10 * time.Second
+	firstPause   = 250 * time.Millisecond // after a failed write
+	lastPause    = 5 * time.Second
+	tellEvery    = 10 * time.Second
+	maxLetter    = 1 << 30 // bytes; what the broker takes is less, and it says so
+)
+
+// Config says where the letters go.
+type Config struct {
+	consumer.Connection
+
+	Topic func(source string) string // the dead-letter topic of a source topic
+	Group string                     // for the letter's header
+	Board *hold.Board
+	Log   zerolog.Logger
+}
+
+// Writer writes dead letters.
+type Writer struct {
+	cfg    Config
+	kafka  *kafka.Writer
+	wake   chan struct{} // one place: there is something to write
+	mu     sync.Mutex
+	queue  []letter
+	status Status
+	told   time.Time
+}
+
+type letter struct {
+	rec    *consumer.Record
+	reason Reason
+	at     time.Time
+	small  int // 0: whole; 1: a pointer, without value; 2: without the record's headers, too; 3: without key
+}
+
+// Status is what a Writer shows of itself.
+type Status struct {
+	Queued    int            `json:"queued"`
+	Written   map[string]int `json:"written"`   // by category
+	Truncated int            `json:"truncated"` // letters too large for the topic, written without their value
+	Errors    int            `json:"errors"`    // writes that failed and were tried again
+}
+
+// NewWriter returns a Writer that waits for Run.
+func NewWriter(cfg Config) *Writer {
+	return &Writer{cfg: cfg, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}},
+		kafka: &kafka.Writer{
+			Addr: kafka.TCP(cfg.Brokers...), Transport: cfg.Transport(), Balancer: kafka.Murmur2Balancer{},
+			RequiredAcks: kafka.RequireAll, // the zero value is none
+			MaxAttempts:  1,                // we repeat ourselves, and know what was written
+			BatchSize:    atOnce, BatchBytes: maxLetter, BatchTimeout: time.Millisecond,
+			ReadTimeout: writeTimeout, WriteTimeout: writeTimeout,
+		}}
+}
+
+// Write queues the letter of a record. It never blocks; the record is settled when Kafka has the letter.
+func (w *Writer) Write(rec *consumer.Record, reason Reason) {
+	w.mu.Lock()
+	w.queue = append(w.queue, letter{rec: rec, reason: reason, at: time.Now()})
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes until ctx ends. What is queued then is left to whoever gets the partitions.
+func (w *Writer) Run(ctx context.Context) {
+	defer func() { _ = w.kafka.Close() }() // nothing is out: WriteMessages waits for its answers
+	pause := firstPause
+	for ctx.Err() == nil {
+		batch := w.next()
+		if len(batch) == 0 {
+			select {
+			case <-w.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		failed, err := w.write(ctx, batch)
+		if err == nil {
+			pause = firstPause
+			w.cfg.Board.Clear(holdDLQ)
+			w.back(failed) // too large: in another form
+			continue
+		}
+		w.back(failed)
+		w.complain(ctx, err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// next takes letters from the queue, but for those of partitions that are no longer ours.
+func (w *Writer) next() (batch []letter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(w.queue) && len(batch) < atOnce && bytes < 8<<20 {
+		if l := w.queue[n]; !l.rec.Lost() {
+			batch = append(batch, l)
+			bytes += len(l.rec.Value)
+		}
+		n++
+	}
+	w.queue = append([]letter(nil), w.queue[n:]...)
+	return batch
+}
+
+// back puts letters before the others again.
+func (w *Writer) back(letters []letter) {
+	if len(letters) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(letters, w.queue...)
+}
+
+// write writes a batch and settles what was acknowledged. It returns what was not, and the error of one of those
+// that is not about its size.
+func (w *Writer) write(ctx context.Context, batch []letter) (failed []letter, err error) {
+	msgs := make([]kafka.Message, len(batch))
+	for i, l := range batch {
+		msgs[i] = l.message(w.cfg.Topic(l.rec.Topic), w.cfg.Group)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*writeTimeout)
+	defer cancel()
+	all := w.kafka.WriteMessages(ctx, msgs...)
+	each := make([]error, len(batch))
+	var several kafka.WriteErrors
+	switch {
+	case all == nil:
+	case errors.As(all, &several) && len(several) == len(batch):
+		copy(each, several)
+	default:
+		for i := range each {
+			each[i] = all
+		}
+	}
+	for i, l := range batch {
+		switch {
+		case each[i] == nil:
+			w.written(l)
+		case errors.Is(each[i], kafka.MessageSizeTooLarge):
+			// The broker refuses the whole of what was sent to a partition: only alone is it this letter's fault.
+			if len(batch) == 1 {
+				l.small++
+			}
+			failed = append(failed, l)
+		default:
+			failed, err = append(failed, l), each[i]
+		}
+	}
+	if len(batch) > 1 && len(failed) > 0 && err == nil {
+		return w.apart(ctx, failed)
+	}
+	return failed, err
+}
+
+// apart writes letters one by one, as one of them is too large.
+func (w *Writer) apart(ctx context.Context, letters []letter) (failed []letter, err error) {
+	for i, l := range letters {
+		left, err := w.write(ctx, []letter{l})
+		failed = append(failed, left...)
+		if err != nil {
+			return append(failed, letters[i+1:]...), err
+		}
+	}
+	return failed, nil
+}
+
+func (w *Writer) written(l letter) {
+	w.mu.Lock()
+	w.status.Written[l.reason.Category]++
+	if l.small > 0 {
+		w.status.Truncated++
+	}
+	w.mu.Unlock()
+	if l.small > 0 {
+		w.cfg.Log.Error().Str("topic", l.rec.Topic).Int("partition", l.rec.Partition).Int64("offset", l.rec.Offset).
+			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the dead-letter topic")
+	}
+	l.rec.Settle()
+}
+
+// complain reports that the topic cannot be written.
+func (w *Writer) complain(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	remedy := "check the brokers; tasksink goes on by itself"
+	switch {
+	case errors.Is(err, kafka.UnknownTopicOrPartition):
+		remedy = "create the dead-letter topic; tasksink creates none"
+	case errors.Is(err, kafka.TopicAuthorizationFailed):
+		remedy = "allow the principal WRITE on the dead-letter topic"
+	}
+	w.mu.Lock()
+	w.status.Errors++
+	tell := time.Since(w.told) > tellEvery
+	if tell {
+		w.told = time.Now()
+	}
+	w.mu.Unlock()
+	if tell {
+		w.cfg.Log.Error().Err(err).Str("remedy", remedy).Msg("dead letters cannot be written")
+	}
+	w.cfg.Board.Set(holdDLQ, fmt.Sprintf("dead letters cannot be written: %v", err), remedy)
+}
+
+// Status tells where the Writer stands.
+func (w *Writer) Status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.status
+	st.Queued, st.Written = len(w.queue), make(map[string]int, len(w.status.Written))
+	for category, n := range w.status.Written {
+		st.Written[category] = n
+	}
+	return st
+}
