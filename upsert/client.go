@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"time"
 )
@@ -71,10 +72,12 @@ func (c *Client) ReloadToken() (changed bool, err error) { return c.cfg.Token.Re
 // Close closes the idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Post sends one request and reads its answer. An error means that nothing is known of what HubSpot did with it.
-func (c *Client) Post(ctx context.Context, body []byte) (Reply, error) {
+// Post sends one request and reads its answer. It calls written when the request is on its way, perhaps from another
+// goroutine. An error means that nothing is known of what HubSpot did with it.
+func (c *Client) Post(ctx context.Context, body []byte, written func()) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, struct{ io.Reader }{bytes.NewReader(body)})

@@ -15,7 +15,7 @@ const (
 	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
 	// a window apart arrive closer together if the first one was slower on its way.
 	paceMargin  = 50 * time.Millisecond
-	creditLasts = time.Second            // what an answer said of the account is stale after this
+	spareLasts  = time.Second            // what an answer said of the account is stale after this
 	shareLook   = 100 * time.Millisecond // how often a member without partitions looks whether it has some
 	leastFactor = 0.1                    // of the limit, after many 429s
 )
@@ -30,7 +30,8 @@ type PaceConfig struct {
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
 // leave: the shares of the replicas add up to the limit, without a service between them. A share that grew counts
 // only when a window has passed, because whoever had it may just have used it. Beyond the share a request may leave
-// as far as HubSpot's own count allows: at most Remaining × share for each answer.
+// as far as HubSpot's own count allows: at most Remaining × share for each answer, less what that count may not hold
+// yet.
 //
 // Wait has one caller at a time; the rest is safe for concurrent use.
 type Pace struct {
@@ -50,8 +51,8 @@ type Pace struct {
 	last    time.Time   // when the last one left
 	held    int         // tickets out that did not leave yet
 	flying  int         // requests that left and were not answered
-	credit  int         // requests beyond the share that HubSpot's count allows
-	granted time.Time   // when
+	left    uint64      // requests that left, ever
+	heard   count       // HubSpot's own, from the last answer
 	shares  []grant     // shares of the last window, oldest first; the last one is the present
 	waited  time.Duration
 	began   time.Time // since when Wait waits; zero if it does not
@@ -62,8 +63,22 @@ type grant struct {
 	share float64
 }
 
-// Ticket lets one request leave. Its holder calls Leave or Return, once.
-type Ticket struct{ pace *Pace }
+// count is what an answer told of the account.
+type count struct {
+	at     time.Time
+	number uint64 // of the request that it answered
+	spare  int    // requests beyond the share that may leave, those that left after it included
+}
+
+// Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
+type Ticket struct {
+	pace *Pace
+
+	// Guarded by the pace's lock.
+	number uint64 // which of all requests it is; 0 until it left
+	beside int    // requests that were out when it left
+	done   bool
+}
 
 // NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
@@ -83,7 +98,7 @@ func (p *Pace) Wait(ctx context.Context) (*Ticket, error) {
 	for {
 		wait, ok := p.take()
 		if ok {
-			return &Ticket{p}, nil
+			return &Ticket{pace: p}, nil
 		}
 		timer.Reset(wait)
 		select {
@@ -133,12 +148,8 @@ func (p *Pace) until(now time.Time, own, total int) time.Duration {
 	} else if allowed > 0 && allowed < 1 && p.held == 0 && p.rested(now, allowed) {
 		return 0
 	}
-	if used == 0 && p.flying == 0 && len(p.shares) < 2 && now.Sub(p.shares[0].at) < p.window() {
-		return 0 // a first request, to hear how much is left
-	}
-	if p.credit > 0 && now.Sub(p.granted) < creditLasts {
-		p.credit--
-		return 0
+	if p.spare(now) > 0 || used == 0 && p.flying == 0 && len(p.shares) < 2 && now.Sub(p.shares[0].at) < p.window() {
+		return 0 // the latter is the first request ever, to hear how much is left
 	}
 	wait := p.window()
 	if len(p.stamps) > 0 {
@@ -174,6 +185,16 @@ func (p *Pace) allowed(now time.Time, share float64) float64 {
 	return p.limit * p.factor * least
 }
 
+// spare is how many requests may leave beyond the share, by what HubSpot last said. When that was a while ago, one
+// may ask.
+func (p *Pace) spare(now time.Time) int {
+	n := p.heard.spare - int(p.left-p.heard.number) - p.held
+	if now.Sub(p.heard.at) >= spareLasts {
+		return min(n, 1-p.flying-p.held)
+	}
+	return n
+}
+
 // rested tells whether an allowance of less than one request a window allows one now.
 func (p *Pace) rested(now time.Time, allowed float64) bool {
 	return now.Sub(p.last) >= time.Duration(float64(p.window())/allowed)
@@ -190,11 +211,21 @@ func (p *Pace) forget(now time.Time) {
 	p.stamps = p.stamps[n:]
 }
 
-// Leave says that the request leaves now.
+// Leave says that the request is on its way. It may be called late or twice: net/http tells of a request that it has
+// written from a goroutine of its own.
 func (t *Ticket) Leave() {
+	t.pace.mu.Lock()
+	defer t.pace.mu.Unlock()
+	t.leave()
+}
+
+func (t *Ticket) leave() {
+	if t.number > 0 || t.done {
+		return
+	}
 	p := t.pace
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.left++
+	t.number, t.beside = p.left, p.flying
 	p.held--
 	p.flying++
 	if !p.unlimited {
@@ -203,40 +234,58 @@ func (t *Ticket) Leave() {
 	}
 }
 
-// Return gives the ticket back unused.
+// Return gives back the ticket of a request that did not leave, and that of one which got no answer.
 func (t *Ticket) Return() {
 	t.pace.mu.Lock()
 	defer t.pace.mu.Unlock()
-	t.pace.held--
+	t.end()
 }
 
-// Observe learns from an answer; header is nil if none came. limited says that it was a 429 of the window, after
-// which nothing leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
-func (p *Pace) Observe(header http.Header, limited bool, retryAfter time.Duration) {
+func (t *Ticket) end() {
+	switch {
+	case t.done:
+	case t.number > 0:
+		t.pace.flying--
+	default:
+		t.pace.held--
+	}
+	t.done = true
+	t.pace.stir()
+}
+
+// Answered learns from the answer to the request. limited says that it was a 429 of the window, after which nothing
+// leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
+func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
+	p := t.pace
 	own, total := p.share()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	t.leave() // an answer can be faster than the news that the request was written
 	now := time.Now()
-	p.flying--
 	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
 		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
 	}
 	if limit := number(header, "X-Hubspot-Ratelimit-Max"); limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
 		p.limit = float64(limit)
 	}
-	if limited {
-		p.credit = 0
+	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
+	switch {
+	case limited:
 		if now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
 			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
 		}
 		if retryAfter == 0 {
 			retryAfter = p.span
 		}
-		p.paused = now.Add(retryAfter)
-	} else if remaining := number(header, "X-Hubspot-Ratelimit-Remaining"); remaining >= 0 && total > 0 {
-		// What is out may not be in HubSpot's count yet.
-		p.credit, p.granted = max(0, remaining*own/total-p.flying-p.held), now
+		p.paused, p.heard = now.Add(retryAfter), count{}
+	case remaining >= 0 && total > 0 && t.number >= p.heard.number:
+		// Whatever was out beside it may not be in HubSpot's count.
+		p.heard = count{at: now, number: t.number, spare: remaining*own/total - t.beside}
 	}
+	t.end()
+}
+
+func (p *Pace) stir() {
 	select {
 	case p.wake <- struct{}{}:
 	default:

@@ -118,22 +118,22 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 	s.inputs.Add(uint64(len(inputs)))
 	body := AppendRequest(nil, inputs)
 	healthy := s.gate.healthy()
-	ticket.Leave()
-	reply, err := s.cfg.Client.Post(ctx, body)
+	reply, err := s.cfg.Client.Post(ctx, body, ticket.Leave) // counted when written: dialling takes its time
 	if ctx.Err() != nil {
+		ticket.Return()
 		s.gate.unused(p) // the process stops: whoever takes over sends these records again
 		return
 	}
 	var a Answer
 	if err != nil {
 		s.count("error")
-		s.cfg.Pace.Observe(nil, false, 0)
+		ticket.Return()
 		s.cfg.Log.Warn().Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
 		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
 		s.count(strconv.Itoa(reply.Status))
 		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
-		s.cfg.Pace.Observe(reply.Header, a.Class == Limited, a.RetryAfter)
+		ticket.Answered(reply.Header, a.Class == Limited, a.RetryAfter)
 		s.cfg.Log.Debug().Int("status", reply.Status).Int("inputs", len(inputs)).Msg("batch answered")
 	}
 	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status}, a)

@@ -24,8 +24,8 @@ import (
 
 // The releases that the tests run against.
 const (
-	Current = "4.2.0"
-	Old     = "3.9.1"
+	Current = "4.4.0"
+	Old     = "3.9.2"
 )
 
 // Broker is a running Kafka.

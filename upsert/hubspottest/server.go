@@ -148,16 +148,17 @@ var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := s.arrive()
+	a, admitted := s.admit(r, w.Header())
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client is gone
 	}
-	req := s.arrive()
 	inputs, parsed := parse(body)
 	if parsed == nil {
 		s.set(func() { s.requests[req].Inputs = len(inputs) })
 	}
-	if s.strike(w, r, req, inputs) {
+	if admitted && s.strike(w, r, req, inputs) {
 		return
 	}
 	if s.cfg.Latency > 0 {
@@ -167,7 +168,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	a := s.answer(r, req, inputs, parsed, w.Header())
+	if admitted {
+		a = s.answer(r, req, inputs, parsed, w.Header())
+	}
 	s.send(w, req, a.status, a.body)
 }
 
@@ -217,18 +220,25 @@ func correlationID() string {
 	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(n), uint16(n>>32), n>>52, n>>44&0xfff, rand.Uint64()&0xffffffffffff)
 }
 
-// answer makes the checks in HubSpot's order.
-func (s *Server) answer(r *http.Request, req int, inputs []wireInput, parsed error, header http.Header) answer {
+// admit makes the first of HubSpot's checks, and counts the request as soon as it comes.
+func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, admitted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !is || bearer == "" || s.token != "" && bearer != s.token {
-		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil)
+		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil), false
 	}
 	if limited, policy := s.limited(header); limited {
 		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.",
-			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy, "groupName": "publicapi:private-apps:calls-per-ten-seconds"})
+			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy, "groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
 	}
+	return answer{}, true
+}
+
+// answer makes the other checks, and does what is asked for.
+func (s *Server) answer(r *http.Request, req int, inputs []wireInput, parsed error, header http.Header) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !path.MatchString(r.URL.Path) || r.Method != http.MethodPost {
 		return failure(404, "OBJECT_NOT_FOUND", "No resource at "+r.URL.Path, nil)
 	}
