@@ -23,6 +23,7 @@ type sink struct {
 
 	mu      sync.Mutex
 	waiting []*consumer.Record
+	values  []string       // delivered, in order
 	settled map[string]int // by trace id
 	last    map[int]int64  // the highest offset settled, by partition
 }
@@ -35,6 +36,7 @@ func (s *sink) deliver(rec *consumer.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = append(s.waiting, rec)
+	s.values = append(s.values, string(rec.Value))
 }
 
 func (s *sink) drop(gone func(*consumer.Record) bool) {
@@ -94,6 +96,7 @@ func (s *sink) count() int {
 // member is a running consumer with its own view of the world.
 type member struct {
 	*consumer.Consumer
+	board  *hold.Board
 	stop   context.CancelFunc
 	done   chan error
 	worker sync.WaitGroup
@@ -115,7 +118,7 @@ func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	work, end := context.WithCancel(context.Background())
-	m := &member{Consumer: c, stop: stop, done: make(chan error, 1), end: end}
+	m := &member{Consumer: c, board: cfg.Board, stop: stop, done: make(chan error, 1), end: end}
 	m.worker.Go(func() { s.work(work, c.Prove) })
 	go func() { m.done <- c.Run(ctx, s.deliver, s.drop) }()
 	t.Cleanup(func() { stop(); end() })

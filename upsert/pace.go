@@ -47,15 +47,15 @@ type Pace struct {
 	adjusted  time.Time
 	paused    time.Time // nothing leaves before
 
-	stamps  []time.Time // of the requests that left within the window, oldest first
-	last    time.Time   // when the last one left
-	held    int         // tickets out that did not leave yet
-	flying  int         // requests that left and were not answered
-	left    uint64      // requests that left, ever
-	heard   count       // HubSpot's own, from the last answer
-	shares  []grant     // shares of the last window, oldest first; the last one is the present
-	waited  time.Duration
-	began   time.Time // since when Wait waits; zero if it does not
+	stamps []time.Time // of the requests that left within the window, oldest first
+	last   time.Time   // when the last one left
+	held   int         // tickets out that did not leave yet
+	flying int         // requests that left and were not answered
+	left   uint64      // requests that left, ever
+	heard  count       // HubSpot's own, from the last answer
+	shares []grant     // shares of the last window, oldest first; the last one is the present
+	waited time.Duration
+	began  time.Time // since when Wait waits; zero if it does not
 }
 
 type grant struct {

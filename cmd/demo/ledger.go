@@ -70,7 +70,7 @@ func (l *ledger) readJournal(f facts) (written map[string]int) {
 		if written[w.TraceID]++; written[w.TraceID] == 2 {
 			l.Duplicates++
 		}
-		_, offset := split(w.TraceID)
+		offset := offsetOf(w.TraceID)
 		if before, is := last[w.ID]; is && offset < before {
 			l.OrderViolations++
 		}
@@ -110,11 +110,11 @@ func (l *ledger) place(f facts, written map[string]int, buried map[string]bool) 
 	}
 	writes, newest := map[string][]int64{}, map[string]version{} // by object: offsets written; the last good record
 	for trace := range written {
-		_, offset := split(trace)
+		offset := offsetOf(trace)
 		writes[f.events[trace].id] = append(writes[f.events[trace].id], offset)
 	}
 	for trace, e := range f.events {
-		_, offset := split(trace)
+		offset := offsetOf(trace)
 		if e.reason != "" {
 			l.ExpectedDeadLetters[e.reason]++
 		} else if v, is := newest[e.id]; !is || offset > v.offset {
@@ -168,17 +168,13 @@ func (l *ledger) measure(f facts) {
 	}
 }
 
-// split takes a trace id apart.
-func split(trace string) (partition string, offset int64) {
-	at := strings.LastIndexByte(trace, '-')
-	if at < 0 {
-		return trace, -1
-	}
-	offset, err := strconv.ParseInt(trace[at+1:], 10, 64)
+// offsetOf is the offset in a trace id, topic-partition-offset; -1 if that is none.
+func offsetOf(trace string) int64 {
+	offset, err := strconv.ParseInt(trace[strings.LastIndexByte(trace, '-')+1:], 10, 64)
 	if err != nil {
-		return trace, -1
+		return -1
 	}
-	return trace[:at], offset
+	return offset
 }
 
 func sum(m map[string]int) (n int) {

@@ -46,7 +46,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options, terminal bool) error {
-	w, err := open(o)
+	w, err := open(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -39,20 +39,20 @@ type world struct {
 	serving sync.WaitGroup
 }
 
-func open(o options) (*world, error) {
+func open(ctx context.Context, o options) (*world, error) {
 	dir, err := os.MkdirTemp("", "tasksink-demo-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for Kafka's data: %w", err)
 	}
 	w := &world{options: o, dir: dir}
-	if err := w.start(); err != nil {
+	if err := w.start(ctx); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) start() error {
+func (w *world) start(ctx context.Context) error {
 	port, address := 0, "127.0.0.1:0"
 	if w.Serve {
 		port, address = 9092, "127.0.0.1:8090"
@@ -68,7 +68,7 @@ func (w *world) start() error {
 		return fmt.Errorf("start Kafka: %w", err)
 	}
 	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka.ListenAddrs()...), Transport: &kafka.Transport{}}
-	listener, err := net.Listen("tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("start HubSpot: %w", err)
 	}

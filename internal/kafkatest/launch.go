@@ -133,6 +133,8 @@ func settings(port, controller int, dir string) string {
 		"group.initial.rebalance.delay.ms=0",
 		"group.min.session.timeout.ms=1000",
 		"log.retention.check.interval.ms=1000",
+		"log.cleaner.backoff.ms=200",
+		"log.cleaner.dedupe.buffer.size=4194304",
 		"",
 	}, "\n")
 }

@@ -1,0 +1,182 @@
+package consumer_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/internal/kafkatest"
+)
+
+func messages(name string, n int) (msgs []kafka.Message, values []string) {
+	for i := range n {
+		value := fmt.Sprintf("%s-%d", name, i)
+		msgs = append(msgs, kafka.Message{Key: []byte(value), Value: []byte(value)})
+		values = append(values, value)
+	}
+	return msgs, values
+}
+
+// delivered waits until so many records were delivered and none is left in the topic, and returns their values.
+func (s *sink) delivered(b *kafkatest.Broker, topic string, n int) []string {
+	s.t.Helper()
+	until(s.t, fmt.Sprintf("%d records delivered and committed", n), 30*time.Second, func() bool {
+		s.mu.Lock()
+		have := len(s.values)
+		s.mu.Unlock()
+		return have >= n && b.Lag(s.t, topic, topic) == 0
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.values)
+}
+
+// TestTransactions: what was aborted is left out, and neither that nor the markers keep a commit from the log's end.
+func TestTransactions(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		topic := b.Topic(t, 1, nil)
+		var want []string
+		put := func(name string, n int, how func(...kafka.Message), kept bool) {
+			msgs, values := messages(name, n)
+			how(msgs...)
+			if kept {
+				want = append(want, values...)
+			}
+		}
+		plain := func(msgs ...kafka.Message) { b.Produce(t, topic, msgs...) }
+		committed := func(msgs ...kafka.Message) { b.Transact(t, topic, true, msgs...) }
+		aborted := func(msgs ...kafka.Message) { b.Transact(t, topic, false, msgs...) }
+		put("plain", 10, plain, true)
+		put("aborted", 5, aborted, false)
+		put("committed", 5, committed, true)
+		put("between", 5, plain, true)
+		put("aborted again", 3, aborted, false)
+		put("committed again", 1, committed, true)
+		put("aborted at the end", 2, aborted, false)
+		s := newSink(t, time.Millisecond)
+		m := join(t, b, topic, "a", s, nil)
+		if got := s.delivered(b, topic, len(want)); !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v", got, want)
+		}
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestCompaction: gaps in the offsets, and batches that were emptied, hold nothing up and count as no loss.
+func TestCompaction(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.001",
+			"min.compaction.lag.ms": "0", "max.compaction.lag.ms": "50"})
+		before := 0
+		until(t, "the log is compacted", time.Minute, func() bool { // each round writes the same keys, each in a batch of its own
+			for range 3 {
+				for _, key := range []string{"a", "b", "c"} {
+					b.Produce(t, topic, kafka.Message{Key: []byte(key), Value: []byte(key + "-" + strconv.Itoa(before))})
+					before++
+				}
+			}
+			if b.Fake != nil {
+				b.Fake.Compact()
+			}
+			time.Sleep(100 * time.Millisecond)
+			return len(b.ReadAll(t, topic)) < before/2
+		})
+		want := len(b.ReadAll(t, topic))
+		s := newSink(t, time.Millisecond)
+		m := join(t, b, topic, "a", s, nil)
+		got := s.delivered(b, topic, 3)
+		if len(got) > want || len(got) < 3 {
+			t.Errorf("%d of %d records were delivered, and %d were in the log", len(got), before, want)
+		}
+		if lost := m.Status().Lost; lost != 0 {
+			t.Errorf("%d records count as lost", lost)
+		}
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRetention: what was deleted before it was read is counted, and the rest flows.
+func TestRetention(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		topic := b.Topic(t, 1, nil)
+		first, _ := messages("first", 100)
+		b.Produce(t, topic, first...)
+		s := newSink(t, time.Millisecond)
+		m := join(t, b, topic, "a", s, nil)
+		s.delivered(b, topic, 100)
+		if err := m.leave(t); err != nil {
+			t.Fatal(err)
+		}
+		second, values := messages("second", 100)
+		b.Produce(t, topic, second...)
+		b.DeleteRecords(t, topic, 0, 150)
+		s = newSink(t, time.Millisecond)
+		m = join(t, b, topic, "b", s, nil)
+		if got := s.delivered(b, topic, 50); !slices.Equal(got, values[50:]) {
+			t.Errorf("delivered %v", got)
+		}
+		if lost := m.Status().Lost; lost != 50 {
+			t.Errorf("%d records count as lost, want 50", lost)
+		}
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTopicCreatedAnew: the offsets begin again, and all records of the new topic are delivered.
+func TestTopicCreatedAnew(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		topic := b.Topic(t, 1, nil)
+		old, _ := messages("old", 100)
+		b.Produce(t, topic, old...)
+		s := newSink(t, time.Millisecond)
+		m := join(t, b, topic, "a", s, nil)
+		s.delivered(b, topic, 100)
+		b.DeleteTopic(t, topic)
+		b.CreateTopic(t, topic, 1, nil)
+		s.mu.Lock()
+		s.last = map[int]int64{}
+		s.mu.Unlock()
+		fresh, values := messages("new", 10)
+		b.Produce(t, topic, fresh...)
+		got := s.delivered(b, topic, 110)
+		if !slices.Equal(got[100:], values) {
+			t.Errorf("delivered %v", got[100:])
+		}
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+		if at := b.Committed(t, topic, topic)[topic][0]; at != 10 {
+			t.Errorf("committed %d, want 10", at)
+		}
+	})
+}
+
+// TestPartitionsAdded: the group divides anew by itself.
+func TestPartitionsAdded(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		topic := b.Topic(t, 1, nil)
+		msgs, _ := messages("first", 100)
+		b.Produce(t, topic, msgs...)
+		s := newSink(t, time.Millisecond)
+		m := join(t, b, topic, "a", s, nil)
+		s.delivered(b, topic, 100)
+		b.AddPartitions(t, topic, 4)
+		until(t, "the share grows", 30*time.Second, func() bool { own, total := m.Share(); return own == 4 && total == 4 })
+		msgs, _ = messages("second", 100)
+		b.Produce(t, topic, msgs...)
+		s.delivered(b, topic, 200)
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package consumer_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/kafkatest"
+)
+
+// stops fails the test if the member does not end within limit, or not cleanly.
+func (m *member) stops(t *testing.T, limit time.Duration) {
+	t.Helper()
+	start := time.Now()
+	if err := m.leave(t); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if took := time.Since(start); took > limit {
+		t.Errorf("Run returned after %v, want at most %v", took, limit)
+	}
+}
+
+// TestNoKafka: brokers that refuse, and one that accepts and never answers, are waited for and called a hold; a stop
+// in the meantime is a clean one.
+func TestNoKafka(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	t.Run("both", func(t *testing.T) {
+		for name, addr := range map[string]string{"refuses": closed.Addr().String(), "is silent": silent.Addr().String()} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				b := &kafkatest.Broker{Addrs: []string{addr}}
+				m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), nil)
+				until(t, "the hold stands", 30*time.Second, func() bool { return m.board.Stands("kafka") })
+				m.stops(t, 6*time.Second)
+			})
+		}
+	})
+}
+
+// TestMissingTopic: it is waited for, not created.
+func TestMissingTopic(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t, kfake.AllowAutoTopicCreation())
+	const topic = "comes-late"
+	s := newSink(t, time.Millisecond)
+	m := join(t, b, topic, "a", s, nil)
+	until(t, "the hold stands", 20*time.Second, func() bool { return m.board.Stands("kafka") })
+	if b.Fake.TopicInfo(topic) != nil {
+		t.Fatal("the topic was created")
+	}
+	b.CreateTopic(t, topic, 2, nil)
+	produce(t, b, topic, 100)
+	until(t, "records flow", 10*time.Second, func() bool { return s.count() == 100 })
+	if m.board.Stands("kafka") {
+		t.Error("the hold still stands")
+	}
+	m.stops(t, 2*time.Second)
+}
+
+// TestJoinIsInterrupted: a stop does not wait for a rebalance that the broker holds back for another member.
+func TestJoinIsInterrupted(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic := b.Topic(t, 2, nil)
+		produce(t, b, topic, 200)
+		slow := newSink(t, time.Hour)
+		change := func(c *consumer.Config) { c.DrainTimeout = 20 * time.Second }
+		a := join(t, b, topic, "slow", slow, change)
+		until(t, "the slow one works", 20*time.Second, func() bool { return a.Status().Pending == 200 })
+		waits := join(t, b, topic, "waits", newSink(t, time.Millisecond), change)
+		until(t, "the slow one drains", 10*time.Second, func() bool { return a.Status().Draining })
+		waits.stops(t, 4*time.Second)
+		a.stop()
+		a.end()
+		<-a.done // it cannot end cleanly
+	})
+}
