@@ -7,7 +7,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
-	go test -race -timeout 20m ./...
+	go test -race -parallel 16 -timeout 20m ./...
 
 lint: $(BIN)/golangci-lint ## check formatting, go vet and golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "not formatted, run make format:"; gofmt -l .; exit 1; }

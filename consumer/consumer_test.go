@@ -18,10 +18,10 @@ import (
 
 // sink stands for the rest of tasksink: it settles each record a moment after it came, unless it was given up.
 type sink struct {
-	t     *testing.T
-	delay time.Duration
+	t *testing.T
 
 	mu      sync.Mutex
+	delay   time.Duration
 	waiting []*consumer.Record
 	values  []string       // delivered, in order
 	settled map[string]int // by trace id
@@ -65,9 +65,11 @@ func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
 			rec.Sent()
 		}
 		s.mu.Unlock()
-		delay := s.delay
-		if n == 0 {
-			delay = 5 * time.Millisecond
+		delay := 5 * time.Millisecond
+		if n > 0 {
+			s.mu.Lock()
+			delay = s.delay
+			s.mu.Unlock()
 		}
 		select {
 		case <-time.After(delay):
@@ -161,7 +163,9 @@ func until(t *testing.T, what string, limit time.Duration, met func() bool) {
 
 // TestJoinAndLeave: a second member joins and leaves while records flow. No record is settled twice, none is left.
 func TestJoinAndLeave(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		const records = 30_000
 		topic := b.Topic(t, 6, nil)
 		produce(t, b, topic, records)
@@ -191,6 +195,7 @@ func TestJoinAndLeave(t *testing.T) {
 
 // TestRoom: with nothing settled, no more than MaxPending records come in; and they all leave when the flow resumes.
 func TestRoom(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Fake(t)
 	topic := b.Topic(t, 3, nil)
 	produce(t, b, topic, 5000)

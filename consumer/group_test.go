@@ -34,7 +34,9 @@ func once(t *testing.T, sinks ...*sink) {
 }
 
 func TestMoreMembersThanPartitions(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 2, nil)
 		produce(t, b, topic, 1000)
 		sinks := []*sink{newSink(t, time.Millisecond), newSink(t, time.Millisecond), newSink(t, time.Millisecond)}
@@ -66,10 +68,11 @@ func TestMoreMembersThanPartitions(t *testing.T) {
 // TestDrainLongerThanTheSession: a member whose request takes longer than the session stays alive by its commits, and
 // nobody does its work again.
 func TestDrainLongerThanTheSession(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		t.Parallel()
 		topic := b.Topic(t, 2, nil)
-		produce(t, b, topic, 200)
+		produce(t, b, topic, 400)
 		slow, quick := newSink(t, 9*time.Second), newSink(t, time.Millisecond)
 		change := func(c *consumer.Config) { c.DrainTimeout = 12 * time.Second }
 		a := join(t, b, topic, "slow", slow, change)
@@ -79,7 +82,11 @@ func TestDrainLongerThanTheSession(t *testing.T) {
 			return len(slow.values) > 0 && len(slow.waiting) < len(slow.values)
 		})
 		second := join(t, b, topic, "quick", quick, change)
-		until(t, "the rest is done", time.Minute, func() bool { return slow.count()+quick.count() == 200 })
+		until(t, "the slow one drains", 5*time.Second, func() bool { return a.Status().Draining })
+		slow.mu.Lock()
+		slow.delay = time.Millisecond // from the next request on
+		slow.mu.Unlock()
+		until(t, "the rest is done", time.Minute, func() bool { return slow.count()+quick.count() == 400 })
 		if quick.count() == 0 {
 			t.Error("the quick one got nothing")
 		}
@@ -95,6 +102,7 @@ func TestDrainLongerThanTheSession(t *testing.T) {
 
 // TestBrokersChange: coordinator and leaders move about while records flow.
 func TestBrokersChange(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Fake(t, kfake.NumBrokers(3))
 	topic := b.Topic(t, 6, nil)
 	produce(t, b, topic, 10_000)
@@ -139,6 +147,7 @@ func commits(b *kafkatest.Broker, code func(req *kmsg.OffsetCommitRequest) *kerr
 // TestEvicted: a member that learns by a commit that its partitions are gone commits nothing of that generation any
 // more, settles nothing of it, and joins anew.
 func TestEvicted(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Fake(t)
 	topic := b.Topic(t, 2, nil)
 	var evicted, after atomic.Int32
@@ -192,6 +201,7 @@ func TestEvicted(t *testing.T) {
 // TestCommitsRefused: without an accepted commit nobody knows whether the partitions are still ours. Nothing more is
 // sent, a hold says why, and the flow resumes when commits are accepted again.
 func TestCommitsRefused(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Fake(t)
 	topic := b.Topic(t, 2, nil)
 	var refuse atomic.Bool
@@ -233,6 +243,7 @@ func TestCommitsRefused(t *testing.T) {
 
 // TestOldRelease: the last release before 4.0 serves as well.
 func TestOldRelease(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Kafka39(t)
 	topic := b.Topic(t, 3, nil)
 	produce(t, b, topic, 2000)

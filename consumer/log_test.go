@@ -37,7 +37,9 @@ func (s *sink) delivered(b *kafkatest.Broker, topic string, n int) []string {
 
 // TestTransactions: what was aborted is left out, and neither that nor the markers keep a commit from the log's end.
 func TestTransactions(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 1, nil)
 		var want []string
 		put := func(name string, n int, how func(...kafka.Message), kept bool) {
@@ -70,7 +72,9 @@ func TestTransactions(t *testing.T) {
 
 // TestCompaction: gaps in the offsets, and batches that were emptied, hold nothing up and count as no loss.
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.001",
 			"min.compaction.lag.ms": "0", "max.compaction.lag.ms": "50"})
 		before := 0
@@ -105,7 +109,9 @@ func TestCompaction(t *testing.T) {
 
 // TestRetention: what was deleted before it was read is counted, and the rest flows.
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 1, nil)
 		first, _ := messages("first", 100)
 		b.Produce(t, topic, first...)
@@ -134,7 +140,9 @@ func TestRetention(t *testing.T) {
 
 // TestTopicCreatedAnew: the offsets begin again, and all records of the new topic are delivered.
 func TestTopicCreatedAnew(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 1, nil)
 		old, _ := messages("old", 100)
 		b.Produce(t, topic, old...)
@@ -163,7 +171,9 @@ func TestTopicCreatedAnew(t *testing.T) {
 
 // TestPartitionsAdded: the group divides anew by itself.
 func TestPartitionsAdded(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
 		topic := b.Topic(t, 1, nil)
 		msgs, _ := messages("first", 100)
 		b.Produce(t, topic, msgs...)

@@ -26,27 +26,26 @@ func (m *member) stops(t *testing.T, limit time.Duration) {
 // TestNoKafka: brokers that refuse, and one that accepts and never answers, are waited for and called a hold; a stop
 // in the meantime is a clean one.
 func TestNoKafka(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = silent.Close() }()
+	t.Cleanup(func() { _ = silent.Close() })
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	t.Run("both", func(t *testing.T) {
-		for name, addr := range map[string]string{"refuses": closed.Addr().String(), "is silent": silent.Addr().String()} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				b := &kafkatest.Broker{Addrs: []string{addr}}
-				m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), nil)
-				until(t, "the hold stands", 30*time.Second, func() bool { return m.board.Stands("kafka") })
-				m.stops(t, 6*time.Second)
-			})
-		}
-	})
+	for name, addr := range map[string]string{"refuses": closed.Addr().String(), "is silent": silent.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := &kafkatest.Broker{Addrs: []string{addr}}
+			m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), nil)
+			until(t, "the hold stands", 30*time.Second, func() bool { return m.board.Stands("kafka") })
+			m.stops(t, 6*time.Second)
+		})
+	}
 }
 
 // TestMissingTopic: it is waited for, not created.
@@ -71,12 +70,13 @@ func TestMissingTopic(t *testing.T) {
 
 // TestJoinIsInterrupted: a stop does not wait for a rebalance that the broker holds back for another member.
 func TestJoinIsInterrupted(t *testing.T) {
+	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		t.Parallel()
 		topic := b.Topic(t, 2, nil)
 		produce(t, b, topic, 200)
 		slow := newSink(t, time.Hour)
-		change := func(c *consumer.Config) { c.DrainTimeout = 20 * time.Second }
+		change := func(c *consumer.Config) { c.DrainTimeout = 8 * time.Second }
 		a := join(t, b, topic, "slow", slow, change)
 		until(t, "the slow one works", 20*time.Second, func() bool { return a.Status().Pending == 200 })
 		waits := join(t, b, topic, "waits", newSink(t, time.Millisecond), change)

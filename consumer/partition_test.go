@@ -1,0 +1,169 @@
+package consumer
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// twin is a partition as a child would keep it: every record ever delivered, with what happened to it.
+type twin struct {
+	records []*twinRecord
+	next    int64
+	sent    int64
+	revoked bool
+	lost    bool
+}
+
+type twinRecord struct {
+	rec     *Record
+	settled bool
+	waits   bool // for its turn
+	called  int
+}
+
+// run is how many records from the front are settled.
+func (w *twin) run() (n int) {
+	for n < len(w.records) && w.records[n].settled {
+		n++
+	}
+	return n
+}
+
+func (w *twin) position() int64 {
+	if n := w.run(); n < len(w.records) {
+		return w.records[n].rec.Offset
+	}
+	return w.next
+}
+
+func (w *twin) drained() bool {
+	for _, r := range w.records {
+		if !r.settled && r.rec.Offset <= w.sent {
+			return false
+		}
+	}
+	return true
+}
+
+// due tells whether nothing that is neither settled nor sent lies before the i-th record.
+func (w *twin) due(i int) bool {
+	if w.records[i].rec.Offset <= w.sent {
+		return true
+	}
+	for _, r := range w.records[:i] {
+		if !r.settled && r.rec.Offset > w.sent {
+			return false
+		}
+	}
+	return !w.revoked
+}
+
+// TestPartition holds the tracking of offsets against its twin, through deliveries with gaps, and records that are
+// sent and settled in any order.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		room := newRoom(1000, 1<<30)
+		p := newPartition("tasks", 0, rapid.Int64Range(0, 5).Draw(t, "start"), room)
+		w := &twin{next: p.next, sent: -1}
+		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
+			var some []*twinRecord
+			for _, r := range w.records {
+				if of(r) {
+					some = append(some, r)
+				}
+			}
+			if len(some) == 0 {
+				t.Skip()
+			}
+			return rapid.SampledFrom(some).Draw(t, "record")
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"deliver": func(t *rapid.T) {
+				r := &Record{Offset: w.next + rapid.Int64Range(0, 3).Draw(t, "gap"), Value: []byte("x")}
+				if err := room.take(t.Context(), r.size()); err != nil {
+					t.Fatal(err)
+				}
+				added := p.add(r)
+				if added == (w.revoked || w.lost) {
+					t.Fatalf("added: %v", added)
+				}
+				if !added {
+					room.give(1, r.size())
+					return
+				}
+				w.records = append(w.records, &twinRecord{rec: r})
+				w.next = r.Offset + 1
+			},
+			"skip": func(t *rapid.T) {
+				if w.revoked {
+					t.Skip()
+				}
+				w.next += rapid.Int64Range(1, 3).Draw(t, "offsets")
+				p.skipTo(w.next)
+			},
+			"send": func(t *rapid.T) {
+				r := pick(t, func(r *twinRecord) bool { return !w.lost && !r.rec.gone() && !r.waits })
+				w.sent = max(w.sent, r.rec.Offset)
+				r.rec.Sent()
+			},
+			"settle": func(t *rapid.T) {
+				r := pick(t, func(r *twinRecord) bool { return r.rec.Offset <= w.sent })
+				r.settled = true
+				r.rec.Settle()
+			},
+			"wait for its turn": func(t *rapid.T) {
+				// As the consumer calls it: for the newest record, when it is delivered.
+				if len(w.records) == 0 || w.revoked {
+					t.Skip()
+				}
+				r := w.records[len(w.records)-1]
+				if r.waits || r.settled || r.rec.Offset <= w.sent {
+					t.Skip()
+				}
+				r.waits = true
+				r.rec.WhenDue(func() { r.called++; r.rec.Sent() })
+			},
+			"revoke": func(*rapid.T) {
+				w.revoked = true
+				p.revoke()
+			},
+			"lose": func(*rapid.T) {
+				w.revoked, w.lost = true, true
+				p.lose()
+			},
+			"": func(t *rapid.T) {
+				for i, r := range w.records {
+					if r.waits && w.due(i) && !w.lost { // its turn sends it
+						w.sent = max(w.sent, r.rec.Offset)
+					}
+				}
+				for i, r := range w.records {
+					if r.called > 1 || r.waits && !w.lost && (r.called == 1) != w.due(i) {
+						t.Fatalf("record %d of %d: called %d times, due %v", i, len(w.records), r.called, w.due(i))
+					}
+					if gone := w.lost || w.revoked && r.rec.Offset > w.sent; r.rec.gone() != gone || r.rec.Lost() != w.lost {
+						t.Fatalf("record %d: gone %v, lost %v", i, r.rec.gone(), r.rec.Lost())
+					}
+				}
+				records, _ := room.used()
+				if w.lost {
+					if done, _ := p.drained(); !done || records != 0 {
+						t.Fatalf("lost: drained %v, %d places", done, records)
+					}
+					return
+				}
+				if at, _ := p.position(); at != w.position() {
+					t.Fatalf("position %d, want %d", at, w.position())
+				}
+				if done, _ := p.drained(); done != w.drained() {
+					t.Fatalf("drained %v, want %v", done, w.drained())
+				}
+				if want := len(w.records) - w.run(); records != want {
+					t.Fatalf("%d places are taken, want %d", records, want)
+				}
+			},
+		})
+	})
+}
