@@ -18,7 +18,8 @@ import (
 
 // sink stands for the rest of tasksink: it settles each record a moment after it came, unless it was given up.
 type sink struct {
-	t *testing.T
+	t    *testing.T
+	seen func(*consumer.Record) // if set, called for each record delivered
 
 	mu      sync.Mutex
 	delay   time.Duration
@@ -33,6 +34,9 @@ func newSink(t *testing.T, delay time.Duration) *sink {
 }
 
 func (s *sink) deliver(rec *consumer.Record) {
+	if s.seen != nil {
+		s.seen(rec)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = append(s.waiting, rec)

@@ -190,9 +190,6 @@ func (g *generation) take(ctx context.Context, p *partition, res *fetch.Response
 	for _, batch := range batches {
 		if control, is := batch.(*protocol.ControlBatch); is {
 			aborted.end(control)
-			if control.BaseOffset >= asked {
-				p.skipTo(control.BaseOffset + 1)
-			}
 			continue
 		}
 		drop := aborted.drops(batch)
@@ -231,8 +228,8 @@ func (g *generation) take(ctx context.Context, p *partition, res *fetch.Response
 	return nil
 }
 
-// stepPast moves on when batches came, but no record at or after the offset asked for: compaction emptied them.
-// Then the next batch's start is next, or, as the end of a batch is not shown, the next offset.
+// stepPast moves on when batches came, but no record at or after the offset asked for: a marker of a transaction, or
+// what compaction emptied. Then the next batch's start is next, or, as the end of a batch is not shown, the next offset.
 func (g *generation) stepPast(p *partition, asked int64, batches []protocol.RecordReader) {
 	p.mu.Lock()
 	stuck := p.next == asked
@@ -242,12 +239,23 @@ func (g *generation) stepPast(p *partition, asked int64, batches []protocol.Reco
 	}
 	next := asked + 1
 	for _, batch := range batches {
-		if b, is := batch.(*protocol.RecordBatch); is && b.BaseOffset > asked {
-			next = b.BaseOffset
+		if base := baseOffset(batch); base > asked {
+			next = base
 			break
 		}
 	}
 	p.skipTo(next)
+}
+
+func baseOffset(batch protocol.RecordReader) int64 {
+	switch b := batch.(type) {
+	case *protocol.RecordBatch:
+		return b.BaseOffset
+	case *protocol.ControlBatch:
+		return b.BaseOffset
+	default:
+		return -1 // older formats have neither markers nor empty batches
+	}
 }
 
 // outOfRange resolves a position that the log does not have. Below its start, records were lost to retention. Beyond
@@ -265,12 +273,12 @@ func (g *generation) outOfRange(ctx context.Context, p *partition, asked int64) 
 		case asked < o.FirstOffset:
 			g.c.lose(p, o.FirstOffset-asked)
 			p.skipTo(o.FirstOffset)
+		case asked > o.LastOffset && !p.idle():
+			return fmt.Errorf("%s/%d was created anew; records of the old one are still on their way", p.topic, p.id)
 		case asked > o.LastOffset:
 			g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", asked).Int64("end", o.LastOffset).
 				Msg("the position lies beyond the end of the log: the topic was created anew; starting at its first record")
-			p.mu.Lock()
-			p.next = o.FirstOffset
-			p.mu.Unlock()
+			p.startAt(o.FirstOffset)
 		}
 	}
 	return nil

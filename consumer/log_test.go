@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
 
@@ -33,6 +35,41 @@ func (s *sink) delivered(b *kafkatest.Broker, topic string, n int) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.values)
+}
+
+// TestRecord: a record arrives byte for byte, and what is empty is not what is absent.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic := b.Topic(t, 1, nil)
+		at := time.UnixMilli(1_700_000_000_123)
+		want := []kafka.Message{
+			{Key: []byte("\x00k\xff"), Value: []byte("v"), Headers: []kafka.Header{{Key: "h", Value: []byte{0}}, {Key: "h", Value: []byte("2")}, {Key: "", Value: nil}}, Time: at},
+			{Time: at},
+			{Key: []byte{}, Value: []byte{}, Time: at},
+		}
+		b.Produce(t, topic, want...)
+		got := make(chan *consumer.Record, len(want))
+		s := newSink(t, time.Millisecond)
+		s.seen = func(r *consumer.Record) { got <- r }
+		m := join(t, b, topic, "a", s, nil)
+		for i, w := range want {
+			r := <-got
+			if !bytes.Equal(r.Key, w.Key) || (r.Key == nil) != (w.Key == nil) || !bytes.Equal(r.Value, w.Value) || (r.Value == nil) != (w.Value == nil) {
+				t.Errorf("record %d: key %#v value %#v, want %#v and %#v", i, r.Key, r.Value, w.Key, w.Value)
+			}
+			if !r.Time.Equal(at) || r.Topic != topic || r.Partition != 0 || r.Offset != int64(i) || r.TraceID() != fmt.Sprintf("%s-0-%d", topic, i) {
+				t.Errorf("record %d is %s of %v", i, r.TraceID(), r.Time)
+			}
+			if fmt.Sprintf("%q", r.Headers) != fmt.Sprintf("%q", w.Headers) {
+				t.Errorf("record %d: headers %q, want %q", i, r.Headers, w.Headers)
+			}
+		}
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestTransactions: what was aborted is left out, and neither that nor the markers keep a commit from the log's end.

@@ -1,11 +1,16 @@
 package consumer_test
 
 import (
+	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/kafkatest"
@@ -37,15 +42,56 @@ func TestNoKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	for name, addr := range map[string]string{"refuses": closed.Addr().String(), "is silent": silent.Addr().String()} {
-		t.Run(name, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, addr string
+		sasl       sasl.Mechanism
+	}{
+		{"refuses", closed.Addr().String(), nil},
+		{"is silent", silent.Addr().String(), nil},
+		{"is silent, with SASL", silent.Addr().String(), plain.Mechanism{Username: "u", Password: "p"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			b := &kafkatest.Broker{Addrs: []string{addr}}
-			m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), nil)
-			until(t, "the hold stands", 30*time.Second, func() bool { return m.board.Stands("kafka") })
+			b := &kafkatest.Broker{Addrs: []string{tc.addr}}
+			m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), func(c *consumer.Config) { c.SASL = tc.sasl })
+			until(t, "the hold stands", 40*time.Second, func() bool { return m.board.Stands("kafka") })
 			m.stops(t, 6*time.Second)
 		})
 	}
+}
+
+// TestSilentHandshake: a broker that accepts the consumer group's connection and never answers its SASL handshake is
+// given up after a while, and the next connection serves.
+func TestSilentHandshake(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	const topic = "tasks"
+	secured := kafkatest.Fake(t, kfake.EnableSASL(), kfake.User("PLAIN", "u", "p"), kfake.SeedTopics(1, topic))
+	var asked, silenced atomic.Int32
+	secured.Fake.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		secured.Fake.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	s := newSink(t, time.Millisecond)
+	m := join(t, secured, topic, "a", s, func(c *consumer.Config) {
+		c.SASL = plain.Mechanism{Username: "u", Password: "p"}
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if asked.Load() > 0 && silenced.Add(1) == 1 { // the group's
+				addr = silent.Addr().String()
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	})
+	until(t, "the group joins", time.Minute, func() bool { return m.Status().Joined })
+	if silenced.Load() == 0 {
+		t.Error("no handshake was silenced")
+	}
+	m.stops(t, 3*time.Second)
 }
 
 // TestMissingTopic: it is waited for, not created.

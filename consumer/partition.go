@@ -121,19 +121,18 @@ func (p *partition) advance() []waiter {
 	}
 	clear(p.delivered[:n])
 	p.delivered = p.delivered[n:]
-	if !p.lost { // a lost partition gave everything back at once
-		p.room.give(n, bytes)
-	}
+	p.room.give(n, bytes)
 	close(p.progress)
 	p.progress = make(chan struct{})
 	return p.turn()
 }
 
-// turn takes those out of the queue whose turn has come: nothing unsent lies before them.
+// turn takes those out of the queue whose turn has come: nothing unsent lies before them. After a revoke that can no
+// longer come about for a record above the highest sent offset, as nothing above it is sent any more.
 func (p *partition) turn() []waiter {
 	n := 0
-	for n < len(p.due) && (p.due[n].offset <= p.sent || !p.revoked && p.first() >= p.due[n].offset) {
-		n++ // after a revoke only what lies below the highest sent offset is still finished
+	for n < len(p.due) && (p.due[n].offset <= p.sent || p.first() >= p.due[n].offset) {
+		n++
 	}
 	turn := p.due[:n:n]
 	p.due = p.due[n:]
@@ -166,6 +165,21 @@ func (p *partition) skipTo(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next, p.started = max(p.next, next), true
+}
+
+// idle tells whether everything that was delivered is settled.
+func (p *partition) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.delivered) == 0
+}
+
+// startAt begins anew in a log that has nothing to do with the old one. The partition must be idle: offsets of both
+// would be compared.
+func (p *partition) startAt(next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.sent = next, -1
 }
 
 // revoke ends the fetching. gone then tells of a record whether it is given up unsent.

@@ -45,9 +45,11 @@ type Config struct {
 
 // Writer writes dead letters.
 type Writer struct {
-	cfg    Config
-	kafka  *kafka.Writer
-	wake   chan struct{} // one place: there is something to write
+	cfg       Config
+	transport *kafka.Transport
+	kafka     *kafka.Writer
+	wake      chan struct{} // one place: there is something to write
+
 	mu     sync.Mutex
 	queue  []letter
 	status Status
@@ -71,9 +73,10 @@ type Status struct {
 
 // NewWriter returns a Writer that waits for Run.
 func NewWriter(cfg Config) *Writer {
-	return &Writer{cfg: cfg, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}},
+	transport := cfg.Transport()
+	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}},
 		kafka: &kafka.Writer{
-			Addr: kafka.TCP(cfg.Brokers...), Transport: cfg.Transport(), Balancer: kafka.Murmur2Balancer{},
+			Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Balancer: kafka.Murmur2Balancer{},
 			RequiredAcks: kafka.RequireAll, // the zero value is none
 			MaxAttempts:  1,                // we repeat ourselves, and know what was written
 			BatchSize:    atOnce, BatchBytes: maxLetter, BatchTimeout: time.Millisecond,
@@ -94,6 +97,7 @@ func (w *Writer) Write(rec *consumer.Record, reason Reason) {
 
 // Run writes until ctx ends. What is queued then is left to whoever gets the partitions.
 func (w *Writer) Run(ctx context.Context) {
+	defer w.transport.CloseIdleConnections()
 	defer func() { _ = w.kafka.Close() }() // nothing is out: WriteMessages waits for its answers
 	pause := firstPause
 	for ctx.Err() == nil {

@@ -1,8 +1,10 @@
 package kafkatest
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -10,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// What kafka-go cannot do, franz-go does.
+// What kafka-go cannot do, franz-go does; and it is a second opinion on what stands in a topic.
 
 func (b *Broker) franz(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
@@ -61,4 +63,47 @@ func (b *Broker) DeleteRecords(t testing.TB, topic string, partition int, below 
 	if err != nil {
 		t.Fatalf("delete records of %s/%d: %v", topic, partition, err)
 	}
+}
+
+// ReadAll returns all that is in a topic now, aborted transactions left out. A key or value is nil only where Kafka
+// has none.
+func (b *Broker) ReadAll(t testing.TB, topic string) (all []kafka.Message) {
+	t.Helper()
+	from := map[int32]kgo.Offset{}
+	starts, left := b.starts(t, topic), b.ends(t, topic)
+	for id, end := range left {
+		if end > starts[id] {
+			from[int32(id)] = kgo.NewOffset().At(starts[id])
+		} else {
+			delete(left, id)
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	c := b.franz(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for len(left) > 0 {
+		fetched := c.PollFetches(ctx)
+		if err := fetched.Err(); err != nil {
+			t.Fatalf("read %s: %v", topic, err)
+		}
+		fetched.EachRecord(func(r *kgo.Record) {
+			if r.Offset+1 >= left[int(r.Partition)] {
+				delete(left, int(r.Partition))
+			}
+			if r.Attrs.IsControl() {
+				return
+			}
+			m := kafka.Message{Topic: r.Topic, Partition: int(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp}
+			for _, h := range r.Headers {
+				m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
+			}
+			all = append(all, m)
+		})
+	}
+	return all
 }

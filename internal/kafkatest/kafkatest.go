@@ -218,40 +218,32 @@ func (b *Broker) Produce(t testing.TB, topic string, msgs ...kafka.Message) {
 	}
 }
 
-// ReadAll returns all that is in a topic now.
-func (b *Broker) ReadAll(t testing.TB, topic string) (all []kafka.Message) {
+// ends and starts are the offsets of a topic's partitions after their last record, and of their first.
+func (b *Broker) ends(t testing.TB, topic string) map[int]int64 {
 	t.Helper()
-	for id, end := range b.ends(t, topic) {
-		r := kafka.NewReader(kafka.ReaderConfig{Brokers: b.Addrs, Topic: topic, Partition: id, MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
-		for next := int64(0); next < end; {
-			m, err := r.ReadMessage(t.Context())
-			if err != nil {
-				t.Fatalf("read %s/%d: %v", topic, id, err)
-			}
-			all, next = append(all, m), m.Offset+1
-		}
-		if err := r.Close(); err != nil {
-			t.Fatalf("read %s/%d: %v", topic, id, err)
-		}
-	}
-	return all
+	return b.offsets(t, topic, kafka.LastOffsetOf, func(p kafka.PartitionOffsets) int64 { return p.LastOffset })
 }
 
-func (b *Broker) ends(t testing.TB, topic string) map[int]int64 {
+func (b *Broker) starts(t testing.TB, topic string) map[int]int64 {
+	t.Helper()
+	return b.offsets(t, topic, kafka.FirstOffsetOf, func(p kafka.PartitionOffsets) int64 { return p.FirstOffset })
+}
+
+func (b *Broker) offsets(t testing.TB, topic string, of func(int) kafka.OffsetRequest, pick func(kafka.PartitionOffsets) int64) map[int]int64 {
 	t.Helper()
 	var ask []kafka.OffsetRequest
 	for _, id := range b.partitions(t, topic) {
-		ask = append(ask, kafka.LastOffsetOf(id))
+		ask = append(ask, of(id))
 	}
 	res, err := b.client.ListOffsets(context.Background(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
 	if err != nil {
 		t.Fatalf("list the offsets of %s: %v", topic, err)
 	}
-	ends := map[int]int64{}
+	found := map[int]int64{}
 	for _, p := range res.Topics[topic] {
-		ends[p.Partition] = p.LastOffset
+		found[p.Partition] = pick(p)
 	}
-	return ends
+	return found
 }
 
 // Committed returns the offsets that a group committed for the given topics: topic → partition → offset; what was
