@@ -42,6 +42,9 @@ type Config struct {
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
+	// Share is told how many partitions of how many this member has, when that changes. Between two calls no other
+	// member had them. It may be nil.
+	Share func(own, total int)
 	Board *hold.Board
 	Log   zerolog.Logger
 }
@@ -122,7 +125,11 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 		default:
 			c.flows()
 			c.rebalances.Add(1)
+			if last != nil && gen.ID != last.gen.ID+1 {
+				c.share(0) // there was a generation without us
+			}
 			last = newGeneration(c, gen, deliver, drop)
+			c.share(len(last.parts))
 			c.setCurrent(last)
 			gen.Start(func(over context.Context) { last.run(ctx, over) })
 		}
@@ -226,6 +233,13 @@ func (c *Consumer) lose(p *partition, records int64) {
 		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds tasksink up")
 }
 
+// share tells how many partitions are ours from now on.
+func (c *Consumer) share(own int) {
+	if c.cfg.Share != nil {
+		c.cfg.Share(own, max(own, int(c.total.Load())))
+	}
+}
+
 func (c *Consumer) setCurrent(g *generation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,14 +276,4 @@ func (c *Consumer) Prove(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// Share is how many partitions this member has, and how many there are in all topics.
-func (c *Consumer) Share() (own, total int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current != nil && !c.current.over() {
-		own = len(c.current.parts)
-	}
-	return own, max(own, int(c.total.Load()))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -107,6 +108,19 @@ type member struct {
 	done   chan error
 	worker sync.WaitGroup
 	end    context.CancelFunc
+
+	mu     sync.Mutex
+	shares []string // own/total, as it was told
+}
+
+// share is the last thing that the member was told of its share, and all of it.
+func (m *member) share() (last, all string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.shares) > 0 {
+		last = m.shares[len(m.shares)-1]
+	}
+	return last, strings.Join(m.shares, " ")
 }
 
 func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change func(*consumer.Config)) *member {
@@ -118,13 +132,19 @@ func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change
 	if change != nil {
 		change(&cfg)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	work, end := context.WithCancel(context.Background())
+	m := &member{board: cfg.Board, stop: stop, done: make(chan error, 1), end: end}
+	cfg.Share = func(own, total int) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.shares = append(m.shares, fmt.Sprintf("%d/%d", own, total))
+	}
 	c, err := consumer.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	work, end := context.WithCancel(context.Background())
-	m := &member{Consumer: c, board: cfg.Board, stop: stop, done: make(chan error, 1), end: end}
+	m.Consumer = c
 	m.worker.Go(func() { s.work(work, c.Prove) })
 	go func() { m.done <- c.Run(ctx, s.deliver, s.drop) }()
 	t.Cleanup(func() { stop(); end() })
@@ -178,8 +198,8 @@ func TestJoinAndLeave(t *testing.T) {
 		until(t, "a settles", 20*time.Second, func() bool { return sa.count() > 3000 })
 		second := join(t, b, topic, "b", sb, nil)
 		until(t, "b settles", 20*time.Second, func() bool { return sb.count() > 2000 })
-		if own, total := a.Share(); own != 3 || total != 6 {
-			t.Errorf("share %d of %d, want 3 of 6", own, total)
+		if _, all := a.share(); all != "6/6 3/6" {
+			t.Errorf("a was told of the shares %s, want 6/6 3/6", all)
 		}
 		if err := second.leave(t); err != nil {
 			t.Errorf("b: %v", err)

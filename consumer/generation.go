@@ -194,7 +194,10 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 	switch {
 	case err == nil:
 	case gone(err):
-		g.evict.Do(func() { close(g.evicted) })
+		g.evict.Do(func() {
+			close(g.evicted)
+			g.c.share(0)
+		})
 		for _, p := range g.parts {
 			p.lose()
 		}

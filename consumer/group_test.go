@@ -46,15 +46,12 @@ func TestMoreMembersThanPartitions(t *testing.T) {
 		}
 		until(t, "all", 30*time.Second, func() bool { return b.Lag(t, topic, topic) == 0 })
 		until(t, "all have joined", 30*time.Second, func() bool {
-			shares := 0
+			shares := map[string]int{}
 			for _, m := range members {
-				own, total := m.Share()
-				if !m.Status().Joined || own > 1 || total != 2 {
-					return false
-				}
-				shares += own
+				last, _ := m.share()
+				shares[last]++
 			}
-			return shares == 2
+			return shares["1/2"] == 2 && shares["0/2"] == 1
 		})
 		once(t, sinks...)
 		for _, m := range members {
@@ -186,6 +183,9 @@ func TestEvicted(t *testing.T) {
 	})
 	if n := after.Load(); n > 0 {
 		t.Errorf("%d commits of the lost generation", n)
+	}
+	if _, all := m.share(); all != "2/2 0/2 2/2" {
+		t.Errorf("it was told of the shares %s, want 2/2 0/2 2/2", all)
 	}
 	if n := m.Status().Rebalances; n < 2 {
 		t.Errorf("%d generations, want a second", n)

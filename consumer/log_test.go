@@ -218,7 +218,7 @@ func TestPartitionsAdded(t *testing.T) {
 		m := join(t, b, topic, "a", s, nil)
 		s.delivered(b, topic, 100)
 		b.AddPartitions(t, topic, 4)
-		until(t, "the share grows", 30*time.Second, func() bool { own, total := m.Share(); return own == 4 && total == 4 })
+		until(t, "the share grows", 30*time.Second, func() bool { last, _ := m.share(); return last == "4/4" })
 		msgs, _ = messages("second", 100)
 		b.Produce(t, topic, msgs...)
 		s.delivered(b, topic, 200)

@@ -15,28 +15,25 @@ const (
 	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
 	// a window apart arrive closer together if the first one was slower on its way.
 	paceMargin  = 50 * time.Millisecond
-	spareLasts  = time.Second            // what an answer said of the account is stale after this
-	shareLook   = 100 * time.Millisecond // how often a member without partitions looks whether it has some
-	leastFactor = 0.1                    // of the limit, after many 429s
+	spareLasts  = time.Second // what an answer said of the account is stale after this
+	leastFactor = 0.1         // of the limit, after many 429s
 )
 
 // PaceConfig says how many requests may leave.
 type PaceConfig struct {
-	Rate  int                     // the account's requests per window; 0 = unlimited
-	Auto  bool                    // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
-	Share func() (own, total int) // this process's partitions, and all
+	Rate int  // the account's requests per window; 0 = unlimited
+	Auto bool // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
 }
 
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
 // leave: the shares of the replicas add up to the limit, without a service between them. A share that grew counts
 // only when a window has passed, because whoever had it may just have used it. Beyond the share a request may leave
-// as far as HubSpot's own count allows: at most Remaining × share for each answer, less what that count may not hold
-// yet.
+// as far as HubSpot's own count allows: at most Remaining × share for each answer, less the requests that count may not
+// hold yet.
 //
 // Wait has one caller at a time; the rest is safe for concurrent use.
 type Pace struct {
-	share func() (own, total int)
-	wake  chan struct{} // one place: an answer came
+	wake chan struct{} // one place: an answer came, or the share changed
 
 	mu        sync.Mutex
 	auto      bool
@@ -65,9 +62,10 @@ type grant struct {
 
 // count is what an answer told of the account.
 type count struct {
-	at     time.Time
-	number uint64 // of the request that it answered
-	spare  int    // requests beyond the share that may leave, those that left after it included
+	at        time.Time
+	left      uint64 // requests that had left when it came
+	remaining int    // places in the window, as HubSpot counted when the request arrived
+	spare     int    // our part of them
 }
 
 // Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
@@ -76,19 +74,40 @@ type Ticket struct {
 
 	// Guarded by the pace's lock.
 	number uint64 // which of all requests it is; 0 until it left
-	beside int    // requests that were out when it left
 	done   bool
 }
 
 // NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
 func NewPace(cfg PaceConfig) *Pace {
-	p := &Pace{share: cfg.Share, wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
+	p := &Pace{wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
 		limit: float64(cfg.Rate), span: firstSpan, factor: 1}
 	if cfg.Auto && cfg.Rate == 0 {
 		p.limit = firstLimit
 	}
 	return p
+}
+
+// Share says that this process has own partitions of total from now on. It has none before the first call.
+func (p *Pace) Share(own, total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	share := 0.0
+	if total > 0 {
+		share = float64(own) / float64(total)
+	}
+	if p.share() != share {
+		p.shares = append(p.shares, grant{time.Now(), share})
+	}
+	p.stir()
+}
+
+// share is the part of the limit that is ours now.
+func (p *Pace) share() float64 {
+	if len(p.shares) == 0 {
+		return 0
+	}
+	return p.shares[len(p.shares)-1].share
 }
 
 // Wait waits until a request may leave.
@@ -112,11 +131,10 @@ func (p *Pace) Wait(ctx context.Context) (*Ticket, error) {
 
 // take gives a ticket, or says how long to wait before looking again.
 func (p *Pace) take() (wait time.Duration, ok bool) {
-	own, total := p.share()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if wait = p.until(now, own, total); wait > 0 {
+	if wait = p.until(now); wait > 0 {
 		if p.began.IsZero() {
 			p.began = now
 		}
@@ -131,43 +149,45 @@ func (p *Pace) take() (wait time.Duration, ok bool) {
 }
 
 // until says how long a request must wait, as far as is known now; 0 if it may leave.
-func (p *Pace) until(now time.Time, own, total int) time.Duration {
-	if p.unlimited {
+func (p *Pace) until(now time.Time) time.Duration {
+	switch {
+	case p.unlimited:
 		return 0
-	}
-	if own == 0 || total == 0 {
-		return shareLook
-	}
-	if now.Before(p.paused) {
+	case p.share() == 0:
+		return time.Hour // Share wakes
+	case now.Before(p.paused):
 		return p.paused.Sub(now)
 	}
 	p.forget(now)
-	used := len(p.stamps) + p.held
-	if allowed := p.allowed(now, float64(own)/float64(total)); allowed >= 1 && used < int(allowed) {
+	used, allowed := len(p.stamps)+p.held, p.allowed(now)
+	switch {
+	case allowed >= 1 && used < int(allowed+1e-9): // 10 × 0.8 is less than 8 in floating point
 		return 0
-	} else if allowed > 0 && allowed < 1 && p.held == 0 && p.rested(now, allowed) {
+	case allowed > 0 && allowed < 1 && p.held == 0 && !now.Before(p.rested(allowed)):
 		return 0
-	}
-	if p.spare(now) > 0 || used == 0 && p.flying == 0 && len(p.shares) < 2 && now.Sub(p.shares[0].at) < p.window() {
-		return 0 // the latter is the first request ever, to hear how much is left
+	case allowed == 0 && used == 0 && p.flying == 0:
+		return 0 // the share is not in force yet: one may ask how much is left
+	case p.spare(now) > 0:
+		return 0
 	}
 	wait := p.window()
 	if len(p.stamps) > 0 {
 		wait = min(wait, p.stamps[0].Add(p.window()).Sub(now))
 	}
-	if len(p.shares) > 1 { // a grown share comes into force
-		wait = min(wait, p.shares[1].at.Add(p.window()).Sub(now))
-	} else if left := p.shares[0].at.Add(p.window()).Sub(now); left > 0 {
-		wait = min(wait, left)
+	for _, g := range p.shares { // a share that grew comes into force
+		if left := g.at.Add(p.window()).Sub(now); left > 0 {
+			wait = min(wait, left)
+			break
+		}
+	}
+	if allowed > 0 && allowed < 1 {
+		wait = min(wait, p.rested(allowed).Sub(now))
 	}
 	return max(wait, time.Millisecond)
 }
 
 // allowed is how many requests may leave in a window: by the least share that we had during the last window.
-func (p *Pace) allowed(now time.Time, share float64) float64 {
-	if n := len(p.shares); n == 0 || p.shares[n-1].share != share {
-		p.shares = append(p.shares, grant{now, share})
-	}
+func (p *Pace) allowed(now time.Time) float64 {
 	// An entry counts until the next one is a window old.
 	for len(p.shares) > 1 && now.Sub(p.shares[1].at) >= p.window() {
 		p.shares = p.shares[1:]
@@ -188,16 +208,17 @@ func (p *Pace) allowed(now time.Time, share float64) float64 {
 // spare is how many requests may leave beyond the share, by what HubSpot last said. When that was a while ago, one
 // may ask.
 func (p *Pace) spare(now time.Time) int {
-	n := p.heard.spare - int(p.left-p.heard.number) - p.held
+	n := p.heard.spare - p.flying - p.held
 	if now.Sub(p.heard.at) >= spareLasts {
 		return min(n, 1-p.flying-p.held)
 	}
 	return n
 }
 
-// rested tells whether an allowance of less than one request a window allows one now.
-func (p *Pace) rested(now time.Time, allowed float64) bool {
-	return now.Sub(p.last) >= time.Duration(float64(p.window())/allowed)
+// rested is when an allowance of less than one request a window allows the next. Over time such allowances add up to
+// the limit too; within one window several of them may meet.
+func (p *Pace) rested(allowed float64) time.Time {
+	return p.last.Add(time.Duration(float64(p.window()) / allowed))
 }
 
 func (p *Pace) window() time.Duration { return p.span + paceMargin }
@@ -225,7 +246,7 @@ func (t *Ticket) leave() {
 	}
 	p := t.pace
 	p.left++
-	t.number, t.beside = p.left, p.flying
+	t.number = p.left
 	p.held--
 	p.flying++
 	if !p.unlimited {
@@ -257,7 +278,6 @@ func (t *Ticket) end() {
 // leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
 func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
 	p := t.pace
-	own, total := p.share()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t.leave() // an answer can be faster than the news that the request was written
@@ -275,12 +295,18 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
 		}
 		if retryAfter == 0 {
-			retryAfter = p.span
+			retryAfter = p.window()
 		}
 		p.paused, p.heard = now.Add(retryAfter), count{}
-	case remaining >= 0 && total > 0 && t.number >= p.heard.number:
-		// Whatever was out beside it may not be in HubSpot's count.
-		p.heard = count{at: now, number: t.number, spare: remaining*own/total - t.beside}
+	case remaining >= 0:
+		if !p.auto { // the rest of the account is for others
+			remaining = max(0, remaining-max(0, number(header, "X-Hubspot-Ratelimit-Max")-int(p.limit)))
+		}
+		// Requests that were out together are counted in any order: the least number is the latest, and holds all
+		// that were answered. What left after the last word came was surely counted after it.
+		if t.number > p.heard.left || remaining < p.heard.remaining {
+			p.heard = count{at: now, left: p.left, remaining: remaining, spare: int(float64(remaining) * p.share())}
+		}
 	}
 	t.end()
 }
@@ -312,13 +338,9 @@ type PaceStatus struct {
 
 // Status tells where the Pace stands.
 func (p *Pace) Status() PaceStatus {
-	own, total := p.share()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(time.Now())
-	s := PaceStatus{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.span.Seconds(), InWindow: len(p.stamps), Waited: p.waited.Seconds()}
-	if total > 0 {
-		s.Share = float64(own) / float64(total)
-	}
-	return s
+	return PaceStatus{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.span.Seconds(), Share: p.share(),
+		InWindow: len(p.stamps), Waited: p.waited.Seconds()}
 }

@@ -77,7 +77,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			t.Fatal(err)
 		}
 		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
-			Pace:  upsert.NewPace(upsert.PaceConfig{Rate: 0, Share: func() (int, int) { return 1, 1 }}),
+			Pace:  upsert.NewPace(upsert.PaceConfig{}),
 			Prove: func(context.Context) error { return nil }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {

@@ -288,9 +288,9 @@ func (c Config) mechanism() (sasl.Mechanism, error) {
 	}
 }
 
-func (c Config) consumer(conn consumer.Connection, board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn consumer.Connection, share func(own, total int), board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
-		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Board: board, Log: log}
+		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Board: board, Log: log}
 }
 
 func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
@@ -314,6 +314,6 @@ func (c Config) client() (*upsert.Client, error) {
 		UserAgent: "tasksink/" + ReadBuild().Version})
 }
 
-func (c Config) pace(share func() (own, total int)) upsert.PaceConfig {
-	return upsert.PaceConfig{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto, Share: share}
+func (c Config) pace() upsert.PaceConfig {
+	return upsert.PaceConfig{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto}
 }

@@ -26,8 +26,10 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		return err
 	}
 
-	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition.
-	group, err := consumer.New(cfg.consumer(conn, board, log))
+	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition. This
+	// member's part of the partitions is its part of HubSpot's rate limit.
+	pace := upsert.NewPace(cfg.pace())
+	group, err := consumer.New(cfg.consumer(conn, pace.Share, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
@@ -46,7 +48,6 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		return err
 	}
 	defer client.Close()
-	pace := upsert.NewPace(cfg.pace(group.Share))
 	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Write: letters.Write,
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
 		Board: board, Log: log})

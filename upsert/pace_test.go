@@ -1,0 +1,286 @@
+package upsert_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tasksink/tasksink/upsert"
+)
+
+// account is HubSpot's side of the limit: it counts requests as they come.
+type account struct {
+	limit  int
+	silent bool // no headers, as for OAuth apps
+
+	mu      sync.Mutex
+	window  []time.Time
+	all     []time.Time
+	refused int
+}
+
+func (a *account) arrive() (h http.Header, limited bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for len(a.window) > 0 && now.Sub(a.window[0]) >= 10*time.Second {
+		a.window = a.window[1:]
+	}
+	h = http.Header{}
+	limited = len(a.window) >= a.limit
+	if limited {
+		a.refused++
+	} else {
+		a.window = append(a.window, now)
+		a.all = append(a.all, now)
+	}
+	if !a.silent {
+		h.Set("X-HubSpot-RateLimit-Max", strconv.Itoa(a.limit))
+		h.Set("X-HubSpot-RateLimit-Remaining", strconv.Itoa(a.limit-len(a.window)))
+		h.Set("X-HubSpot-RateLimit-Interval-Milliseconds", "10000")
+	}
+	return h, limited
+}
+
+// replica sends as many requests as its pace lets it, each of which is answered after latency.
+func (a *account) replica(ctx context.Context, p *upsert.Pace, latency time.Duration) {
+	var flights sync.WaitGroup
+	defer flights.Wait()
+	for {
+		ticket, err := p.Wait(ctx)
+		if err != nil {
+			return
+		}
+		ticket.Leave()
+		flights.Go(func() {
+			h, limited := a.arrive()
+			time.Sleep(latency)
+			ticket.Answered(h, limited, 0)
+		})
+	}
+}
+
+// departures renders when requests left: how many at which instant.
+func departures(start time.Time, all []time.Time) string {
+	var b strings.Builder
+	for i := 0; i < len(all); {
+		n := i
+		for n < len(all) && all[n].Equal(all[i]) {
+			n++
+		}
+		fmt.Fprintf(&b, "%v×%d ", all[i].Sub(start), n-i)
+		i = n
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
+	p := upsert.NewPace(cfg)
+	p.Share(own, total)
+	return p
+}
+
+// TestPaceDepartures holds the exact instants: a window is 10 s and the margin of 50 ms.
+func TestPaceDepartures(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		cfg   upsert.PaceConfig
+		own   int
+		total int
+		limit int
+		quiet bool
+		until time.Duration
+		want  string
+	}{
+		{"what HubSpot leaves, then the limit in each window", upsert.PaceConfig{Auto: true}, 6, 6, 5, false, 25 * time.Second,
+			"0s×1 100ms×4 10.05s×1 10.15s×4 20.1s×1 20.2s×4"},
+		{"without headers the first window has one request", upsert.PaceConfig{Rate: 5}, 6, 6, 5, true, 25 * time.Second,
+			"0s×1 10.05s×5 20.1s×5"},
+		{"a third", upsert.PaceConfig{Rate: 6}, 2, 6, 6, true, 25 * time.Second,
+			"0s×1 10.05s×2 20.1s×2"},
+		{"less than one in a window", upsert.PaceConfig{Rate: 1}, 2, 6, 1, true, 70 * time.Second,
+			"0s×1 30.15s×1 1m0.3s×1"},
+		{"no partitions", upsert.PaceConfig{Rate: 5}, 0, 6, 5, false, time.Minute, ""},
+		{"HubSpot allows less than was set", upsert.PaceConfig{Rate: 100}, 1, 1, 3, false, 25 * time.Second,
+			"0s×1 100ms×2 10.05s×1 10.15s×2 20.1s×1 20.2s×2"},
+		{"HubSpot allows more than was set", upsert.PaceConfig{Rate: 3}, 1, 1, 100, false, 25 * time.Second,
+			"0s×1 100ms×2 10.05s×1 10.15s×2 20.1s×1 20.2s×2"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, start := &account{limit: tc.limit, silent: tc.quiet}, time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), tc.until)
+				defer cancel()
+				a.replica(ctx, pace(tc.cfg, tc.own, tc.total), 100*time.Millisecond)
+				if got := departures(start, a.all); got != tc.want || a.refused > 0 {
+					t.Errorf("requests left at %s, %d were refused, want %s", got, a.refused, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestPaceUnlimited: nothing waits.
+func TestPaceUnlimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, start := pace(upsert.PaceConfig{}, 1, 6), time.Now()
+		for range 10_000 {
+			ticket, err := p.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ticket.Leave()
+		}
+		if time.Since(start) > 0 {
+			t.Errorf("10000 requests took %v", time.Since(start))
+		}
+	})
+}
+
+// TestPaceAfter429: nothing leaves for a window, then half, then more with each window.
+func TestPaceAfter429(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, start := &account{limit: 10, silent: true}, time.Now()
+		p := pace(upsert.PaceConfig{Rate: 10}, 1, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 65*time.Second)
+		defer cancel()
+		time.AfterFunc(15*time.Second, func() { // somebody else uses the account up
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			for range 10 {
+				a.window = append(a.window, time.Now())
+			}
+		})
+		a.replica(ctx, p, 100*time.Millisecond)
+		if a.refused != 10 {
+			t.Errorf("%d requests were refused, want one burst of 10", a.refused)
+		}
+		want := "0s×1 10.05s×10 30.25s×6 40.3s×7 50.35s×8 1m0.4s×9"
+		if got := departures(start, a.all); got != want {
+			t.Errorf("requests left at %s, want %s", got, want)
+		}
+		if st := p.Status(); st.Limit != 9 || st.Share != 1 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// TestPaceReturns: a ticket that was given back, before its request left or after it got no answer, is counted right.
+func TestPaceReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pace(upsert.PaceConfig{Rate: 2}, 1, 1)
+		take := func() *upsert.Ticket {
+			ticket, err := p.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ticket
+		}
+		take().Return()
+		time.Sleep(11 * time.Second) // the share is in force
+		start := time.Now()
+		take().Return()
+		unanswered := take()
+		unanswered.Leave()
+		unanswered.Leave() // net/http may say so twice
+		unanswered.Return()
+		unanswered.Leave() // or late
+		take().Leave()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("two requests took %v", took)
+		}
+		take().Leave()
+		if took := time.Since(start); took != 10_050*time.Millisecond {
+			t.Errorf("the third request left after %v", took)
+		}
+	})
+}
+
+// TestPaceSharesMove: while partitions move between replicas, the guaranteed requests of all together never exceed the
+// limit in any window.
+func TestPaceSharesMove(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const partitions = 10
+		replicas := rapid.IntRange(1, 4).Draw(rt, "replicas")
+		limit := rapid.IntRange(partitions, 60).Draw(rt, "limit")
+		moves := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, replicas-1), partitions, partitions), 1, 8).Draw(rt, "owners of each partition")
+		pauses := rapid.SliceOfN(rapid.IntRange(0, 15_000), len(moves), len(moves)).Draw(rt, "milliseconds")
+		synctest.Test(t, func(*testing.T) {
+			a := &account{limit: limit, silent: true}
+			ctx, cancel := context.WithCancel(context.Background())
+			var running sync.WaitGroup
+			paces := make([]*upsert.Pace, replicas)
+			for id := range paces {
+				// The request that asks how much is left is beyond the share: it is not held against it here. And
+				// every replica keeps a partition, so that none asks again.
+				paces[id] = pace(upsert.PaceConfig{Rate: limit}, 1, partitions)
+				ticket, _ := paces[id].Wait(ctx)
+				ticket.Leave()
+				ticket.Return()
+				running.Go(func() { a.replica(ctx, paces[id], 100*time.Millisecond) })
+			}
+			for i, owners := range moves {
+				own := make([]int, replicas)
+				for n, owner := range owners {
+					if n < replicas {
+						owner = n
+					}
+					own[owner]++
+				}
+				for id, p := range paces {
+					p.Share(own[id], partitions)
+				}
+				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
+			}
+			time.Sleep(30 * time.Second)
+			cancel()
+			running.Wait()
+			if a.refused > 0 {
+				rt.Errorf("%d requests beyond the limit of %d", a.refused, limit)
+			}
+			if used := float64(len(a.window)) / float64(limit); used < 0.5 {
+				rt.Errorf("the last window used %.0f %% of the limit", 100*used)
+			}
+		})
+	})
+}
+
+// TestPaceLosesAll: who lost its partitions and has them again starts over: others had the window meanwhile.
+func TestPaceLosesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, start := &account{limit: 4, silent: true}, time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		defer cancel()
+		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
+		time.AfterFunc(15*time.Second, func() { p.Share(0, 1); p.Share(1, 1) })
+		a.replica(ctx, p, 100*time.Millisecond)
+		if got, want := departures(start, a.all), "0s×1 10.05s×4 20.1s×1 25.05s×3 30.15s×1 35.1s×3"; got != want {
+			t.Errorf("requests left at %s, want %s", got, want)
+		}
+	})
+}
+
+// TestPaceBorrows: what an idle replica leaves unused, HubSpot's own count gives to who needs it.
+func TestPaceBorrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &account{limit: 100}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		a.replica(ctx, pace(upsert.PaceConfig{Auto: true}, 3, 6), 100*time.Millisecond)
+		if used := float64(len(a.all)) / 600; used < 0.9 || a.refused > 0 {
+			t.Errorf("half of the partitions used %.0f %% of the account, and %d requests were refused", 100*used, a.refused)
+		}
+		if !slices.IsSortedFunc(a.all, time.Time.Compare) {
+			t.Error("time runs backwards")
+		}
+	})
+}
