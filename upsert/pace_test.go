@@ -51,8 +51,8 @@ func (a *account) arrive() (h http.Header, limited bool) {
 	return h, limited
 }
 
-// replica sends as many requests as its pace lets it, each of which is answered after latency.
-func (a *account) replica(ctx context.Context, p *upsert.Pace, latency time.Duration) {
+// replica sends as many requests as its pace lets it, each of which is answered after 100 ms.
+func (a *account) replica(ctx context.Context, p *upsert.Pace) {
 	var flights sync.WaitGroup
 	defer flights.Wait()
 	for {
@@ -63,7 +63,7 @@ func (a *account) replica(ctx context.Context, p *upsert.Pace, latency time.Dura
 		ticket.Leave()
 		flights.Go(func() {
 			h, limited := a.arrive()
-			time.Sleep(latency)
+			time.Sleep(100 * time.Millisecond)
 			ticket.Answered(h, limited, 0)
 		})
 	}
@@ -120,7 +120,7 @@ func TestPaceDepartures(t *testing.T) {
 				a, start := &account{limit: tc.limit, silent: tc.quiet}, time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), tc.until)
 				defer cancel()
-				a.replica(ctx, pace(tc.cfg, tc.own, tc.total), 100*time.Millisecond)
+				a.replica(ctx, pace(tc.cfg, tc.own, tc.total))
 				if got := departures(start, a.all); got != tc.want || a.refused > 0 {
 					t.Errorf("requests left at %s, %d were refused, want %s", got, a.refused, tc.want)
 				}
@@ -160,7 +160,7 @@ func TestPaceAfter429(t *testing.T) {
 				a.window = append(a.window, time.Now())
 			}
 		})
-		a.replica(ctx, p, 100*time.Millisecond)
+		a.replica(ctx, p)
 		if a.refused != 10 {
 			t.Errorf("%d requests were refused, want one burst of 10", a.refused)
 		}
@@ -226,7 +226,7 @@ func TestPaceSharesMove(t *testing.T) {
 				ticket, _ := paces[id].Wait(ctx)
 				ticket.Leave()
 				ticket.Return()
-				running.Go(func() { a.replica(ctx, paces[id], 100*time.Millisecond) })
+				running.Go(func() { a.replica(ctx, paces[id]) })
 			}
 			for i, owners := range moves {
 				own := make([]int, replicas)
@@ -262,7 +262,7 @@ func TestPaceLosesAll(t *testing.T) {
 		defer cancel()
 		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
 		time.AfterFunc(15*time.Second, func() { p.Share(0, 1); p.Share(1, 1) })
-		a.replica(ctx, p, 100*time.Millisecond)
+		a.replica(ctx, p)
 		if got, want := departures(start, a.all), "0s×1 10.05s×4 20.1s×1 25.05s×3 30.15s×1 35.1s×3"; got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
 		}
@@ -275,7 +275,7 @@ func TestPaceBorrows(t *testing.T) {
 		a := &account{limit: 100}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		a.replica(ctx, pace(upsert.PaceConfig{Auto: true}, 3, 6), 100*time.Millisecond)
+		a.replica(ctx, pace(upsert.PaceConfig{Auto: true}, 3, 6))
 		if used := float64(len(a.all)) / 600; used < 0.9 || a.refused > 0 {
 			t.Errorf("half of the partitions used %.0f %% of the account, and %d requests were refused", 100*used, a.refused)
 		}
