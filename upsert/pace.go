@@ -66,6 +66,7 @@ type count struct {
 	left      uint64 // requests that had left when it came
 	remaining int    // places in the window, as HubSpot counted when the request arrived
 	spare     int    // our part of them
+	passed    int    // the least of remaining in answers that came since, and may be older
 }
 
 // Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
@@ -81,7 +82,7 @@ type Ticket struct {
 // share is in force, unless HubSpot's first answer tells that more is left.
 func NewPace(cfg PaceConfig) *Pace {
 	p := &Pace{wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
-		limit: float64(cfg.Rate), span: firstSpan, factor: 1}
+		limit: float64(cfg.Rate), span: firstSpan, factor: 1, heard: count{passed: math.MaxInt}}
 	if cfg.Auto && cfg.Rate == 0 {
 		p.limit = firstLimit
 	}
@@ -297,18 +298,27 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 		if retryAfter == 0 {
 			retryAfter = p.window()
 		}
-		p.paused, p.heard = now.Add(retryAfter), count{}
+		p.paused, p.heard = now.Add(retryAfter), count{passed: math.MaxInt}
 	case remaining >= 0:
 		if !p.auto { // the rest of the account is for others
 			remaining = max(0, remaining-max(0, number(header, "X-Hubspot-Ratelimit-Max")-int(p.limit)))
 		}
-		// Requests that were out together are counted in any order: the least number is the latest, and holds all
-		// that were answered. What left after the last word came was surely counted after it.
-		if t.number > p.heard.left || remaining < p.heard.remaining {
-			p.heard = count{at: now, left: p.left, remaining: remaining, spare: int(float64(remaining) * p.share())}
+		// Requests that are out together are counted in any order: the least number is the latest, and holds all that
+		// were answered. What left after the last word came was surely counted after it.
+		switch newer := t.number > p.heard.left; {
+		case newer:
+			p.hear(now, min(remaining, p.heard.passed))
+		case remaining < p.heard.remaining:
+			p.hear(now, remaining)
+		default:
+			p.heard.passed = min(p.heard.passed, remaining)
 		}
 	}
 	t.end()
+}
+
+func (p *Pace) hear(now time.Time, remaining int) {
+	p.heard = count{at: now, left: p.left, remaining: remaining, spare: int(float64(remaining) * p.share()), passed: math.MaxInt}
 }
 
 func (p *Pace) stir() {

@@ -70,7 +70,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		r.queue = batcher.New(batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
 			Sent: func(t *upsert.Task) { t.Record.Sent() }, Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
 		wire := newPipeNet()
-		server := &http.Server{Handler: r.hubspot}
+		server := &http.Server{Handler: held(t, r.hubspot)}
 		client, err := upsert.NewClient(upsert.ClientConfig{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
 			Timeout: c.timeout, Token: c.token, Dial: wire.dial})
 		if err != nil {
@@ -472,7 +472,7 @@ func TestStops(t *testing.T) {
 		{"missing scope", "scope", hubspottest.Fault{Status: 403, Body: `{"status":"error","message":"no","correlationId":"c","category":"MISSING_SCOPES"}`}},
 		{"wrong path", "config", hubspottest.Fault{Status: 404, Body: `{"status":"error","message":"no","correlationId":"c","category":"OBJECT_NOT_FOUND"}`}},
 		{"daily limit", "daily", hubspottest.Fault{Status: 429, Body: `{"status":"error","message":"no","errorType":"RATE_LIMIT","policyName":"DAILY"}`}},
-		{"migration", "migrating", hubspottest.Fault{Status: 477, Header: http.Header{"Retry-After": {"60"}}, Body: `{"status":"error"}`}},
+		{"migration", "migrating", hubspottest.Fault{Status: 477, Header: http.Header{"Retry-After": {"60"}}, Body: `{"status":"error","message":"the account is being moved","correlationId":"c","category":"MIGRATION_IN_PROGRESS"}`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, setup{}, func(r *rig) {

@@ -118,7 +118,8 @@ func (s *Server) each(req int, inputs []wireInput) answer {
 		for name, list := range bad.context {
 			context[name] = list
 		}
-		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message, "context": context})
+		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message, "context": context,
+			"errors": []any{}, "links": map[string]string{}})
 	}
 	for i, values := range good {
 		if values != nil {

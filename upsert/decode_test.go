@@ -1,0 +1,245 @@
+package upsert_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/upsert"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	is, was := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(is), len(was)) {
+		if is[i] != was[i] {
+			t.Fatalf("%s:%d is\n%s\nand was\n%s\n(-update accepts it)", path, i+1, is[i], was[i])
+		}
+	}
+	t.Fatalf("%s has %d lines, and had %d (-update accepts it)", path, len(is), len(was))
+}
+
+// TestDecode holds what becomes of an event: the request that HubSpot sees, or the reason of its dead letter.
+func TestDecode(t *testing.T) {
+	var got strings.Builder
+	decode := func(name, idProperty, key string, value []byte) {
+		rec := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 17, Value: value}
+		if key != "" {
+			rec.Key = []byte(key)
+		}
+		d := upsert.Decoder{IDProperty: idProperty}
+		task, reason := d.Decode(rec)
+		fmt.Fprintf(&got, "# %s\n", name)
+		if len(value) < 300 {
+			fmt.Fprintf(&got, "%q key %q\n", value, key)
+		}
+		if reason != nil {
+			fmt.Fprintf(&got, "-> %s/%s property %q: %s\n\n", reason.Category, reason.Code, reason.Property, reason.Message)
+			return
+		}
+		body := upsert.AppendRequest(nil, []upsert.Input{{task}})
+		fmt.Fprintf(&got, "-> %s own key %v\n\n", body, task.OwnKey)
+		if size := upsert.InputSize(task); len(body)-len(`{"inputs":[]}`) > size {
+			t.Errorf("%s: the input takes %d bytes, more than InputSize = %d", name, len(body), size)
+		}
+		if !json.Valid(body) {
+			t.Errorf("%s: the request is not JSON", name)
+		}
+	}
+	each := func(idProperty string, cases ...string) {
+		for i := 0; i < len(cases); i += 3 {
+			decode(cases[i], idProperty, cases[i+1], []byte(cases[i+2]))
+		}
+	}
+	each("",
+		"plain", "", `{"id":"a","idProperty":"ext","properties":{"hs_task_subject":"Call"}}`,
+		"no idProperty at all", "", `{"id":"a","properties":{}}`)
+	each("ext",
+		"the configured idProperty", "", `{"id":"a","properties":{"x":"1"}}`,
+		"its own idProperty wins", "", `{"id":"a","idProperty":"own","properties":{"x":"1"}}`,
+		"its own idProperty is the configured one", "", `{"id":"a","idProperty":"ext","properties":{"x":"1"}}`,
+		"a blank idProperty counts as none", "", `{"id":"a","idProperty":" ","properties":{}}`,
+		"idProperty null", "", `{"id":"a","idProperty":null,"properties":{}}`,
+		"idProperty of a wrong type", "", `{"id":"a","idProperty":7,"properties":{}}`,
+		"a number as id keeps its text", "", `{"id":9007199254740993.10,"properties":{}}`,
+		"the key is the id", "key-1", `{"properties":{"x":"1"}}`,
+		"id null: the key", "key-1", `{"id":null,"properties":{}}`,
+		"the key is not UTF-8", "\xff", `{"properties":{}}`,
+		"neither id nor key", "", `{"properties":{}}`,
+		"a blank id", "key-1", "{\"id\":\" \\t\\u00a0\",\"properties\":{}}",
+		"id of a wrong type", "key-1", `{"id":true,"properties":{}}`,
+		"id is an object", "key-1", `{"id":{},"properties":{}}`,
+		"id with escapes and zero", "", `{"id":"a\u0000\"\\\u00e4\ud83d\ude00<","properties":{}}`,
+		"numbers as their text", "", `{"id":"a","properties":{"n":9007199254740993,"f":1.50,"e":1E+3,"z":-0.0}}`,
+		"booleans as text, null as it is", "", `{"id":"a","properties":{"t":true,"f":false,"n":null,"e":""}}`,
+		"strings byte for byte", "", `{"id":"a","properties":{"s":"\u0041\/\ud83d\ude00 <b>&amp;</b> \u2028\n","ü":"ü"}}`,
+		"white space everywhere", "", " \n{ \"id\" :\t\"a\" , \"properties\" : { \"a\" : \"b\" , \"n\" : 1 } } \r\n",
+		"an escaped name", "", `{"id":"a","properties":{"h\u0073_x":"1"}}`,
+		"unknown fields are ignored", "", `{"id":"a","objectWriteTraceId":"theirs","deep":[{"a":[1,{"b":null}]}],"properties":{"x":"1"}}`,
+		"associations", "", `{"id":"a","associations":[{"to":{"id":"1"}}],"properties":{"x":"1"}}`,
+		"empty associations", "", `{"id":"a","associations":[],"properties":{}}`,
+		"associations null", "", `{"id":"a","associations":null,"properties":{}}`,
+		"a property that is an array", "", `{"id":"a","properties":{"x":"1","list":["a"]}}`,
+		"a property that is an object", "", `{"id":"a","properties":{"o":{"a":"b"}}}`,
+		"no properties", "", `{"id":"a"}`,
+		"properties null", "", `{"id":"a","properties":null}`,
+		"properties is a list", "", `{"id":"a","properties":[]}`,
+		"a property twice", "", `{"id":"a","properties":{"x":"1","x":"2"}}`,
+		"id twice", "", `{"id":"a","id":"b","properties":{}}`,
+		"empty", "", ``,
+		"white space", "", " \n",
+		"no JSON", "", `hello`,
+		"cut off", "", `{"id":"a","properties":{"x":"1"`,
+		"two objects", "", `{"id":"a","properties":{}}{"id":"b"}`,
+		"rubbish behind", "", `{"id":"a","properties":{}} x`,
+		"an array", "", `[{"id":"a"}]`,
+		"null", "", `null`,
+		"a string", "", `"a"`,
+		"not UTF-8", "", "{\"id\":\"a\",\"properties\":{\"x\":\"\xff\"}}",
+		"half a surrogate pair", "", `{"id":"a","properties":{"x":"\ud800"}}`,
+		"a raw control character", "", "{\"id\":\"a\",\"properties\":{\"x\":\"a\nb\"}}",
+		"a byte order mark", "", "\ufeff{\"id\":\"a\",\"properties\":{}}",
+		"NaN", "", `{"id":"a","properties":{"x":NaN}}`,
+		"CloudEvent, structured", "", `{"specversion":"1.0","id":"event-1","type":"task","source":"s","data":{"id":"a","properties":{"x":"1"}}}`,
+		"CloudEvent, base64", "", `{"specversion":"1.0","id":"event-1","data_base64":"eyJpZCI6ImEiLCJwcm9wZXJ0aWVzIjp7IngiOiIxIn19"}`,
+		"CloudEvent, bad base64", "", `{"specversion":"1.0","id":"event-1","data_base64":"%%"}`,
+		"CloudEvent, base64 that is no string", "", `{"specversion":"1.0","id":"event-1","data_base64":1}`,
+		"CloudEvent, data is no object", "", `{"specversion":"1.0","id":"event-1","data":"text"}`,
+		"CloudEvent without data is an event", "", `{"specversion":"1.0","id":"a","properties":{}}`)
+	decode("tombstone", "ext", "key-1", nil)
+	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`,"properties":{}}`))
+	golden(t, "decode.golden", got.String())
+}
+
+// TestMerged: the versions of an object that travel together are one input, newer properties over older.
+func TestMerged(t *testing.T) {
+	d := upsert.Decoder{IDProperty: "ext"}
+	var in upsert.Input
+	for i, value := range []string{`{"id":"a","properties":{"x":"1","y":1,"z":null}}`, `{"id":"a","properties":{"\u0079":"2"}}`, `{"id":"a","properties":{"w":"3","z":"now"}}`} {
+		task, reason := d.Decode(&consumer.Record{Topic: "t", Offset: int64(i), Value: []byte(value)})
+		if reason != nil {
+			t.Fatal(reason)
+		}
+		in = append(in, task)
+	}
+	want := `{"inputs":[{"id":"a","idProperty":"ext","objectWriteTraceId":"t-0-2","properties":{"x":"1","\u0079":"2","z":"now","w":"3"}}]}`
+	if got := upsert.AppendRequest(nil, []upsert.Input{in}); string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// FuzzDecode holds the decoder against encoding/json: what it accepts is what that reads, value by value, and it
+// accepts every plain event.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`, `{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,
+		`{"specversion":"1.0","data":{"id":"a","properties":{}}}`, `{"id":"a","associations":[1],"properties":{}}`, `{"properties":{"a":{}}}`, "", "null"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		rec := &consumer.Record{Topic: "t", Key: []byte("key"), Value: value}
+		d := upsert.Decoder{IDProperty: "ext"}
+		task, reason := d.Decode(rec)
+		if (task == nil) == (reason == nil) {
+			t.Fatal("either a task or a reason")
+		}
+		var plain struct {
+			ID         any
+			Properties map[string]any
+		}
+		dec := json.NewDecoder(bytes.NewReader(value))
+		dec.UseNumber()
+		err := dec.Decode(&plain)
+		if reason != nil {
+			if len(reason.Message) > 1024 || !utf8.ValidString(reason.Message) || reason.Category == "" {
+				t.Fatalf("reason %+v", reason)
+			}
+			return
+		}
+		if err != nil && !json.Valid(value) {
+			t.Fatalf("accepted %q, which encoding/json refuses: %v", value, err)
+		}
+		body := upsert.AppendRequest(nil, []upsert.Input{{task}})
+		if len(body)-len(`{"inputs":[]}`) > upsert.InputSize(task) {
+			t.Fatalf("%d bytes, more than InputSize = %d", len(body), upsert.InputSize(task))
+		}
+		var sent struct {
+			Inputs []struct {
+				ID, IDProperty, ObjectWriteTraceID string
+				Properties                         map[string]*string
+			}
+		}
+		if err := json.Unmarshal(body, &sent); err != nil {
+			t.Fatalf("the request %q: %v", body, err)
+		}
+		in := sent.Inputs[0]
+		if in.ID != task.ID || in.IDProperty != task.IDProperty || in.ObjectWriteTraceID != "t-0-0" {
+			t.Fatalf("the request %q for %+v", body, task)
+		}
+		if bytes.Contains(value, []byte("specversion")) || err != nil || caseFolds(value) {
+			return // the twin knows neither CloudEvents nor exact names
+		}
+		if len(in.Properties) != len(plain.Properties) {
+			t.Fatalf("%d properties of %d: %q", len(in.Properties), len(plain.Properties), body)
+		}
+		for name, v := range plain.Properties {
+			got := in.Properties[name]
+			switch {
+			case v == nil && got == nil:
+			case v != nil && got != nil && *got == fmt.Sprint(v):
+			default:
+				t.Fatalf("property %q is %v, and was %v", name, got, v)
+			}
+		}
+	})
+}
+
+// caseFolds tells of a name that encoding/json would take for ours: it ignores case.
+func caseFolds(value []byte) bool {
+	var names map[string]json.RawMessage
+	if json.Unmarshal(value, &names) != nil {
+		return true
+	}
+	for name := range names {
+		for _, ours := range []string{"id", "properties"} {
+			if name != ours && strings.EqualFold(name, ours) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func BenchmarkDecode(b *testing.B) {
+	value := []byte(`{"id":"task-123456","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":"Call the customer back about the offer","hs_task_status":"NOT_STARTED","hs_task_priority":"HIGH","hs_task_type":"CALL","hubspot_owner_id":1234567,"hs_task_body":"They asked for a new offer with twenty seats, and want to hear from us before the end of the week."}}`)
+	d := upsert.Decoder{IDProperty: "ext"}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(value)))
+	for b.Loop() {
+		if _, reason := d.Decode(&consumer.Record{Topic: "tasks", Value: value}); reason != nil {
+			b.Fatal(reason)
+		}
+	}
+}
