@@ -20,6 +20,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
 )
 
 // The releases that the tests run against.
@@ -42,6 +43,12 @@ func newBroker(kind string, addrs []string) *Broker {
 		Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}}}
 }
 
+func (b *Broker) close() {
+	if transport, is := b.client.Transport.(*kafka.Transport); is {
+		transport.CloseIdleConnections()
+	}
+}
+
 // Each runs a test against kfake and against Apache Kafka.
 func Each(t *testing.T, run func(t *testing.T, b *Broker)) {
 	t.Helper()
@@ -56,8 +63,8 @@ func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	if err != nil {
 		t.Fatalf("start kfake: %v", err)
 	}
-	t.Cleanup(c.Close)
 	b := newBroker("kfake", c.ListenAddrs())
+	t.Cleanup(func() { b.close(); c.Close() })
 	b.Fake = c
 	return b
 }
@@ -96,8 +103,8 @@ func release(t testing.TB, version string) *Broker {
 		if err != nil {
 			shared.err[version] = err
 		} else {
-			shared.brokers[version] = newBroker("kafka", []string{addr})
-			shared.stop = append(shared.stop, stop)
+			b := newBroker("kafka", []string{addr})
+			shared.brokers[version], shared.stop = b, append(shared.stop, b.close, stop)
 		}
 	}
 	if err := shared.err[version]; err != nil {
@@ -109,7 +116,7 @@ func release(t testing.TB, version string) *Broker {
 	return shared.brokers[version]
 }
 
-// Main runs the tests and stops the brokers that they started.
+// Main runs the tests, stops the brokers that they started, and fails if goroutines are left.
 func Main(m *testing.M) {
 	code := m.Run()
 	shared.Lock()
@@ -117,6 +124,10 @@ func Main(m *testing.M) {
 		stop()
 	}
 	shared.Unlock()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Println("goroutines are left behind:", err)
+		code = 1
+	}
 	os.Exit(code)
 }
 

@@ -1,0 +1,238 @@
+package upsert_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tasksink/tasksink/upsert"
+)
+
+const secret = "pat-na1-very-secret"
+
+// client is one of a real server, which counts its connections.
+func client(t *testing.T, timeout time.Duration, h http.HandlerFunc) (c *upsert.Client, connections *atomic.Int32) {
+	t.Helper()
+	connections = &atomic.Int32{}
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	c, err := upsert.NewClient(upsert.ClientConfig{URL: server.URL, Path: "/crm", Timeout: timeout, Token: upsert.StaticToken(secret + "\n"), UserAgent: "tasksink/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); server.CloseClientConnections(); server.Close() })
+	return c, connections
+}
+
+func TestClientPosts(t *testing.T) {
+	c, connections := client(t, 5*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for name, want := range map[string]string{"Authorization": "Bearer " + secret, "Content-Type": "application/json", "Accept": "application/json", "User-Agent": "tasksink/test"} {
+			if got := r.Header.Get(name); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		if r.Method != http.MethodPost || r.URL.Path != "/crm" || r.ContentLength != int64(len(body)) || r.TransferEncoding != nil {
+			t.Errorf("%s %s, %d bytes of %d, %v", r.Method, r.URL, r.ContentLength, len(body), r.TransferEncoding)
+		}
+		w.Header().Set("X-Echo", string(body))
+		w.WriteHeader(207)
+		_, _ = io.WriteString(w, "answer")
+	})
+	for range 3 {
+		written := make(chan struct{}, 1)
+		reply, err := c.Post(t.Context(), []byte("body"), func() { written <- struct{}{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-written
+		if reply.Status != 207 || string(reply.Body) != "answer" || reply.Header.Get("X-Echo") != "body" {
+			t.Errorf("reply %+v", reply)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for three requests, want 1", n)
+	}
+}
+
+// TestClientFollowsNoRedirect: it would send the token, and the records, somewhere else.
+func TestClientFollowsNoRedirect(t *testing.T) {
+	var requests atomic.Int32
+	c, _ := client(t, 5*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	})
+	reply, err := c.Post(t.Context(), []byte("body"), func() {})
+	if err != nil || reply.Status != 307 || requests.Load() != 1 {
+		t.Errorf("status %d after %d requests, %v", reply.Status, requests.Load(), err)
+	}
+}
+
+// TestClientTimesOut: an attempt ends in time wherever it hangs, and the next one dials anew, as the connection may be dead.
+func TestClientTimesOut(t *testing.T) {
+	for name, hang := range map[string]func(w http.ResponseWriter){
+		"before the answer": func(http.ResponseWriter) {},
+		"within the answer": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, "{")
+			_ = http.NewResponseController(w).Flush()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var hangs atomic.Bool
+			c, connections := client(t, 300*time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.ReadAll(r.Body)
+				if hangs.Load() {
+					hang(w)
+					<-r.Context().Done()
+				}
+			})
+			post := func() error { _, err := c.Post(t.Context(), []byte("body"), func() {}); return err }
+			if err := post(); err != nil {
+				t.Fatal(err)
+			}
+			hangs.Store(true)
+			if err := post(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("want a timeout, got %v", err)
+			}
+			hangs.Store(false)
+			if err := post(); err != nil {
+				t.Error(err)
+			}
+			if n := connections.Load(); n != 2 {
+				t.Errorf("%d connections, want a second one after the timeout", n)
+			}
+		})
+	}
+}
+
+// TestClientNeverRepeats: a request whose answer did not come may have been applied: sending it again is not the
+// transport's to decide.
+func TestClientNeverRepeats(t *testing.T) {
+	var requests atomic.Int32
+	c, _ := client(t, 5*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		if requests.Add(1) > 1 {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	if _, err := c.Post(t.Context(), []byte("body"), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Post(t.Context(), []byte("body"), func() {})
+	if err == nil || requests.Load() != 2 {
+		t.Errorf("%d requests, want 2; the error is %v", requests.Load(), err)
+	}
+}
+
+func TestClientBoundsTheAnswer(t *testing.T) {
+	c, _ := client(t, 20*time.Second, func(w http.ResponseWriter, _ *http.Request) {
+		chunk := make([]byte, 1<<20)
+		for range 17 {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	if _, err := c.Post(t.Context(), nil, func() {}); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("want an error that tells of the size, got %v", err)
+	}
+}
+
+// TestTokenStaysSecret: no error and no way of printing shows it.
+func TestTokenStaysSecret(t *testing.T) {
+	token := upsert.StaticToken(secret)
+	said := fmt.Sprintf("%v %+v %#v %s %q", token, token, token, token, struct{ T *upsert.Token }{token})
+	c, err := upsert.NewClient(upsert.ClientConfig{URL: "http://127.0.0.1:1", Path: "/", Timeout: time.Second, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = c.Post(t.Context(), nil, func() {}); err == nil {
+		t.Fatal("somebody listens on port 1")
+	}
+	if said += err.Error(); strings.Contains(said, secret) {
+		t.Error("the token is in", said)
+	}
+}
+
+// TestTokenFile: a new token is found however the file was replaced, and a bad file leaves the last good one in use.
+func TestTokenFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "token")
+		write := func(path, value string) {
+			if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := upsert.TokenFile(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("want an error that names the file, got %v", err)
+		}
+		for _, useless := range []string{"", " \n", "two\nlines"} {
+			write(path, useless)
+			if _, err := upsert.TokenFile(path); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("%q: want an error that names the file, got %v", useless, err)
+			}
+		}
+		write(path, " first\r\n")
+		token, err := upsert.TokenFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := func(want string) {
+			t.Helper()
+			time.Sleep(1100 * time.Millisecond)
+			if got := token.Value(); got != want {
+				t.Errorf("token %q, want %q", got, want)
+			}
+		}
+		value("first")
+		write(path, "second!")
+		value("second!")
+		for i, content := range []string{"third", "fourth"} { // a link that is swapped, as Kubernetes does
+			version, link := filepath.Join(dir, fmt.Sprint("v", i)), filepath.Join(dir, "link")
+			write(version, content)
+			if err := os.Symlink(version, link); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(link, path); err != nil {
+				t.Fatal(err)
+			}
+			value(content)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		value("fourth")
+		if changed, err := token.Reload(); changed || err == nil {
+			t.Errorf("reload of a file that is gone: %v, %v", changed, err)
+		}
+		write(path, "fourth")
+		if changed, err := token.Reload(); changed || err != nil {
+			t.Errorf("reload of the same token: %v, %v", changed, err)
+		}
+		write(path, "fifth")
+		if changed, err := token.Reload(); !changed || err != nil || token.Value() != "fifth" {
+			t.Errorf("reload of a new token: %v, %v, %q", changed, err, token.Value())
+		}
+	})
+}
