@@ -233,6 +233,15 @@ func (c *Consumer) lose(p *partition, records int64) {
 		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds tasksink up")
 }
 
+// Proven tells whether the last proof still holds. A request asks once more as its last bytes leave: a process can be
+// frozen between Prove and there.
+func (c *Consumer) Proven() bool {
+	c.mu.Lock()
+	g := c.current
+	c.mu.Unlock()
+	return g != nil && !g.over() && time.Since(g.provenAt()) < c.cfg.SessionTimeout*2/3
+}
+
 // share tells how many partitions are ours from now on.
 func (c *Consumer) share(own int) {
 	if c.cfg.Share != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -72,15 +73,19 @@ func (c *Client) ReloadToken() (changed bool, err error) { return c.cfg.Token.Re
 // Close closes the idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Post sends one request and reads its answer. It calls written when the request is on its way, perhaps from another
-// goroutine. An error means that nothing is known of what HubSpot did with it.
-func (c *Client) Post(ctx context.Context, body []byte, written func()) (Reply, error) {
+// ErrWithheld says that a request was not sent, because it might not be any more.
+var ErrWithheld = errors.New("the request was withheld")
+
+// Post sends one request and reads its answer. It asks may as the body leaves, and calls written when it has left,
+// perhaps from another goroutine. Of an error other than ErrWithheld it is not known what HubSpot did with the request.
+func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
+	payload := &guarded{body: bytes.NewReader(body), may: may}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, struct{ io.Reader }{bytes.NewReader(body)})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, payload)
 	if err != nil {
 		return Reply{}, fmt.Errorf("make the request: %w", err)
 	}
@@ -92,6 +97,9 @@ func (c *Client) Post(ctx context.Context, body []byte, written func()) (Reply, 
 		req.Header.Set("User-Agent", c.cfg.UserAgent)
 	}
 	res, err := c.transport.RoundTrip(req)
+	if payload.withheld.Load() {
+		return Reply{}, ErrWithheld
+	}
 	if err != nil {
 		c.fresh(err)
 		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
@@ -110,6 +118,21 @@ func (c *Client) Post(ctx context.Context, body []byte, written func()) (Reply, 
 		return Reply{}, fmt.Errorf("read HubSpot's answer: more than %d bytes", maxAnswer)
 	}
 	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer.Bytes()}, nil
+}
+
+// guarded is a body that stays incomplete if it may not leave.
+type guarded struct {
+	body     *bytes.Reader
+	may      func() bool
+	withheld atomic.Bool
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	if !g.may() {
+		g.withheld.Store(true)
+		return 0, ErrWithheld
+	}
+	return g.body.Read(p)
 }
 
 // fresh makes the next attempt dial anew after one that timed out: its connection may be dead without a sign.

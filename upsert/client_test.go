@@ -19,6 +19,8 @@ import (
 	"github.com/tasksink/tasksink/upsert"
 )
 
+func always() bool { return true }
+
 const secret = "pat-na1-very-secret"
 
 // client is one of a real server, which counts its connections.
@@ -55,12 +57,12 @@ func TestClientPosts(t *testing.T) {
 			t.Errorf("%s %s, %d bytes of %d, %v", r.Method, r.URL, r.ContentLength, len(body), r.TransferEncoding)
 		}
 		w.Header().Set("X-Echo", string(body))
-		w.WriteHeader(207)
+		w.WriteHeader(http.StatusMultiStatus)
 		_, _ = io.WriteString(w, "answer")
 	})
 	for range 3 {
 		written := make(chan struct{}, 1)
-		reply, err := c.Post(t.Context(), []byte("body"), func() { written <- struct{}{} })
+		reply, err := c.Post(t.Context(), []byte("body"), always, func() { written <- struct{}{} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +83,7 @@ func TestClientFollowsNoRedirect(t *testing.T) {
 		requests.Add(1)
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	})
-	reply, err := c.Post(t.Context(), []byte("body"), func() {})
+	reply, err := c.Post(t.Context(), []byte("body"), always, func() {})
 	if err != nil || reply.Status != 307 || requests.Load() != 1 {
 		t.Errorf("status %d after %d requests, %v", reply.Status, requests.Load(), err)
 	}
@@ -106,7 +108,7 @@ func TestClientTimesOut(t *testing.T) {
 					<-r.Context().Done()
 				}
 			})
-			post := func() error { _, err := c.Post(t.Context(), []byte("body"), func() {}); return err }
+			post := func() error { _, err := c.Post(t.Context(), []byte("body"), always, func() {}); return err }
 			if err := post(); err != nil {
 				t.Fatal(err)
 			}
@@ -135,12 +137,35 @@ func TestClientNeverRepeats(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	if _, err := c.Post(t.Context(), []byte("body"), func() {}); err != nil {
+	if _, err := c.Post(t.Context(), []byte("body"), always, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.Post(t.Context(), []byte("body"), func() {})
+	_, err := c.Post(t.Context(), []byte("body"), always, func() {})
 	if err == nil || requests.Load() != 2 {
 		t.Errorf("%d requests, want 2; the error is %v", requests.Load(), err)
+	}
+}
+
+// TestClientWithholds: what may not leave any more is cut short, so that HubSpot cannot take it for a request.
+func TestClientWithholds(t *testing.T) {
+	read := make(chan error, 2)
+	c, _ := client(t, 5*time.Second, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	})
+	var asked atomic.Int32
+	once := func() bool { return asked.Add(1) == 1 } // it is forbidden while a long body leaves
+	for name, may := range map[string]func() bool{"at once": func() bool { return false }, "in the middle": once} {
+		if _, err := c.Post(t.Context(), make([]byte, 1<<20), may, func() {}); !errors.Is(err, upsert.ErrWithheld) {
+			t.Errorf("%s: %v", name, err)
+		}
+		select {
+		case err := <-read:
+			if err == nil {
+				t.Errorf("%s: the server read a whole body", name)
+			}
+		case <-time.After(100 * time.Millisecond): // not even the header left
+		}
 	}
 }
 
@@ -153,7 +178,7 @@ func TestClientBoundsTheAnswer(t *testing.T) {
 			}
 		}
 	})
-	if _, err := c.Post(t.Context(), nil, func() {}); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := c.Post(t.Context(), nil, always, func() {}); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("want an error that tells of the size, got %v", err)
 	}
 }
@@ -166,7 +191,7 @@ func TestTokenStaysSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = c.Post(t.Context(), nil, func() {}); err == nil {
+	if _, err = c.Post(t.Context(), nil, always, func() {}); err == nil {
 		t.Fatal("somebody listens on port 1")
 	}
 	if said += err.Error(); strings.Contains(said, secret) {

@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type SenderConfig struct {
 	Client      *Client
 	Pace        *Pace
 	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
+	Proven      func() bool                        // whether it still holds; asked as the request's bytes leave
 	Write       func(*consumer.Record, dlq.Reason) // writes a dead letter, later; never blocks
 	BatchSize   int                                // inputs a request carries at the most, 1 to 100
 	MaxInFlight int                                // requests out at once
@@ -118,10 +120,17 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 	s.inputs.Add(uint64(len(inputs)))
 	body := AppendRequest(nil, inputs)
 	healthy := s.gate.healthy()
-	reply, err := s.cfg.Client.Post(ctx, body, ticket.Leave) // counted when written: dialling takes its time
+	reply, err := s.cfg.Client.Post(ctx, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
 	if ctx.Err() != nil {
 		ticket.Return()
 		s.gate.unused(p) // the process stops: whoever takes over sends these records again
+		return
+	}
+	if errors.Is(err, ErrWithheld) { // the next one proves the membership anew, or the records are gone
+		ticket.Return()
+		s.backAll(flight{batch: batch}, batcher.Again{})
+		s.gate.unused(p)
+		s.cfg.Log.Warn().Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
 		return
 	}
 	var a Answer

@@ -47,6 +47,7 @@ type setup struct {
 	token    *upsert.Token
 	letFlood bool
 	inFlight int
+	unproven func() bool // whether the membership is in doubt as a request leaves
 }
 
 // run plays a story: it starts a rig, and stops it when the story is told.
@@ -78,7 +79,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		}
 		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
 			Pace:  upsert.NewPace(upsert.PaceConfig{}),
-			Prove: func(context.Context) error { return nil }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
+			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {
 				r.mu.Lock()
@@ -367,6 +368,20 @@ func TestTokenReplaced(t *testing.T) {
 		r.once()
 		if list := r.board.List(); len(list) != 0 {
 			t.Errorf("still held: %+v", list)
+		}
+	})
+}
+
+// TestWithheld: requests that may not leave any more are made again, and blamed on nobody.
+func TestWithheld(t *testing.T) {
+	asked := 0
+	run(t, setup{inFlight: 1, unproven: func() bool { asked++; return asked <= 30 }}, func(r *rig) {
+		r.produce(many(250, 0)...)
+		r.settled(time.Minute)
+		r.buried()
+		r.once()
+		if st := r.sender.Status(); len(r.hubspot.Requests()) > 33 || st.Requests["200"] != 3 || len(st.Requests) != 1 || st.Breaker != "closed" {
+			t.Errorf("%d requests, status %+v", len(r.hubspot.Requests()), st)
 		}
 	})
 }

@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,73 +16,6 @@ import (
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
-
-// program is the built tasksink, made once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "tasksink-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "tasksink")
-	out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build tasksink: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// member is one running tasksink.
-type member struct {
-	cmd  *exec.Cmd
-	log  *strings.Builder
-	done chan error
-}
-
-// start runs tasksink as a user would, as a process of its own.
-func start(t *testing.T, name string, args ...string) *member {
-	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=127.0.0.1:0"}, args...)...), log: &strings.Builder{}, done: make(chan error, 1)}
-	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { m.done <- m.cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = m.cmd.Process.Kill()
-		if t.Failed() {
-			log := m.log.String()
-			t.Logf("%s said:\n%s", name, log[max(0, len(log)-6000):])
-		}
-	})
-	return m
-}
-
-// terminate sends SIGTERM and returns how the member ended.
-func (m *member) terminate(t *testing.T) error {
-	t.Helper()
-	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-m.done:
-		return err
-	case <-time.After(40 * time.Second):
-		t.Fatal("not gone 40s after SIGTERM")
-		return nil
-	}
-}
-
-// kill ends the member as a crash does.
-func (m *member) kill() {
-	_ = m.cmd.Process.Kill()
-	if err := <-m.done; err != nil {
-		return // killed, as it says
-	}
-}
 
 // TestBounce is the promise under load: two members, a third joins, one is stopped, one is killed. No event is lost,
 // no committed offset moves back, the writes of an object are in order, and until the kill nothing is written twice.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -35,29 +34,36 @@ type cli struct {
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := false // kong has done what was asked for, such as --help
-	parser, err := kong.New(&c, kong.Name("tasksink"), kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
+	var wrong mistakes
+	parser, err := kong.New(&c, append(wrong.mappers(), kong.Name("tasksink"), kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }), kong.DefaultEnvars(envPrefix),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
 		return exitUsage
 	}
-	file, mistakes := readFile(parser, configPath(args))
+	file := readFile(parser, configPath(args), &wrong)
 	if err := kong.Resolvers(file).Apply(parser); err != nil {
-		mistakes = append(mistakes, err)
+		wrong.add(err)
 	}
 	parsed, err := parser.Parse(args)
+	for err != nil && !exited {
+		wrong.add(err)
+		rest := without(args, err)
+		if len(rest) == len(args) {
+			break
+		}
+		args = rest // whatever else is wrong is told as well
+		parsed, err = parser.Parse(args)
+	}
 	if exited {
 		return exitDone
 	}
-	if err != nil {
-		mistakes = append(mistakes, err)
+	if err == nil && parsed.Command() == "run" {
+		wrong.addOthers(c.Run.Check())
 	}
-	if parsed != nil && parsed.Command() == "run" && err == nil {
-		mistakes = append(mistakes, c.Run.Check())
-	}
-	if err := errors.Join(mistakes...); err != nil {
-		_, _ = fmt.Fprintf(stderr, "tasksink: these settings need your attention:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	if len(wrong) > 0 {
+		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
 		return exitUsage
 	}
 	if parsed.Command() == "version" {

@@ -2,11 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
@@ -28,27 +33,100 @@ func configPath(args []string) string {
 	return os.Getenv(envPrefix + "_CONFIG")
 }
 
+// mistakes gathers what is wrong with the settings, so that all of it is told at once.
+type mistakes []string
+
+func (m *mistakes) add(err error) {
+	if err == nil {
+		return
+	}
+	for _, line := range strings.Split(err.Error(), "\n") {
+		if !slices.Contains(*m, line) { // kong may read a value twice
+			*m = append(*m, line)
+		}
+	}
+}
+
+// addOthers leaves out what is said of settings that are wrong already: their values were never read.
+func (m *mistakes) addOthers(err error) {
+	var others mistakes
+	others.add(err)
+	*m = append(*m, slices.DeleteFunc(others, func(line string) bool {
+		flag, _, _ := strings.Cut(line, "=")
+		return slices.ContainsFunc(*m, func(told string) bool { return strings.HasPrefix(told, flag+"=") })
+	})...)
+}
+
+// mappers read the kinds of values that can be wrong. A wrong one leaves the default in its place, and is told.
+func (m *mistakes) mappers() []kong.Option {
+	return []kong.Option{
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(m, func(text string) (time.Duration, error) {
+			d, err := time.ParseDuration(text)
+			if err != nil {
+				return 0, errors.New("write a time with its unit, such as 500ms, 15s or 2m")
+			}
+			return d, nil
+		})),
+		kong.TypeMapper(reflect.TypeFor[int](), mapper(m, func(text string) (int, error) {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return 0, errors.New("write a whole number")
+			}
+			return n, nil
+		})),
+		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(m, worker.ParseSize)),
+		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(m, worker.ParseRate)),
+	}
+}
+
+func mapper[T any](m *mistakes, parse func(string) (T, error)) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
+			return err
+		}
+		v, err := parse(text)
+		if err != nil {
+			m.add(fmt.Errorf("--%s=%s: %w", ctx.Value.Name, text, err))
+			return nil
+		}
+		target.Set(reflect.ValueOf(v))
+		return nil
+	}
+}
+
+// without is args without the flag that err calls unknown.
+func without(args []string, err error) []string {
+	flag, is := strings.CutPrefix(err.Error(), "unknown flag ")
+	if !is {
+		return args
+	}
+	flag, _, _ = strings.Cut(flag, ",")
+	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") })
+}
+
 // readFile makes a source of settings of the YAML file. Keys that no flag has are mistakes.
-func readFile(parser *kong.Kong, path string) (source kong.ResolverFunc, mistakes []error) {
+func readFile(parser *kong.Kong, path string, wrong *mistakes) kong.ResolverFunc {
 	none := func(*kong.Context, *kong.Path, *kong.Flag) (any, error) { return nil, nil }
 	if path == "" {
-		return none, nil
+		return none
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return none, []error{fmt.Errorf("--config=%s: %w", path, err)}
+		wrong.add(fmt.Errorf("--config=%s: %w", path, err))
+		return none
 	}
 	values := map[string]any{}
 	if err := yaml.Unmarshal(b, &values); err != nil {
-		return none, []error{fmt.Errorf("--config=%s: %w", path, err)}
+		wrong.add(fmt.Errorf("--config=%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " ")))
+		return none
 	}
 	known := flagNames(parser)
-	for key := range values {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(known, key) {
-			mistakes = append(mistakes, fmt.Errorf("--config=%s: there is no setting %q%s", path, key, nearest(key, known)))
+			wrong.add(fmt.Errorf("--config=%s: there is no setting %q%s", path, key, nearest(key, known)))
 		}
 	}
-	slices.SortFunc(mistakes, func(x, y error) int { return strings.Compare(x.Error(), y.Error()) })
 	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		v, is := values[flag.Name]
 		if !is || v == nil {
@@ -67,7 +145,7 @@ func readFile(parser *kong.Kong, path string) (source kong.ResolverFunc, mistake
 			return strings.Join(texts, ","), nil
 		}
 		return fmt.Sprint(v), nil
-	}, mistakes
+	}
 }
 
 func flagNames(parser *kong.Kong) (names []string) {
@@ -150,5 +228,9 @@ func printVersion(w io.Writer, asJSON bool) {
 		_ = json.NewEncoder(w).Encode(b) // nobody is left to tell
 		return
 	}
-	_, _ = fmt.Fprintf(w, "tasksink %s\nrevision %s\n%s\n", b.Version, b.Revision, b.Go)
+	revision := b.Revision
+	if revision == "" {
+		revision = "unknown"
+	}
+	_, _ = fmt.Fprintf(w, "tasksink %s\nrevision %s\n%s\n", b.Version, revision, b.Go)
 }

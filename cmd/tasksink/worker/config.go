@@ -3,7 +3,6 @@ package worker
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding"
 	"errors"
 	"fmt"
 	"net"
@@ -28,8 +27,8 @@ import (
 
 // Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence.
 type Config struct {
-	KafkaBrokers          []string      `group:"Kafka" placeholder:"HOST:PORT,…" help:"Brokers to ask first. Required."`
-	KafkaTopics           []string      `group:"Kafka" default:"tasks" placeholder:"TOPIC,…" help:"Topics to consume."`
+	KafkaBrokers          []string      `group:"Kafka" placeholder:"HOST:PORT" help:"Brokers to ask first. Required."`
+	KafkaTopics           []string      `group:"Kafka" default:"tasks" help:"Topics to consume."`
 	KafkaGroup            string        `group:"Kafka" default:"tasksink" help:"Consumer group."`
 	KafkaTLS              bool          `group:"Kafka" name:"kafka-tls" help:"Use TLS."`
 	KafkaTLSCA            string        `group:"Kafka" name:"kafka-tls-ca" placeholder:"FILE" help:"Certificates to trust, PEM; default: the system's. Implies --kafka-tls."`
@@ -57,7 +56,7 @@ type Config struct {
 	Tombstones            string        `group:"Behaviour" default:"dead-letter" help:"Records without a value: dead-letter or skip."`
 	OnFlood               string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
 	DrainTimeout          time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
-	Listen                string        `group:"Behaviour" default:":8080" placeholder:"ADDRESS" help:"Address of /livez, /readyz and /status."`
+	Listen                string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
 	LogLevel              string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
 	LogFormat             string        `group:"Behaviour" default:"json" help:"json or console."`
 	Insecure              bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
@@ -83,14 +82,13 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Size is a number of bytes: 1048576, 1MiB, 64MB.
 type Size int64
 
-// UnmarshalText reads a size.
-func (s *Size) UnmarshalText(text []byte) error {
-	n, err := humanize.ParseBytes(string(text))
+// ParseSize reads a size.
+func ParseSize(text string) (Size, error) {
+	n, err := humanize.ParseBytes(text)
 	if err != nil || n > 1<<40 {
-		return fmt.Errorf("%q is no size in bytes, such as 1MiB or 1048576", text)
+		return 0, errors.New("write a size in bytes, such as 1MiB or 1048576")
 	}
-	*s = Size(n)
-	return nil
+	return Size(n), nil
 }
 
 // Rate is a number of requests per window, or auto.
@@ -99,25 +97,17 @@ type Rate struct {
 	N    int
 }
 
-// UnmarshalText reads a rate.
-func (r *Rate) UnmarshalText(text []byte) error {
-	if string(text) == "auto" {
-		*r = Rate{Auto: true}
-		return nil
+// ParseRate reads a rate.
+func ParseRate(text string) (Rate, error) {
+	if text == "auto" {
+		return Rate{Auto: true}, nil
 	}
-	n, err := strconv.Atoi(string(text))
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return fmt.Errorf("%q is neither auto nor a number of requests per 10 s", text)
+		return Rate{}, errors.New("write auto, or a number of requests per 10 s; 0 is unlimited")
 	}
-	*r = Rate{N: n}
-	return nil
+	return Rate{N: n}, nil
 }
-
-// Both are read by way of their text, from flags, variables and the file alike.
-var (
-	_ encoding.TextUnmarshaler = (*Size)(nil)
-	_ encoding.TextUnmarshaler = (*Rate)(nil)
-)
 
 // Check names every mistake at once: the setting, its value, and what to do about it.
 func (c Config) Check() error {
@@ -201,7 +191,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string
 	if (c.KafkaSASLPassword == "") == (c.KafkaSASLPasswordFile == "") {
 		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
 	}
-	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && !slices.ContainsFunc(c.KafkaBrokers, loopback) {
+	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
 }
@@ -216,7 +206,7 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 		wrong("--hubspot-url=%s: write it as https://host", c.HubspotURL)
 	case u.User != nil:
 		wrong("--hubspot-url: it carries a password; the token is all that HubSpot wants")
-	case u.Scheme == "http" && !c.Insecure && !loopback(u.Host):
+	case u.Scheme == "http" && !c.Insecure && remote(u.Host):
 		wrong("--hubspot-url=%s: plain http would send the token in clear: use https, or --insecure", c.HubspotURL)
 	}
 	if !strings.HasPrefix(c.HubspotPath, "/") {
@@ -224,14 +214,14 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-// loopback tells whether the host, with or without a port, is this machine.
-func loopback(hostport string) bool {
+// remote tells whether the host, with or without a port, may be another machine.
+func remote(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
 	}
 	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 func (c Config) usesTLS() bool { return c.KafkaTLS || c.KafkaTLSCA != "" || c.KafkaTLSCert != "" }

@@ -48,7 +48,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		return err
 	}
 	defer client.Close()
-	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Write: letters.Write,
+	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Proven: group.Proven, Write: letters.Write,
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
 		Board: board, Log: log})
 

@@ -1,0 +1,149 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// tasksink runs the program to its end, with nothing of TASKSINK_* in its environment but env.
+func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
+	if err := cmd.Run(); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		status = exit.ExitCode()
+	}
+	return status, out.String(), errs.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is now\n%s\n(-update accepts it)", path, got)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"}} {
+		status, stdout, stderr := tasksink(t, []string{"COLUMNS=100"}, args...)
+		if status != 0 || stderr != "" {
+			t.Errorf("%v: status %d, %s", args, status, stderr)
+		}
+		golden(t, name, stdout)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	status, stdout, _ := tasksink(t, nil, "version", "--json")
+	var build struct{ Version, Go string }
+	if err := json.Unmarshal([]byte(stdout), &build); status != 0 || err != nil || build.Version == "" || !strings.HasPrefix(build.Go, "go1.") {
+		t.Errorf("status %d, %s, %v", status, stdout, err)
+	}
+	if status, stdout, _ = tasksink(t, nil, "version"); status != 0 || !strings.HasPrefix(stdout, "tasksink ") {
+		t.Errorf("status %d, %s", status, stdout)
+	}
+}
+
+// TestMistakes: whatever is wrong is told at once, with the setting, the value and the remedy, and the status is 2.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	several := file("several.yaml", "batch-wate: 3s\nmax-pending: lots\nkafka-brokers: [a, 'b:9092']\n")
+	broken := file("broken.yaml", "batch-wait: [3s\n")
+	var got strings.Builder
+	for _, tc := range []struct {
+		name string
+		env  []string
+		args []string
+	}{
+		{"nothing", nil, nil},
+		{"an unknown command", nil, []string{"ruin"}},
+		{"run without settings", nil, []string{"run"}},
+		{"a bit of everything", []string{"TASKSINK_HUBSPOT_TIMEOUT=9", "TASKSINK_ON_FLOOD=panic"}, []string{"run", "--config=" + several, "--foo",
+			"--batch-size=1000", "--batch-wait=5", "--batch-bytes=big", "--hubspot-rate=-1", "--hubspot-url=http://hubspot.example", "--hubspot-path=crm",
+			"--max-in-flight=0", "--log-level=loud", "--log-format=xml", "--tombstones=drop", "--drain-timeout=1s", "--kafka-topics=a,b", "--dlq-topic=b",
+			"--kafka-group=", "--hubspot-token=pat-secret", "--hubspot-token-file=x", "--kafka-sasl-mechanism=plain", "--kafka-sasl-password=hunter2",
+			"--kafka-tls-key=" + several}},
+		{"a remote broker among local ones, SASL in clear", nil, []string{"run", "--kafka-brokers=localhost:9092,kafka.example:9092", "--hubspot-token=t",
+			"--kafka-sasl-mechanism=plain", "--kafka-sasl-username=u", "--kafka-sasl-password=p", "--max-pending-bytes=1", "--batch-wait=-1s"}},
+		{"a file that is no YAML", nil, []string{"run", "--config", broken, "--kafka-brokers=a:1", "--hubspot-token=t"}},
+		{"no such file", nil, []string{"run", "--config=" + dir + "/none.yaml", "--kafka-brokers=a:1", "--hubspot-token=t"}},
+		{"a password in the URL", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--hubspot-url=https://u:hunter2@hubspot.example"}},
+		{"a user without a mechanism", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--kafka-sasl-username=u"}},
+	} {
+		status, stdout, stderr := tasksink(t, tc.env, tc.args...)
+		if status != 2 || stdout != "" {
+			t.Errorf("%s: status %d, want 2; stdout %q", tc.name, status, stdout)
+		}
+		if strings.Contains(stderr, "pat-secret") || strings.Contains(stderr, "hunter2") {
+			t.Errorf("%s: a secret is in %s", tc.name, stderr)
+		}
+		got.WriteString("# " + tc.name + "\n" + strings.ReplaceAll(stderr, dir, "DIR") + "\n")
+	}
+	golden(t, "mistakes.golden", got.String())
+}
+
+// TestPrecedence: a flag goes over a variable, that over the file, that over the default. What cannot be used as
+// --listen is told with its value, so the winner shows.
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("listen: file\nkafka-brokers: [127.0.0.1:1, 127.0.0.1:2]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		winner string
+		env    []string
+		args   []string
+	}{
+		{"flag", []string{"TASKSINK_LISTEN=variable"}, []string{"--listen=flag", "--config", path}},
+		{"variable", []string{"TASKSINK_LISTEN=variable"}, []string{"--config", path}},
+		{"file", nil, []string{"--config", path}},
+		{"file", []string{"TASKSINK_CONFIG=" + path}, nil},
+	} {
+		status, _, stderr := tasksink(t, append(tc.env, "TASKSINK_LISTN=oops"), append([]string{"run", "--hubspot-token=t"}, tc.args...)...)
+		if status != 1 || !strings.Contains(stderr, "--listen="+tc.winner+":") {
+			t.Errorf("%v %v: status %d, want %s to win: %s", tc.env, tc.args, status, tc.winner, stderr)
+		}
+		if !strings.Contains(stderr, "TASKSINK_LISTN") || !strings.Contains(stderr, `did you mean \"TASKSINK_LISTEN\"`) {
+			t.Errorf("no warning of the unknown variable: %s", stderr)
+		}
+	}
+}
