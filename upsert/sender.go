@@ -1,3 +1,16 @@
+// Package upsert writes tasks to HubSpot, and accounts for every record that it was given.
+//
+// A Decoder turns a Kafka record into a Task. A Sender takes batches of tasks from a queue, sends each as one request
+// of a Client, and judges the answer (Judge): a record is settled when HubSpot confirmed it by name or by count, goes
+// to the dead letters when HubSpot refused it, and is back in the queue in every other case, in its place. What is
+// wrong for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered
+// for it. A Pace keeps the account's rate limit, shared by partitions with other replicas.
+//
+// Use: NewSender, then Run, which returns when its context has ended and no request is out. A record that Drop forgot
+// is not sent any more.
+//
+// The tests run the Sender against hubspottest in a testing/synctest bubble, and hold what it sends against HubSpot's
+// published description.
 package upsert
 
 import (

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,7 +38,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o, term.IsTerminal(int(os.Stderr.Fd())))
+	err := run(ctx, o, os.Stdout, term.IsTerminal(int(os.Stderr.Fd())))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -45,7 +46,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, o options, terminal bool) error {
+func run(ctx context.Context, o options, out io.Writer, terminal bool) error {
 	w, err := open(ctx, o)
 	if err != nil {
 		return err
@@ -60,13 +61,13 @@ func run(ctx context.Context, o options, terminal bool) error {
 	}
 	l := draw(f)
 	if o.JSON {
-		enc := json.NewEncoder(os.Stdout)
+		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(l); err != nil {
 			return fmt.Errorf("print the ledger: %w", err)
 		}
 	} else {
-		show(os.Stdout, l)
+		show(out, l)
 	}
 	if !l.Balanced {
 		return fmt.Errorf("the ledger does not balance: %d lost, %d duplicates, %d order violations, %d objects in a wrong state, %d wrong dead letters",

@@ -208,11 +208,6 @@ func (w *world) play(ctx context.Context, terminal bool) (facts, error) {
 		return f, fmt.Errorf("the worker: %w", err)
 	}
 	f.journal, f.requests, f.objects = w.hubspot.Journal(), w.hubspot.Requests(), w.hubspot.Objects()
-	if os.Getenv("DBG") != "" {
-		for _, r := range f.requests {
-			fmt.Fprintln(os.Stderr, r.Seq, r.Time.Sub(f.start).Round(time.Millisecond), r.Status, r.Inputs)
-		}
-	}
 	f.letters, err = w.read(ctx, letterbox, 0)
 	return f, err
 }

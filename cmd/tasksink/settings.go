@@ -74,8 +74,14 @@ func (m *mistakes) mappers() []kong.Option {
 			}
 			return n, nil
 		})),
-		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(m, worker.ParseSize)),
-		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(m, worker.ParseRate)),
+		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(m, func(text string) (s worker.Size, err error) {
+			err = s.UnmarshalText([]byte(text))
+			return s, err
+		})),
+		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(m, func(text string) (r worker.Rate, err error) {
+			err = r.UnmarshalText([]byte(text))
+			return r, err
+		})),
 	}
 }
 

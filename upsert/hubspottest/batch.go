@@ -118,8 +118,7 @@ func (s *Server) each(req int, inputs []wireInput) answer {
 		for name, list := range bad.context {
 			context[name] = list
 		}
-		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message, "context": context,
-			"errors": []any{}, "links": map[string]string{}})
+		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message, "context": context})
 	}
 	for i, values := range good {
 		if values != nil {

@@ -82,13 +82,14 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Size is a number of bytes: 1048576, 1MiB, 64MB.
 type Size int64
 
-// ParseSize reads a size.
-func ParseSize(text string) (Size, error) {
-	n, err := humanize.ParseBytes(text)
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(string(text))
 	if err != nil || n > 1<<40 {
-		return 0, errors.New("write a size in bytes, such as 1MiB or 1048576")
+		return errors.New("write a size in bytes, such as 1MiB or 1048576")
 	}
-	return Size(n), nil
+	*s = Size(n)
+	return nil
 }
 
 // Rate is a number of requests per window, or auto.
@@ -97,16 +98,18 @@ type Rate struct {
 	N    int
 }
 
-// ParseRate reads a rate.
-func ParseRate(text string) (Rate, error) {
-	if text == "auto" {
-		return Rate{Auto: true}, nil
+// UnmarshalText reads a rate.
+func (r *Rate) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*r = Rate{Auto: true}
+		return nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(string(text))
 	if err != nil || n < 0 {
-		return Rate{}, errors.New("write auto, or a number of requests per 10 s; 0 is unlimited")
+		return errors.New("write auto, or a number of requests per 10 s; 0 is unlimited")
 	}
-	return Rate{N: n}, nil
+	*r = Rate{N: n}
+	return nil
 }
 
 // Check names every mistake at once: the setting, its value, and what to do about it.

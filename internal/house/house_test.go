@@ -1,0 +1,141 @@
+// Package house holds the rules of the repository's layout, as tests.
+package house_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tasksink/tasksink/"
+
+// mayImport is who may know whom, of the repository's own packages. Tests are free.
+var mayImport = map[string][]string{
+	"batcher":             {},
+	"internal/hold":       {},
+	"consumer":            {"internal/hold"},
+	"dlq":                 {"consumer", "internal/hold"},
+	"upsert":              {"batcher", "consumer", "dlq", "internal/hold"},
+	"upsert/hubspottest":  {},
+	"internal/kafkatest":  {},
+	"internal/house":      {},
+	"cmd/tasksink":        {"cmd/tasksink/worker"},
+	"cmd/tasksink/worker": {"batcher", "consumer", "dlq", "upsert", "internal/hold"},
+	"cmd/demo":            {"cmd/tasksink/worker", "upsert/hubspottest"},
+}
+
+type pkg struct {
+	ImportPath, Doc string
+	GoFiles         []string
+	Imports         []string
+}
+
+func packages(t *testing.T) (all []pkg) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Doc,GoFiles,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// TestImports: imports go one way.
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("package %s has no place in the house: say in mayImport whom it may know", name)
+		}
+		for _, i := range p.Imports {
+			if own, is := strings.CutPrefix(i, module); is && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s", name, own)
+			}
+		}
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("package %s does not say what it is for", name)
+		}
+	}
+}
+
+// TestTopLevel: what stands at the root is what was agreed.
+func TestTopLevel(t *testing.T) {
+	agreed := strings.Fields("cmd consumer batcher upsert dlq tracing helm docs internal README.md go.mod go.sum LICENSE Makefile Dockerfile compose.yaml CONTRIBUTING.md CHANGELOG.md SECURITY.md")
+	entries, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); !strings.HasPrefix(name, ".") && !slices.Contains(agreed, name) {
+			t.Errorf("%s does not belong at the top level", name)
+		}
+	}
+}
+
+// TestSettings: the README's table names each setting of tasksink run, its default and nothing else.
+func TestSettings(t *testing.T) {
+	help, err := os.ReadFile("../../cmd/tasksink/testdata/run-help.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z-]+)(?:=(\S+))?`).FindAllStringSubmatch(string(help), -1) {
+		if m[1] != "--help" {
+			flags[m[1]] = strings.Trim(strings.TrimSuffix(m[2], ",..."), `"`)
+		}
+	}
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| (\\S*)").FindAllStringSubmatch(string(readme), -1) {
+		rows[m[1]] = strings.Trim(m[2], "`|")
+	}
+	if len(flags) < 30 {
+		t.Fatalf("only %d flags found in the help", len(flags))
+	}
+	for flag, value := range flags {
+		shown, is := rows[flag]
+		if !is {
+			t.Errorf("README has no row for %s", flag)
+		} else if isDefault := value != strings.ToUpper(value) || regexp.MustCompile(`^[\d:]+$`).MatchString(value); isDefault && shown != value {
+			t.Errorf("README says that the default of %s is %q, the program says %q", flag, shown, value)
+		}
+	}
+	for flag := range rows {
+		if _, is := flags[flag]; !is {
+			t.Errorf("README has a row for %s, which does not exist", flag)
+		}
+	}
+}
+
+// TestLinks: what the documents point at is there.
+func TestLinks(t *testing.T) {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		b, err := os.ReadFile("../../" + doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(b), -1) {
+			if _, err := os.Stat("../../" + m[1]); err != nil {
+				t.Errorf("%s points at %s: %v", doc, m[1], err)
+			}
+		}
+	}
+}
