@@ -3,44 +3,15 @@ package upsert_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/golden"
 	"github.com/tasksink/tasksink/upsert"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with a file in testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got == string(want) {
-		return
-	}
-	is, was := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(is), len(was)) {
-		if is[i] != was[i] {
-			t.Fatalf("%s:%d is\n%s\nand was\n%s\n(-update accepts it)", path, i+1, is[i], was[i])
-		}
-	}
-	t.Fatalf("%s has %d lines, and had %d (-update accepts it)", path, len(is), len(was))
-}
 
 // TestDecode holds what becomes of an event: the request that HubSpot sees, or the reason of its dead letter.
 func TestDecode(t *testing.T) {
@@ -131,7 +102,7 @@ func TestDecode(t *testing.T) {
 		"CloudEvent without data is an event", "", `{"specversion":"1.0","id":"a","properties":{}}`)
 	decode("tombstone", "ext", "key-1", nil)
 	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`,"properties":{}}`))
-	golden(t, "decode.golden", got.String())
+	golden.Compare(t, "decode.golden", got.String())
 }
 
 // TestMerged: the versions of an object that travel together are one input, newer properties over older.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/golden"
 	"github.com/tasksink/tasksink/upsert"
 )
 
@@ -114,7 +115,7 @@ func TestJudge(t *testing.T) {
 		for _, after := range []string{"-1", "0", "3.5", "99999999999999999999", "90000", "Sat, 01 Jan 2000 00:01:00 GMT", "Fri, 31 Dec 1999 23:00:00 GMT", "soon"} {
 			judge(inputs(t, 3, ""), "Retry-After", 423, http.Header{"Retry-After": {after}}, plain)
 		}
-		golden(t, "judge.golden", got.String())
+		golden.Compare(t, "judge.golden", got.String())
 	})
 }
 

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/tasksink/tasksink/internal/golden"
+)
 
 // tasksink runs the program to its end, with nothing of TASKSINK_* in its environment but env.
 func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
@@ -34,23 +33,6 @@ func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, s
 	return status, out.String(), errs.String()
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is now\n%s\n(-update accepts it)", path, got)
-	}
-}
-
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"}} {
@@ -58,7 +40,7 @@ func TestHelp(t *testing.T) {
 		if status != 0 || stderr != "" {
 			t.Errorf("%v: status %d, %s", args, status, stderr)
 		}
-		golden(t, name, stdout)
+		golden.Compare(t, name, stdout)
 	}
 }
 
@@ -117,7 +99,7 @@ func TestMistakes(t *testing.T) {
 		}
 		got.WriteString("# " + tc.name + "\n" + strings.ReplaceAll(stderr, dir, "DIR") + "\n")
 	}
-	golden(t, "mistakes.golden", got.String())
+	golden.Compare(t, "mistakes.golden", got.String())
 }
 
 // TestPrecedence: a flag goes over a variable, that over the file, that over the default. What cannot be used as

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"upsert":              {"batcher", "consumer", "dlq", "internal/hold"},
 	"upsert/hubspottest":  {},
 	"internal/kafkatest":  {},
+	"internal/golden":     {},
 	"internal/house":      {},
 	"cmd/tasksink":        {"cmd/tasksink/worker"},
 	"cmd/tasksink/worker": {"batcher", "consumer", "dlq", "upsert", "internal/hold"},
