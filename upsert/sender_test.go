@@ -386,30 +386,37 @@ func TestWithheld(t *testing.T) {
 	})
 }
 
+// TestOutage: whether many requests fail at its beginning or a few again and again, it leaves no crumbs behind.
 func TestOutage(t *testing.T) {
-	run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond}}, func(r *rig) {
-		r.hubspot.SetDown(true)
-		r.produce(many(5000, 0)...)
-		time.Sleep(time.Minute)
-		down := len(r.hubspot.Requests())
-		if down > 60 {
-			t.Errorf("%d requests in a minute of outage", down)
-		}
-		if state := r.sender.Status().Breaker; state != "open" && state != "half-open" {
-			t.Errorf("the breaker is %s", state)
-		}
-		r.hubspot.SetDown(false)
-		start := time.Now()
-		r.settled(time.Minute)
-		if took := time.Since(start); took > 8*time.Second {
-			t.Errorf("5000 records took %v after the outage", took)
-		}
-		r.buried()
-		r.once()
-		if n := len(r.hubspot.Requests()) - down; n > 56 {
-			t.Errorf("%d requests for 5000 records after the outage", n)
-		}
-	})
+	for _, early := range []int{0, 300} {
+		t.Run(fmt.Sprintf("%d records at its beginning", early), func(t *testing.T) {
+			run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond}}, func(r *rig) {
+				r.hubspot.SetDown(true)
+				r.produce(many(early, 0)...)
+				time.Sleep(10 * time.Second)
+				r.produce(many(5000-early, early)...)
+				time.Sleep(time.Minute)
+				down := len(r.hubspot.Requests())
+				if down > 60 {
+					t.Errorf("%d requests in a minute of outage", down)
+				}
+				if state := r.sender.Status().Breaker; state != "open" && state != "half-open" {
+					t.Errorf("the breaker is %s", state)
+				}
+				r.hubspot.SetDown(false)
+				start := time.Now()
+				r.settled(time.Minute)
+				if took := time.Since(start); took > 8*time.Second {
+					t.Errorf("5000 records took %v after the outage", took)
+				}
+				r.buried()
+				r.once()
+				if n := len(r.hubspot.Requests()) - down; n > 56 {
+					t.Errorf("%d requests for 5000 records after the outage", n)
+				}
+			})
+		})
+	}
 }
 
 // TestAPoisonousRecordDoesNotKeepTheBreakerOpen: in an outage that ends, every probe that carries it fails.

@@ -16,8 +16,11 @@ const (
 	pendingPause  = 2 * time.Second        // while HubSpot works on a batch, or holds a lock
 	firstBackoff  = 250 * time.Millisecond
 	lastBackoff   = 4 * time.Second
-	enoughAlone   = 5  // failures of a record that travels alone, while others pass, that make it bad in itself
-	enoughDoubt   = 20 // refusals in a row that may be nobody's fault, without a success between, that call for a hold
+	// enoughTogether is how many failures in company, while others pass, make a batch suspect: a random one in five hits
+	// the same batch three times in a row once in a hundred.
+	enoughTogether = 3
+	enoughAlone    = 5  // failures of a record that travels alone, while others pass, that make it bad in itself
+	enoughDoubt    = 20 // refusals in a row that may be nobody's fault, without a success between, that call for a hold
 )
 
 // Categories of records that HubSpot never answers for.
@@ -147,7 +150,7 @@ func (s *Sender) refusedWhole(f flight, a Answer) {
 	switch {
 	case len(f.batch) > 1:
 		s.backAll(f, batcher.Again{Cap: (len(f.batch) + 1) / 2})
-	case doubtful && len(sealed.Records) == 1 && !s.othersPass(sealed.Records[0], 2):
+	case doubtful && len(sealed.Records) == 1 && !s.failsAlone(sealed.Records[0], 2):
 		s.cfg.Queue.Back(sealed, batcher.Again{Cap: 1, After: backoff(sealed.Records[0].attempts)})
 	default:
 		s.refused(sealed, a.Reason)
@@ -179,27 +182,25 @@ func (s *Sender) conflicted(f flight, reason dlq.Reason) {
 	s.refusedWhole(f, Answer{Class: Refused, Reason: reason})
 }
 
-// failed settles a request of which nothing is known. The first time all of it goes again; a batch that fails
-// again is quartered if the breaker does not think that HubSpot is down: a record of it may be what HubSpot fails on.
+// failed settles a request of which nothing is known. All of it goes again; a batch that keeps failing while others
+// pass is quartered, because a record of it may be what HubSpot fails on.
 func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
 	if reason.Code == "" {
 		reason.Code = fmt.Sprintf("HTTP_%d", f.status)
 	}
 	reason.Category = ServerError
-	most := 0
+	alone, most := len(f.batch) == 1, 0
 	for _, sealed := range f.batch {
-		t := sealed.Records[0]
-		t.failures++
-		most = max(most, t.failures)
+		most = max(most, sealed.Records[0].attempts)
 	}
 	after = max(after, backoff(most))
 	for _, sealed := range f.batch {
 		again := batcher.Again{After: after}
 		// A probe that fails in an outage says nothing about what it carried: no crumbs when the outage ends.
-		if f.healthy && sealed.Records[0].failures > 1 {
+		if t := sealed.Records[0]; f.healthy && !alone && s.counts(t) && t.failures >= enoughTogether {
 			again.Cap = (len(f.batch) + 3) / 4
 		}
-		s.unanswered(sealed, len(f.batch) == 1 && f.healthy, again, reason)
+		s.unanswered(sealed, alone && f.healthy, again, reason)
 	}
 }
 
@@ -209,7 +210,7 @@ func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again bat
 		again.Cap = 1
 		if len(sealed.Records) > 1 {
 			again.Suspect = true
-		} else if s.othersPass(sealed.Records[0], enoughAlone) {
+		} else if s.failsAlone(sealed.Records[0], enoughAlone) {
 			s.bury(sealed, reason)
 			return
 		}
@@ -218,14 +219,24 @@ func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again bat
 	s.cfg.Queue.Back(sealed, again)
 }
 
-// othersPass counts one more failure of a record that travelled alone, if another record was confirmed since the one
-// before, and tells whether that makes enough.
-func (s *Sender) othersPass(t *Task, enough int) bool {
-	if now := s.confirmed.Load(); t.alone == 0 || now > t.seen {
+// failsAlone counts a failure of a record that travelled alone, and tells whether that makes enough.
+func (s *Sender) failsAlone(t *Task, enough int) bool {
+	if s.counts(t) {
 		t.alone++
-		t.seen = now
 	}
 	return t.alone >= enough
+}
+
+// counts counts a failure against a record: the first one, and each with another record confirmed since the one
+// before. In an outage nothing passes, and nobody is to blame.
+func (s *Sender) counts(t *Task) bool {
+	now := s.confirmed.Load()
+	if t.failures > 0 && now == t.seen {
+		return false
+	}
+	t.failures++
+	t.seen = now
+	return true
 }
 
 // backoff is how long the n-th failure in a row rests: exponential, with jitter over its upper half.

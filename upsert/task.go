@@ -17,10 +17,10 @@ type Task struct {
 
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
 	attempts   int    // requests that carried it
-	failures   int    // requests that carried it and of which nothing is known
+	failures   int    // requests that carried it and of which nothing is known, each with another record confirmed since the one before
+	alone      int    // of those, the ones that carried nothing else
+	seen       uint64 // how many records were confirmed when it last failed
 	conflicted bool   // it met a 409 once
-	alone      int    // failures while it travelled alone, each with another record confirmed since the one before
-	seen       uint64 // how many records were confirmed when it last failed alone
 }
 
 // Property is one property as it goes on the wire.
