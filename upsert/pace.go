@@ -3,10 +3,10 @@ package upsert
 import (
 	"context"
 	"math"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/tasksink/tasksink/internal/hold"
 )
 
 const (
@@ -15,21 +15,25 @@ const (
 	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
 	// a window apart arrive closer together if the first one was slower on its way.
 	paceMargin  = 50 * time.Millisecond
-	spareLasts  = time.Second // what an answer said of the account is stale after this
-	leastFactor = 0.1         // of the limit, after many 429s
+	leastFactor = 0.1 // of the limit, after many 429s
+	// Half of the share may leave at once. What leaves beyond it is spread, a little faster than the limit on average
+	// so that timers that are late cost nothing. So the window's places come free evenly, and a replica that joins, or
+	// wakes, finds some.
+	spreadHaste = 1.05
 )
 
 // PaceConfig says how many requests may leave.
 type PaceConfig struct {
-	Rate int  // the account's requests per window; 0 = unlimited
-	Auto bool // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
+	Rate  int  // the account's requests per window; 0 = unlimited
+	Auto  bool // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
+	Day   DayConfig
+	Board *hold.Board // told when the day's calls are used up; may be nil
 }
 
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
 // leave: the shares of the replicas add up to the limit, without a service between them. A share that grew counts
 // only when a window has passed, because whoever had it may just have used it. Beyond the share a request may leave
-// as far as HubSpot's own count allows: at most Remaining × share for each answer, less the requests that count may not
-// hold yet.
+// as far as HubSpot's own count allows: see others. It keeps the daily quota, too: see day.
 //
 // Wait has one caller at a time; the rest is safe for concurrent use.
 type Pace struct {
@@ -48,9 +52,9 @@ type Pace struct {
 	last   time.Time   // when the last one left
 	held   int         // tickets out that did not leave yet
 	flying int         // requests that left and were not answered
-	left   uint64      // requests that left, ever
-	heard  count       // HubSpot's own, from the last answer
 	shares []grant     // shares of the last window, oldest first; the last one is the present
+	others others
+	day    day
 	waited time.Duration
 	began  time.Time // since when Wait waits; zero if it does not
 }
@@ -60,29 +64,22 @@ type grant struct {
 	share float64
 }
 
-// count is what an answer told of the account.
-type count struct {
-	at        time.Time
-	left      uint64 // requests that had left when it came
-	remaining int    // places in the window, as HubSpot counted when the request arrived
-	spare     int    // our part of them
-	passed    int    // the least of remaining in answers that came since, and may be older
-}
-
 // Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
 type Ticket struct {
-	pace *Pace
+	pace   *Pace
+	beyond bool // it left beyond the share in force: a 429 says nothing against the share
 
 	// Guarded by the pace's lock.
-	number uint64 // which of all requests it is; 0 until it left
-	done   bool
+	at      time.Time // when it left; zero until then
+	counted int       // own requests of the window then, itself included
+	done    bool
 }
 
 // NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
 func NewPace(cfg PaceConfig) *Pace {
 	p := &Pace{wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
-		limit: float64(cfg.Rate), span: firstSpan, factor: 1, heard: count{passed: math.MaxInt}}
+		limit: float64(cfg.Rate), span: firstSpan, factor: 1, day: newDay(cfg.Day, cfg.Board)}
 	if cfg.Auto && cfg.Rate == 0 {
 		p.limit = firstLimit
 	}
@@ -99,6 +96,7 @@ func (p *Pace) Share(own, total int) {
 	}
 	if p.share() != share {
 		p.shares = append(p.shares, grant{time.Now(), share})
+		p.others.at = time.Time{} // others come or go: ask before anything else
 	}
 	p.stir()
 }
@@ -116,9 +114,9 @@ func (p *Pace) Wait(ctx context.Context) (*Ticket, error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		wait, ok := p.take()
-		if ok {
-			return &Ticket{pace: p}, nil
+		ticket, wait := p.take()
+		if ticket != nil {
+			return ticket, nil
 		}
 		timer.Reset(wait)
 		select {
@@ -131,47 +129,57 @@ func (p *Pace) Wait(ctx context.Context) (*Ticket, error) {
 }
 
 // take gives a ticket, or says how long to wait before looking again.
-func (p *Pace) take() (wait time.Duration, ok bool) {
+func (p *Pace) take() (*Ticket, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if wait = p.until(now); wait > 0 {
+	wait, beyond := p.until(now)
+	if wait <= 0 {
+		wait = p.untilDay(now)
+	}
+	if wait > 0 {
 		if p.began.IsZero() {
 			p.began = now
 		}
-		return wait, false
+		return nil, wait
 	}
 	if !p.began.IsZero() {
 		p.waited += now.Sub(p.began)
 		p.began = time.Time{}
 	}
 	p.held++
-	return 0, true
+	return &Ticket{pace: p, beyond: beyond}, 0
 }
 
-// until says how long a request must wait, as far as is known now; 0 if it may leave.
-func (p *Pace) until(now time.Time) time.Duration {
+// until says how long a request must wait for its place in the window, as far as is known now; 0 if it may leave, and
+// whether it would leave beyond the share.
+func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 	switch {
 	case p.unlimited:
-		return 0
+		return 0, false
 	case p.share() == 0:
-		return time.Hour // Share wakes
+		return time.Hour, false // Share wakes
 	case now.Before(p.paused):
-		return p.paused.Sub(now)
+		return p.paused.Sub(now), false
 	}
 	p.forget(now)
 	used, allowed := len(p.stamps)+p.held, p.allowed(now)
-	switch {
-	case allowed >= 1 && used < int(allowed+1e-9): // 10 × 0.8 is less than 8 in floating point
-		return 0
-	case allowed > 0 && allowed < 1 && p.held == 0 && !now.Before(p.rested(allowed)):
-		return 0
-	case allowed == 0 && used == 0 && p.flying == 0:
-		return 0 // the share is not in force yet: one may ask how much is left
-	case p.spare(now) > 0:
-		return 0
+	if wait := p.spread(now, used); wait > 0 {
+		return wait, false
 	}
-	wait := p.window()
+	alone, told := p.flying+p.held == 0, p.others.max > 0
+	inForce := allowed >= 1 && used < int(allowed+1e-9) || // 10 × 0.8 is less than 8 in floating point
+		allowed > 0 && allowed < 1 && p.held == 0 && !now.Before(p.rested(allowed))
+	within := inForce || float64(used+1) <= p.limit*p.factor*p.share()
+	switch {
+	case inForce && (!told || p.share() == 1):
+		return 0, false
+	case told && p.others.free(now, used, within, alone):
+		return 0, !inForce
+	case allowed == 0 && alone && !told && used == 0:
+		return 0, true // the share is not in force yet: one may ask how much is left
+	}
+	wait = p.window()
 	if len(p.stamps) > 0 {
 		wait = min(wait, p.stamps[0].Add(p.window()).Sub(now))
 	}
@@ -184,7 +192,27 @@ func (p *Pace) until(now time.Time) time.Duration {
 	if allowed > 0 && allowed < 1 {
 		wait = min(wait, p.rested(allowed).Sub(now))
 	}
-	return max(wait, time.Millisecond)
+	if alone && !p.others.stale(now) {
+		wait = min(wait, p.others.at.Add(wordLasts).Sub(now))
+	}
+	return max(wait, time.Millisecond), false
+}
+
+// spread says how long a request beyond half of the share must wait, so that not all places are taken at once.
+func (p *Pace) spread(now time.Time, used int) time.Duration {
+	if float64(used) < p.limit*p.share()/2 {
+		return 0
+	}
+	perSecond := p.limit * p.factor * max(p.share(), p.others.part) / p.span.Seconds() * spreadHaste
+	few := max(1, int(perSecond/5)) // together, as a timer is no exact instrument
+	n := len(p.stamps) + p.held - few
+	switch {
+	case n < 0:
+		return 0
+	case n >= len(p.stamps):
+		return time.Millisecond // a ticket that is out will leave, or come back
+	}
+	return max(0, p.stamps[n].Add(time.Duration(float64(few)/perSecond*float64(time.Second))).Sub(now))
 }
 
 // allowed is how many requests may leave in a window: by the least share that we had during the last window.
@@ -204,16 +232,6 @@ func (p *Pace) allowed(now time.Time) float64 {
 		p.factor, p.adjusted = min(1, p.factor+0.1), now
 	}
 	return p.limit * p.factor * least
-}
-
-// spare is how many requests may leave beyond the share, by what HubSpot last said. When that was a while ago, one
-// may ask.
-func (p *Pace) spare(now time.Time) int {
-	n := p.heard.spare - p.flying - p.held
-	if now.Sub(p.heard.at) >= spareLasts {
-		return min(n, 1-p.flying-p.held)
-	}
-	return n
 }
 
 // rested is when an allowance of less than one request a window allows the next. Over time such allowances add up to
@@ -242,17 +260,19 @@ func (t *Ticket) Leave() {
 }
 
 func (t *Ticket) leave() {
-	if t.number > 0 || t.done {
+	if !t.at.IsZero() || t.done {
 		return
 	}
 	p := t.pace
-	p.left++
-	t.number = p.left
+	t.at = time.Now()
+	p.last = t.at
 	p.held--
 	p.flying++
+	p.day.left()
 	if !p.unlimited {
-		p.last = time.Now()
-		p.stamps = append(p.stamps, p.last)
+		p.forget(t.at)
+		p.stamps = append(p.stamps, t.at)
+		t.counted = len(p.stamps)
 	}
 }
 
@@ -266,59 +286,13 @@ func (t *Ticket) Return() {
 func (t *Ticket) end() {
 	switch {
 	case t.done:
-	case t.number > 0:
+	case !t.at.IsZero():
 		t.pace.flying--
 	default:
 		t.pace.held--
 	}
 	t.done = true
 	t.pace.stir()
-}
-
-// Answered learns from the answer to the request. limited says that it was a 429 of the window, after which nothing
-// leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
-func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
-	p := t.pace
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t.leave() // an answer can be faster than the news that the request was written
-	now := time.Now()
-	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
-		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
-	}
-	if limit := number(header, "X-Hubspot-Ratelimit-Max"); limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
-		p.limit = float64(limit)
-	}
-	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
-	switch {
-	case limited:
-		if now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
-			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
-		}
-		if retryAfter == 0 {
-			retryAfter = p.window()
-		}
-		p.paused, p.heard = now.Add(retryAfter), count{passed: math.MaxInt}
-	case remaining >= 0:
-		if !p.auto { // the rest of the account is for others
-			remaining = max(0, remaining-max(0, number(header, "X-Hubspot-Ratelimit-Max")-int(p.limit)))
-		}
-		// Requests that are out together are counted in any order: the least number is the latest, and holds all that
-		// were answered. What left after the last word came was surely counted after it.
-		switch newer := t.number > p.heard.left; {
-		case newer:
-			p.hear(now, min(remaining, p.heard.passed))
-		case remaining < p.heard.remaining:
-			p.hear(now, remaining)
-		default:
-			p.heard.passed = min(p.heard.passed, remaining)
-		}
-	}
-	t.end()
-}
-
-func (p *Pace) hear(now time.Time, remaining int) {
-	p.heard = count{at: now, left: p.left, remaining: remaining, spare: int(float64(remaining) * p.share()), passed: math.MaxInt}
 }
 
 func (p *Pace) stir() {
@@ -328,14 +302,6 @@ func (p *Pace) stir() {
 	}
 }
 
-func number(h http.Header, name string) int {
-	n, err := strconv.Atoi(h.Get(name))
-	if err != nil {
-		return -1
-	}
-	return n
-}
-
 // PaceStatus is what a Pace shows of itself.
 type PaceStatus struct {
 	Unlimited bool    `json:"unlimited"`
@@ -343,6 +309,7 @@ type PaceStatus struct {
 	Window    float64 `json:"window_seconds"` // as HubSpot says
 	Share     float64 `json:"share"`          // of the limit, that is ours
 	InWindow  int     `json:"in_window"`      // requests that left within the last window
+	Others    int     `json:"others"`         // requests of others in the account's window, as of HubSpot's last word
 	Waited    float64 `json:"waited_seconds"` // in all, for the limit
 }
 
@@ -352,5 +319,5 @@ func (p *Pace) Status() PaceStatus {
 	defer p.mu.Unlock()
 	p.forget(time.Now())
 	return PaceStatus{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.span.Seconds(), Share: p.share(),
-		InWindow: len(p.stamps), Waited: p.waited.Seconds()}
+		InWindow: len(p.stamps), Others: p.others.used, Waited: p.waited.Seconds()}
 }

@@ -26,6 +26,8 @@ type account struct {
 	window  []time.Time
 	all     []time.Time
 	refused int
+
+	rebalanced time.Time // nobody sends before
 }
 
 func (a *account) arrive() (h http.Header, limited bool) {
@@ -89,7 +91,8 @@ func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
 	return p
 }
 
-// TestPaceDepartures holds the exact instants: a window is 10 s and the margin of 50 ms.
+// TestPaceDepartures holds the exact instants: a window is 10 s and the margin of 50 ms; half of the share leaves at
+// once, the rest is spread a twentieth faster than the limit.
 func TestPaceDepartures(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -102,18 +105,18 @@ func TestPaceDepartures(t *testing.T) {
 		want  string
 	}{
 		{"what HubSpot leaves, then the limit in each window", upsert.PaceConfig{Auto: true}, 6, 6, 5, false, 25 * time.Second,
-			"0s×1 100ms×4 10.05s×1 10.15s×4 20.1s×1 20.2s×4"},
+			"0s×1 100ms×2 2.004761904s×1 3.909523808s×1 10.05s×1 11.954761904s×1 13.859523808s×1 15.764285712s×1 17.669047616s×1 20.1s×1 22.004761904s×1 23.909523808s×1"},
 		{"without headers the first window has one request", upsert.PaceConfig{Rate: 5}, 6, 6, 5, true, 25 * time.Second,
-			"0s×1 10.05s×5 20.1s×5"},
+			"0s×1 10.05s×3 11.954761904s×1 13.859523808s×1 20.1s×1 22.004761904s×1 23.909523808s×1"},
 		{"a third", upsert.PaceConfig{Rate: 6}, 2, 6, 6, true, 25 * time.Second,
-			"0s×1 10.05s×2 20.1s×2"},
+			"0s×1 10.05s×1 14.811904761s×1 20.1s×1 24.861904761s×1"},
 		{"less than one in a window", upsert.PaceConfig{Rate: 1}, 2, 6, 1, true, 70 * time.Second,
 			"0s×1 30.15s×1 1m0.3s×1"},
 		{"no partitions", upsert.PaceConfig{Rate: 5}, 0, 6, 5, false, time.Minute, ""},
 		{"HubSpot allows less than was set", upsert.PaceConfig{Rate: 100}, 1, 1, 3, false, 25 * time.Second,
-			"0s×1 100ms×2 10.05s×1 10.15s×2 20.1s×1 20.2s×2"},
+			"0s×1 100ms×1 3.274603174s×1 10.05s×1 13.224603174s×1 16.399206348s×1 20.1s×1 23.274603174s×1"},
 		{"HubSpot allows more than was set", upsert.PaceConfig{Rate: 3}, 1, 1, 100, false, 25 * time.Second,
-			"0s×1 100ms×2 10.05s×1 10.15s×2 20.1s×1 20.2s×2"},
+			"0s×1 100ms×1 3.274603174s×1 10.05s×1 13.224603174s×1 16.399206348s×1 20.1s×1 23.274603174s×1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -161,10 +164,10 @@ func TestPaceAfter429(t *testing.T) {
 			}
 		})
 		a.replica(ctx, p)
-		if a.refused != 10 {
-			t.Errorf("%d requests were refused, want one burst of 10", a.refused)
+		if a.refused != 1 {
+			t.Errorf("%d requests were refused, want one", a.refused)
 		}
-		want := "0s×1 10.05s×10 30.25s×6 40.3s×7 50.35s×8 1m0.4s×9"
+		want := "0s×1 10.05s×5 11.002380952s×1 11.954761904s×1 12.907142856s×1 13.859523808s×1 14.81190476s×1 30.25s×5 31.837301587s×1 40.3s×4 41.660544217s×1 43.021088434s×1 44.381632651s×1 50.35s×2 51.54047619s×1 52.73095238s×1 53.92142857s×1 55.11190476s×1 56.30238095s×1 57.49285714s×1 1m0.4s×1 1m1.458201058s×1 1m2.516402116s×1 1m3.574603174s×1 1m4.632804232s×1"
 		if got := departures(start, a.all); got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
 		}
@@ -177,7 +180,7 @@ func TestPaceAfter429(t *testing.T) {
 // TestPaceReturns: a ticket that was given back, before its request left or after it got no answer, is counted right.
 func TestPaceReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace(upsert.PaceConfig{Rate: 2}, 1, 1)
+		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
 		take := func() *upsert.Ticket {
 			ticket, err := p.Wait(t.Context())
 			if err != nil {
@@ -199,8 +202,10 @@ func TestPaceReturns(t *testing.T) {
 			t.Errorf("two requests took %v", took)
 		}
 		take().Leave()
+		take().Leave()
+		take().Leave()
 		if took := time.Since(start); took != 10_050*time.Millisecond {
-			t.Errorf("the third request left after %v", took)
+			t.Errorf("the fifth request left after %v", took)
 		}
 	})
 }
@@ -264,7 +269,7 @@ func TestPaceLosesAll(t *testing.T) {
 		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
 		time.AfterFunc(15*time.Second, func() { p.Share(0, 1); p.Share(1, 1) })
 		a.replica(ctx, p)
-		if got, want := departures(start, a.all), "0s×1 10.05s×4 20.1s×1 25.05s×3 30.15s×1 35.1s×3"; got != want {
+		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
 		}
 	})

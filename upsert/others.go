@@ -1,0 +1,129 @@
+package upsert
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	wordLasts = time.Second // what an answer said of the account is stale after this
+	// A thirtieth of the limit is not lent, and at least one request: whoever wakes finds a place to ask.
+	reservePart = 30
+)
+
+// others is what HubSpot's answers tell of the rest of the account: how many places of the window others have taken,
+// and how many we may take of what is left.
+//
+// Each answer carries the account's Remaining as of the request's arrival. The window's places less Remaining less our
+// own requests are those of others: other replicas, and other programs. What is free goes to all in proportion:
+// max(own share, own requests / all requests) of it is ours. The shares of all replicas add up to one, and so do their
+// parts of the requests; so together they take what is there, if all are as busy as before, and a single busy one gets
+// nearly all of it. A place that one of our own requests leaves may be taken again in any case. The next answer counts
+// anew: if others have taken more, we give back.
+type others struct {
+	at   time.Time // of the last word
+	max  int       // the account's limit as HubSpot says; 0 until it does
+	used int       // places that others had taken then
+
+	// What others use goes up and down within a window, and it is theirs: what they used at the most is not lent.
+	peak   int // of used, in this half of a window
+	before int // in the half before
+	turned time.Time
+
+	part float64 // of what is free, that is ours
+	// How many requests we may have in the window, until the next word. The fractions add up.
+	mine float64 // within the share
+	lent float64 // beyond it
+}
+
+// hear takes in an answer to a request that left at t.at. Requests that are out together arrive in any order, and one
+// that overtook others seems to leave room: so the worst word of those that were out together counts, until one comes
+// that left after it.
+func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
+	a := &p.others
+	a.max = limit
+	used := max(0, limit-remaining-t.counted)
+	if t.at.Before(a.at) && used < a.used {
+		return
+	}
+	if now.Sub(a.turned) >= p.span/2 {
+		a.before, a.peak, a.turned = a.peak, 0, now
+	}
+	a.used, a.peak, a.at, a.part = used, max(a.peak, used), now, p.share()
+	own := len(p.stamps)
+	if own+used > 0 && now.Sub(p.shares[len(p.shares)-1].at) >= 2*wordLasts { // before, all may be new, and few
+		a.part = max(a.part, float64(own)/float64(own+used))
+	}
+	have := float64(own + p.held)
+	a.mine = have + max(0, p.share()*(float64(limit-used)-have))
+	// Beyond the share, a fraction that was left of the last time is added; and what others miss is given back at once.
+	more := p.limit - float64(max(a.peak, a.before)) - have - max(1, math.Floor(p.limit/reservePart))
+	if more > 0 {
+		more *= a.part
+		if left := a.lent - have; left > 0 && left < 1 {
+			more += left
+		}
+	}
+	a.lent = have + more
+}
+
+// free tells whether there is a place for one more request, within the share or beyond it. Who has heard nothing for a
+// while asks with one request at a time.
+func (a *others) free(now time.Time, used int, within, alone bool) bool {
+	most := a.lent
+	if within {
+		most = a.mine
+	}
+	if a.stale(now) {
+		return alone && (within || float64(used+1) <= most+1e-9)
+	}
+	return float64(used+1) <= most+1e-9
+}
+
+func (a *others) stale(now time.Time) bool { return now.Sub(a.at) >= wordLasts }
+
+// Answered learns from the answer to the request. limited says that it was a 429 of the window, after which nothing
+// leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
+func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
+	p := t.pace
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.leave() // an answer can be faster than the news that the request was written
+	now := time.Now()
+	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
+		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
+	}
+	limit := number(header, "X-Hubspot-Ratelimit-Max")
+	if limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
+		p.limit = float64(limit)
+	}
+	p.hearDay(t, number(header, "X-Hubspot-Ratelimit-Daily"), number(header, "X-Hubspot-Ratelimit-Daily-Remaining"), now)
+	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
+	switch {
+	case limited:
+		if !t.beyond && now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
+			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
+		}
+		if retryAfter == 0 {
+			retryAfter = p.window()
+		}
+		p.paused = now.Add(retryAfter)
+		if limit > 0 { // all is taken, as far as we know when the pause is over: ask first
+			p.hear(t, limit, 0, now)
+			p.others.at = time.Time{}
+		}
+	case remaining >= 0 && limit > 0:
+		p.hear(t, limit, remaining, now)
+	}
+	t.end()
+}
+
+func number(h http.Header, name string) int {
+	n, err := strconv.Atoi(h.Get(name))
+	if err != nil {
+		return -1
+	}
+	return n
+}
