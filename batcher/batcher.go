@@ -7,6 +7,7 @@
 // The package promises:
 //   - The records of one object leave in the order in which they were added, and an object is in at most one
 //     batch at a time: its later records wait until Done, Bury or Back returns it.
+//   - Records that are not late leave before those that are, unless they wait behind them in their own object.
 //   - Records of one object that wait together leave as one input, at most MaxMerge of them.
 //   - What comes Back takes its old place in the queue, and needs no room there: nothing in here blocks, so
 //     nothing can deadlock. The bound on what is queued is the caller's, who takes room before he adds.
@@ -65,8 +66,19 @@ func New[T any](cfg Config[T]) *Batcher[T] {
 	return &Batcher[T]{cfg: cfg, wake: make(chan struct{}, 1), groups: map[string]*group[T]{}}
 }
 
-// Add queues a record, of the given size in bytes, behind the others of its object. Object names are the group's own.
-func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int) {
+// SetWait changes how long the oldest sealable record waits for company, for those that wait already, too.
+func (b *Batcher[T]) SetWait(wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cfg.Wait != wait {
+		b.cfg.Wait = wait
+		b.stir()
+	}
+}
+
+// Add queues a record, of the given size in bytes, behind the others of its object. A late one leaves behind all
+// objects whose first record is not late. Object names are the group's own.
+func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int, late bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.groups[groupName]
@@ -81,7 +93,7 @@ func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int) {
 	}
 	b.seq++
 	b.queued++
-	o.items = append(o.items, item[T]{rec: rec, bytes: bytes, seq: b.seq, at: time.Now()})
+	o.items = append(o.items, item[T]{rec: rec, bytes: bytes, seq: b.seq, at: time.Now(), late: late})
 	switch {
 	case o.place >= 0 && !o.waiting:
 		g.bytes += bytes
@@ -120,7 +132,7 @@ func (b *Batcher[T]) Ripe(ctx context.Context) error {
 	}
 }
 
-// Seal takes the batch that is due: at most limit inputs of one group, oldest first. With varied it prefers those
+// Seal takes the batch that is due: at most limit inputs of one group, in the queue's order. With varied it prefers those
 // that came back least often, so that probes carry different records each time. Nil means that nothing is sealable.
 func (b *Batcher[T]) Seal(limit int, varied bool) []*Sealed[T] {
 	b.mu.Lock()
@@ -277,7 +289,7 @@ func (b *Batcher[T]) due(now time.Time) *group[T] {
 		}
 		at, _ := g.ripeAt(now, b.cfg.Size, b.cfg.Bytes, b.cfg.Wait)
 		ripe := !at.After(now)
-		older := best == nil || g.ready.first().items[0].seq < best.ready.first().items[0].seq
+		older := best == nil || g.ready.first().items[0].before(best.ready.first().items[0])
 		if best == nil || ripe && !bestRipe || ripe == bestRipe && older {
 			best, bestRipe = g, ripe
 		}

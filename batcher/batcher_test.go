@@ -64,7 +64,7 @@ func TestDepartures(t *testing.T) {
 					for _, a := range tc.arrivals {
 						time.Sleep(time.Until(start.Add(a.at)))
 						count[a.object]++
-						b.Add("", a.object, fmt.Sprint(a.object, count[a.object]), a.bytes)
+						b.Add("", a.object, fmt.Sprint(a.object, count[a.object]), a.bytes, false)
 					}
 				}()
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -102,8 +102,39 @@ func show(batch []*batcher.Sealed[string]) string {
 
 func add(b *batcher.Batcher[string], records ...string) {
 	for _, r := range records {
-		b.Add("", r[:1], r, 1)
+		b.Add("", r[:1], r, 1, false)
 	}
+}
+
+// TestLate: late records leave behind the others, but not behind younger ones of their own object.
+func TestLate(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 3, Bytes: 100, Wait: 500 * ms})
+	for _, r := range []string{"a1", "b1", "c1"} {
+		b.Add("", r[:1], r, 1, true)
+	}
+	for _, r := range []string{"d1", "a2", "e1"} {
+		b.Add("", r[:1], r, 1, false)
+	}
+	for _, want := range []string{"d=d1 e=e1 a=a1+a2", "b=b1 c=c1"} {
+		if got := show(b.Seal(100, false)); got != want {
+			t.Errorf("sealed %s, want %s", got, want)
+		}
+	}
+}
+
+// TestSetWait: a shorter wait counts at once, for what waits already.
+func TestSetWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, start := batcher.New(batcher.Config[string]{Size: 3, Bytes: 100, Wait: time.Minute}), time.Now()
+		add(b, "a1")
+		go func() {
+			time.Sleep(10 * time.Second)
+			b.SetWait(15 * time.Second)
+		}()
+		if err := b.Ripe(t.Context()); err != nil || time.Since(start) != 15*time.Second {
+			t.Errorf("ripe after %v (%v), want 15s", time.Since(start), err)
+		}
+	})
 }
 
 func TestSealedLateTakesWhatIsThereNow(t *testing.T) {
@@ -189,7 +220,7 @@ func TestUnmerge(t *testing.T) {
 	for bad := 1; bad <= batcher.MaxMerge; bad++ {
 		b := batcher.New(batcher.Config[int]{Size: 100, Bytes: 1 << 20})
 		for i := 1; i <= batcher.MaxMerge; i++ {
-			b.Add("", "x", i, 1)
+			b.Add("", "x", i, 1, false)
 		}
 		var accepted, buried []int
 		requests := 0
@@ -253,9 +284,9 @@ func TestVariedProbes(t *testing.T) {
 func TestGroupsDoNotShareABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
-		b.Add("email", "a", "a1", 1)
-		b.Add("key", "a", "b1", 1)
-		b.Add("key", "c", "c1", 1)
+		b.Add("email", "a", "a1", 1, false)
+		b.Add("key", "a", "b1", 1, false)
+		b.Add("key", "c", "c1", 1, false)
 		for _, want := range []string{"b=b1 c=c1", "a=a1"} { // the full one first, the other when it has waited
 			_ = b.Ripe(t.Context())
 			if got := show(b.Seal(100, false)); got != want {
@@ -295,7 +326,7 @@ func BenchmarkRecord(b *testing.B) {
 	names := make([]string, 20000)
 	for i := range names {
 		names[i] = fmt.Sprint("task-", i)
-		q.Add("", names[i], i, 350)
+		q.Add("", names[i], i, 350, false)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
@@ -305,7 +336,7 @@ func BenchmarkRecord(b *testing.B) {
 				q.Done(s)
 			}
 			for _, s := range batch {
-				q.Add("", names[s.Records[0]], s.Records[0], 350)
+				q.Add("", names[s.Records[0]], s.Records[0], 350, false)
 			}
 		}
 	}

@@ -11,7 +11,16 @@ type item[T any] struct {
 	rec   T
 	bytes int
 	seq   uint64 // the order of arrival
+	late  bool   // it goes behind those that are not
 	at    time.Time
+}
+
+// before tells which of two goes first: what is not late, then what came first.
+func (it item[T]) before(other item[T]) bool {
+	if it.late != other.late {
+		return other.late
+	}
+	return it.seq < other.seq
 }
 
 // object is the queue of one object. It is in exactly one place: in its group's ready or resting heap, or flying
@@ -80,7 +89,7 @@ func (o *object[T]) bytes() (n int) {
 type group[T any] struct {
 	name    string
 	objects map[string]*object[T]
-	ready   objects[T] // sealable, the one with the oldest record first
+	ready   objects[T] // sealable: late ones behind the others, else the one with the oldest record first
 	resting objects[T] // to be sent again, but not yet: the first to thaw first
 	bytes   int        // of the ready
 }
@@ -170,7 +179,7 @@ func (g *group[T]) pick(limit, maxBytes int, varied bool) []*object[T] {
 	return picked
 }
 
-// objects is a heap of objects: by the end of their rest where they rest, else by their oldest record.
+// objects is a heap of objects: by the end of their rest where they rest, else by their first record.
 type objects[T any] []*object[T]
 
 func (h objects[T]) first() *object[T] { return h[0] }
@@ -180,7 +189,7 @@ func (h objects[T]) Less(i, j int) bool {
 	if h[i].waiting {
 		return h[i].notBefore.Before(h[j].notBefore)
 	}
-	return h[i].items[0].seq < h[j].items[0].seq
+	return h[i].items[0].before(h[j].items[0])
 }
 
 func (h objects[T]) Swap(i, j int) {

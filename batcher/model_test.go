@@ -76,7 +76,7 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
-				q.Add("", object, rec{object, added[object]}, rapid.IntRange(1, 30).Draw(t, "bytes"))
+				q.Add("", object, rec{object, added[object]}, rapid.IntRange(1, 30).Draw(t, "bytes"), rapid.Bool().Draw(t, "late"))
 				added[object]++
 				queued++
 			},

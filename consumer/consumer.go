@@ -68,6 +68,7 @@ type Consumer struct {
 	room      *room
 
 	lost       atomic.Int64 // records that retention deleted before they were read
+	arrived    atomic.Int64 // records that came to our partitions while they were ours
 	rebalances atomic.Int64
 	total      atomic.Int64 // partitions of all topics
 
@@ -225,6 +226,19 @@ func (c *Consumer) flows() {
 	c.failing = time.Time{}
 	c.mu.Unlock()
 	c.cfg.Board.Clear(holdKafka)
+}
+
+// Load is how many records of our partitions are not settled, and how many ever came for them while they were ours.
+func (c *Consumer) Load() (lag, arrived int64) {
+	c.mu.Lock()
+	g := c.current
+	c.mu.Unlock()
+	if g != nil {
+		for _, p := range g.parts {
+			lag += p.lag()
+		}
+	}
+	return lag, c.arrived.Load()
 }
 
 func (c *Consumer) lose(p *partition, records int64) {

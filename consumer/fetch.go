@@ -164,9 +164,10 @@ func request(parts []*partition) *fetch.Request {
 // take delivers what an answer holds of one partition, in order, each record when there is room for it. Meanwhile
 // the rest of the answer is the one decompressed fetch that a leader may have in memory beside the room.
 func (g *generation) take(ctx context.Context, p *partition, res *fetch.ResponsePartition) error {
+	g.c.arrived.Add(p.grows(res.HighWatermark))
 	p.mu.Lock()
 	asked := p.next
-	p.end, p.logStart = res.HighWatermark, res.LogStartOffset
+	p.logStart = res.LogStartOffset
 	p.mu.Unlock()
 	switch err := kafka.Error(res.ErrorCode); {
 	case errors.Is(err, kafka.OffsetOutOfRange):

@@ -300,9 +300,7 @@ func (g *generation) ends(ctx context.Context) {
 	for topic, offsets := range res.Topics {
 		for _, o := range offsets {
 			if p := g.part(topic, o.Partition); p != nil && o.Error == nil {
-				p.mu.Lock()
-				p.end = max(p.end, o.LastOffset)
-				p.mu.Unlock()
+				g.c.arrived.Add(p.grows(o.LastOffset))
 			}
 		}
 	}

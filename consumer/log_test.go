@@ -227,3 +227,44 @@ func TestPartitionsAdded(t *testing.T) {
 		}
 	})
 }
+
+// TestLate: what is fetched far behind the end of its partition is late, and so is all that follows while one of those
+// is still on its way. Load tells what waits, and what came.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic := b.Topic(t, 1, nil)
+		produce(t, b, topic, 1500)
+		s := newSink(t, time.Millisecond)
+		late := map[int64]bool{}
+		s.seen = func(rec *consumer.Record) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			late[rec.Offset] = rec.Late
+		}
+		m := join(t, b, topic, "a", s, nil)
+		until(t, "all is settled", 30*time.Second, func() bool { lag, _ := m.Load(); return s.count() == 1500 && lag == 0 })
+		_, before := m.Load()
+		produce(t, b, topic, 10)
+		until(t, "those that came later, too", 30*time.Second, func() bool { return s.count() == 1510 })
+		if _, arrived := m.Load(); arrived != before+10 {
+			t.Errorf("%d records arrived, want 10", arrived-before)
+		}
+		s.mu.Lock()
+		for offset := range int64(400) {
+			if !late[offset] {
+				t.Fatalf("offset %d, far behind, is not late", offset)
+			}
+		}
+		for offset := int64(1500); offset < 1510; offset++ {
+			if late[offset] {
+				t.Errorf("offset %d, at the end, is late", offset)
+			}
+		}
+		s.mu.Unlock()
+		if err := m.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -24,9 +24,14 @@ type partition struct {
 	lost      bool          // no longer ours: nothing of it may be started, settled or committed
 	progress  chan struct{} // closed and replaced when the settled run moves
 
+	late     int64 // offset of the last late record; -1 if there was none
 	end      int64 // the log's end as of the last fetch, -1 before
 	logStart int64
 }
+
+// farBehind is how many newer records a partition has when its records are late: they leave behind those of partitions
+// that keep up, so that one partition's backlog does not hold up the others' live traffic.
+const farBehind = 1000
 
 type waiter struct {
 	offset int64
@@ -34,7 +39,7 @@ type waiter struct {
 }
 
 func newPartition(topic string, id int, next int64, room *room) *partition {
-	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, room: room, progress: make(chan struct{})}
+	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room, progress: make(chan struct{})}
 	if next >= 0 {
 		p.committed, p.started = next, true
 	}
@@ -49,6 +54,11 @@ func (p *partition) add(r *Record) bool {
 		return false
 	}
 	r.part = p
+	// Never before an earlier late one of its own partition: a drain would have to send all that was overtaken.
+	r.Late = p.end-r.Offset > farBehind || len(p.delivered) > 0 && p.delivered[0].Offset <= p.late
+	if r.Late {
+		p.late = r.Offset
+	}
 	p.delivered = append(p.delivered, r)
 	p.next = r.Offset + 1
 	return true
@@ -160,6 +170,28 @@ func (p *partition) position() (offset int64, known bool) {
 	return p.next, p.started
 }
 
+// grows takes in where the log ends now, and returns how many records came since the last look.
+func (p *partition) grows(end int64) (came int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.end >= 0 {
+		came = max(0, end-p.end)
+	}
+	p.end = max(p.end, end)
+	return came
+}
+
+// lag is how many records are not settled yet, as far as the log's end is known.
+func (p *partition) lag() int64 {
+	position, _ := p.position()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.end < 0 {
+		return 0
+	}
+	return max(0, p.end-max(position, p.logStart))
+}
+
 // skipTo moves the fetch position past what holds no records for us.
 func (p *partition) skipTo(next int64) {
 	p.mu.Lock()
@@ -179,7 +211,7 @@ func (p *partition) idle() bool {
 func (p *partition) startAt(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next, p.sent = next, -1
+	p.next, p.sent, p.end, p.late = next, -1, -1, -1
 }
 
 // revoke ends the fetching. gone then tells of a record whether it is given up unsent.

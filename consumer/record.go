@@ -20,6 +20,7 @@ type Record struct {
 	Key       []byte // nil for a record without a key
 	Value     []byte // nil for a tombstone
 	Headers   []kafka.Header
+	Late      bool // its partition was far behind when it was fetched, or an earlier one like that is still on its way
 
 	part    *partition // who delivered it
 	settled atomic.Bool

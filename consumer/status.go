@@ -41,10 +41,8 @@ func (c *Consumer) Status() Status {
 		position, _ := p.position()
 		p.mu.Lock()
 		s := PartitionStatus{Topic: p.topic, Partition: p.id, Committed: p.committed, Position: position, End: p.end}
-		if p.end >= 0 {
-			s.Lag = max(0, p.end-max(position, p.logStart))
-		}
 		p.mu.Unlock()
+		s.Lag = p.lag()
 		st.Partitions = append(st.Partitions, s)
 	}
 	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {

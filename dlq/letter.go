@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer"
 )
 
 // Prefix is what the names of a dead letter's own headers begin with.
@@ -57,6 +59,16 @@ func (l letter) message(topic, group string) kafka.Message {
 		m.Key = nil
 	}
 	return m
+}
+
+// Redriven tells whether the record was sent back to its topic as a dead letter once.
+func Redriven(rec *consumer.Record) bool {
+	for _, h := range rec.Headers {
+		if h.Key == Prefix+"redrive_count" {
+			return string(h.Value) != "0"
+		}
+	}
+	return false
 }
 
 // brief is at most maxMessage bytes of s, as UTF-8.

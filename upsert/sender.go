@@ -90,7 +90,11 @@ func NewSender(cfg SenderConfig) *Sender {
 func (s *Sender) Run(ctx context.Context) {
 	var flights sync.WaitGroup
 	defer flights.Wait()
-	for s.cfg.Queue.Ripe(ctx) == nil {
+	for {
+		s.cfg.Queue.SetWait(s.cfg.Pace.BatchWait())
+		if s.cfg.Queue.Ripe(ctx) != nil {
+			return
+		}
 		select {
 		case s.slots <- struct{}{}:
 		case <-ctx.Done():

@@ -119,7 +119,7 @@ func (r *rig) produce(events ...string) {
 			r.sender.Bury(rec, *reason)
 			continue
 		}
-		r.queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task))
+		r.queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task), false)
 	}
 }
 

@@ -77,7 +77,8 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 			rec.WhenDue(func() { sender.Bury(rec, *refused) })
 			return
 		}
-		queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task))
+		// A backlog, or what was dead once, does not hold up what is fresh.
+		queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task), rec.Late || dlq.Redriven(rec))
 	}
 	log.Info().Strs("topics", cfg.KafkaTopics).Str("group", cfg.KafkaGroup).Msg("tasksink starts")
 	started := time.Now()
