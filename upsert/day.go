@@ -220,7 +220,7 @@ func (p *Pace) untilDay(now time.Time) time.Duration {
 	alone := p.flying+p.held == 0
 	budget := p.budget() - float64(p.held)
 	switch {
-	case budget < 1 && d.zone == nil && d.clock < 0 && alone && now.Sub(d.at) >= askDaily:
+	case budget < 1 && d.limit > 0 && d.zone == nil && d.clock < 0 && alone && now.Sub(d.at) >= askDaily:
 		return 0 // nobody knows when the day ends: one may ask
 	case budget < 1:
 		return min(max(d.ends.Sub(now), time.Second), time.Minute)

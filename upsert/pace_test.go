@@ -21,6 +21,7 @@ import (
 type account struct {
 	limit  int
 	silent bool // no headers, as for OAuth apps
+	daily  int  // calls in all; 0 = unlimited
 
 	mu      sync.Mutex
 	window  []time.Time
@@ -38,12 +39,17 @@ func (a *account) arrive() (h http.Header, limited bool) {
 		a.window = a.window[1:]
 	}
 	h = http.Header{}
-	limited = len(a.window) >= a.limit
+	left := a.daily - len(a.all) - 1
+	limited = len(a.window) >= a.limit || a.daily > 0 && left < 0
 	if limited {
 		a.refused++
 	} else {
 		a.window = append(a.window, now)
 		a.all = append(a.all, now)
+	}
+	if a.daily > 0 {
+		h.Set("X-HubSpot-RateLimit-Daily", strconv.Itoa(a.daily))
+		h.Set("X-HubSpot-RateLimit-Daily-Remaining", strconv.Itoa(left))
 	}
 	if !a.silent {
 		h.Set("X-HubSpot-RateLimit-Max", strconv.Itoa(a.limit))

@@ -32,6 +32,7 @@ type rig struct {
 	t       *testing.T
 	hubspot *hubspottest.Server
 	sender  *upsert.Sender
+	client  *upsert.Client
 	queue   *batcher.Batcher[*upsert.Task]
 	decoder upsert.Decoder
 	board   *hold.Board
@@ -77,8 +78,9 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.client = client
 		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
-			Pace:  upsert.NewPace(upsert.PaceConfig{}),
+			Pace:  upsert.NewPace(upsert.PaceConfig{Day: upsert.DayConfig{Wait: 500 * time.Millisecond}}),
 			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the account's day ends in its own time zone, and an image may have none
 )
 
 func main() {

@@ -28,7 +28,8 @@ type Config struct {
 	IDProperties []string      // properties of tasks with unique values; nil: external_task_id
 	Limit        int           // requests in a window; 0: unlimited
 	Window       time.Duration // 0: 10 s
-	Daily        int           // calls a day, counted from New; 0: unlimited
+	Daily        int           // calls a day; 0: unlimited
+	TimeZone     string        // of the account; empty: UTC. The day's calls are counted from its midnight
 	Latency      time.Duration // of each answer that is no fault's
 	EchoTrace    bool          // results carry objectWriteTraceId
 	EchoKey      string        // how results echo the key: "sent" (also if empty), "normalized", "none"
@@ -72,7 +73,8 @@ type Server struct {
 	token    string
 	down     bool
 	limit    int
-	started  time.Time
+	zone     *time.Location
+	today    [3]int      // year, month and day that calls counts
 	calls    int         // of the day
 	window   []time.Time // of the requests that were let in
 	objects  map[string]*object
@@ -96,7 +98,11 @@ func New(cfg Config) *Server {
 	if cfg.Window == 0 {
 		cfg.Window = 10 * time.Second
 	}
-	return &Server{cfg: cfg, token: cfg.Token, limit: cfg.Limit, started: time.Now(),
+	zone, err := time.LoadLocation(cfg.TimeZone)
+	if err != nil {
+		zone = time.UTC
+	}
+	return &Server{cfg: cfg, token: cfg.Token, limit: cfg.Limit, zone: zone,
 		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, lastID: 1000}
 }
 
@@ -148,6 +154,10 @@ var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/account-info/v3/details" {
+		s.details(w, r)
+		return
+	}
 	req := s.arrive()
 	a, admitted := s.admit(r, w.Header())
 	body, err := io.ReadAll(r.Body)
@@ -172,6 +182,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = s.answer(r, req, inputs, parsed, w.Header())
 	}
 	s.send(w, req, a.status, a.body)
+}
+
+// details tells of the account. It counts against the limits, and stands in no journal.
+func (s *Server) details(w http.ResponseWriter, r *http.Request) {
+	a, admitted := s.admit(r, w.Header())
+	switch {
+	case admitted && r.Method != http.MethodGet:
+		a = failure(405, "METHOD_NOT_ALLOWED", "Only GET is allowed here", nil)
+	case admitted:
+		_, offset := time.Now().In(s.zone).Zone()
+		a = jsonAnswer(200, map[string]any{"portalId": 123456, "accountType": "STANDARD", "timeZone": s.zone.String(), "companyCurrency": "EUR",
+			"additionalCurrencies": []string{}, "utcOffset": time.Now().In(s.zone).Format("-07:00"), "utcOffsetMilliseconds": offset * 1000,
+			"uiDomain": "app.hubspot.com", "dataHostingLocation": "na1"})
+	}
+	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that went away is no concern of ours
 }
 
 func (s *Server) arrive() (req int) {
@@ -257,8 +284,8 @@ func (s *Server) limited(header http.Header) (bool, string) {
 	now := time.Now()
 	set := func(name string, n int) { header.Set("X-HubSpot-RateLimit-"+name, strconv.Itoa(n)) }
 	if s.cfg.Daily > 0 {
-		for now.Sub(s.started) >= 24*time.Hour {
-			s.started, s.calls = s.started.Add(24*time.Hour), 0
+		if y, m, d := now.In(s.zone).Date(); s.today != [3]int{y, int(m), d} {
+			s.today, s.calls = [3]int{y, int(m), d}, 0
 		}
 		set("Daily", s.cfg.Daily)
 		if s.calls >= s.cfg.Daily {

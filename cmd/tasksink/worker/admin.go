@@ -25,7 +25,7 @@ type Status struct {
 	Breaker     string                     `json:"breaker"` // closed, open or half-open
 	Partitions  []consumer.PartitionStatus `json:"partitions"`
 	Rate        upsert.PaceStatus          `json:"rate"`
-	Daily       any                        `json:"daily"` // null: the daily quota is not followed yet
+	Daily       *upsert.DailyStatus        `json:"daily"` // null: no daily limit is known
 	Records     Records                    `json:"records"`
 	Sender      upsert.Status              `json:"sender"`
 	DeadLetters dlq.Status                 `json:"dead_letters"`
@@ -54,7 +54,7 @@ type statusPage struct {
 
 func (p *statusPage) status() Status {
 	group, sender, letters := p.group.Status(), p.sender.Status(), p.letters.Status()
-	st := Status{State: "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(),
+	st := Status{State: "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
 		Sender: sender, DeadLetters: letters, Build: ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, n := range letters.Written {

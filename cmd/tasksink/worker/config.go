@@ -46,6 +46,8 @@ type Config struct {
 	HubspotToken          Secret        `group:"HubSpot" name:"hubspot-token" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
 	HubspotIDProperty     string        `group:"HubSpot" name:"hubspot-id-property" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
 	HubspotRate           Rate          `group:"HubSpot" name:"hubspot-rate" default:"auto" help:"The account's requests per 10 s: auto follows HubSpot's headers, N is N until they say less, 0 is unlimited."`
+	HubspotDaily          Rate          `group:"HubSpot" name:"hubspot-daily" default:"auto" help:"The account's calls a day: auto follows HubSpot's headers, N caps them, 0 is no daily limit."`
+	HubspotTimezone       string        `group:"HubSpot" name:"hubspot-timezone" default:"auto" help:"Time zone whose midnight ends the account's day, such as Europe/Berlin; auto: HubSpot's account info, else the observed jump of what is left, else UTC."`
 	HubspotTimeout        time.Duration `group:"HubSpot" name:"hubspot-timeout" default:"15s" help:"For one attempt."`
 	BatchSize             int           `group:"Batches" default:"100" help:"Inputs in a request, 1 to 100."`
 	BatchBytes            Size          `group:"Batches" default:"1MiB" help:"Bytes in a request."`
@@ -92,7 +94,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Rate is a number of requests per window, or auto.
+// Rate is a number of requests per window, or of calls per day, or auto.
 type Rate struct {
 	Auto bool
 	N    int
@@ -106,7 +108,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.Atoi(string(text))
 	if err != nil || n < 0 {
-		return errors.New("write auto, or a number of requests per 10 s; 0 is unlimited")
+		return errors.New("write auto, or a number of requests; 0 is unlimited")
 	}
 	*r = Rate{N: n}
 	return nil
@@ -212,6 +214,9 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	case u.Scheme == "http" && !c.Insecure && remote(u.Host):
 		wrong("--hubspot-url=%s: plain http would send the token in clear: use https, or --insecure", c.HubspotURL)
 	}
+	if _, err := c.zone(); err != nil {
+		wrong("--hubspot-timezone=%s: write auto, or a name such as Europe/Berlin or America/New_York", c.HubspotTimezone)
+	}
 	if !strings.HasPrefix(c.HubspotPath, "/") {
 		wrong("--hubspot-path=%s: it must begin with /", c.HubspotPath)
 	}
@@ -307,6 +312,16 @@ func (c Config) client() (*upsert.Client, error) {
 		UserAgent: "tasksink/" + ReadBuild().Version})
 }
 
-func (c Config) pace() upsert.PaceConfig {
-	return upsert.PaceConfig{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto}
+func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {
+	zone, _ := c.zone() // Check has refused what is none
+	return upsert.PaceConfig{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto, Board: board, Day: upsert.DayConfig{
+		Auto: c.HubspotDaily.Auto, Calls: c.HubspotDaily.N, Zone: zone, Wait: c.BatchWait, Load: load, Fill: c.BatchSize}}
+}
+
+// zone is whose midnight ends the account's day; nil if that is to be found out.
+func (c Config) zone() (*time.Location, error) {
+	if c.HubspotTimezone == "auto" {
+		return nil, nil
+	}
+	return time.LoadLocation(c.HubspotTimezone)
 }

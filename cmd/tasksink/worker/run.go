@@ -28,8 +28,9 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 
 	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition. This
 	// member's part of the partitions is its part of HubSpot's rate limit.
-	pace := upsert.NewPace(cfg.pace())
-	group, err := consumer.New(cfg.consumer(conn, pace.Share, board, log))
+	var group *consumer.Consumer
+	pace := upsert.NewPace(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
+	group, err = consumer.New(cfg.consumer(conn, pace.Share, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
@@ -64,6 +65,9 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	parts.Go(func() { admin.serve(downstream) })
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
+	if cfg.HubspotTimezone == "auto" && (cfg.HubspotDaily.Auto || cfg.HubspotDaily.N > 0) {
+		parts.Go(func() { client.FindZone(downstream, pace.SetZone, log) })
+	}
 
 	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty}
 	deliver := func(rec *consumer.Record) {
