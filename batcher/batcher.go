@@ -54,6 +54,7 @@ type Again struct {
 // Batcher is a queue of records by object.
 type Batcher[T any] struct {
 	cfg    Config[T]
+	born   time.Time     // instants are counted from here: a third of the size of a time.Time
 	wake   chan struct{} // one place: something happened that may make a batch ripe earlier
 	mu     sync.Mutex
 	seq    uint64
@@ -63,7 +64,7 @@ type Batcher[T any] struct {
 
 // New returns an empty queue.
 func New[T any](cfg Config[T]) *Batcher[T] {
-	return &Batcher[T]{cfg: cfg, wake: make(chan struct{}, 1), groups: map[string]*group[T]{}}
+	return &Batcher[T]{cfg: cfg, born: time.Now(), wake: make(chan struct{}, 1), groups: map[string]*group[T]{}}
 }
 
 // SetWait changes how long the oldest sealable record waits for company, for those that wait already, too.
@@ -89,18 +90,23 @@ func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int, late bo
 	o := g.objects[objectName]
 	if o == nil {
 		o = &object[T]{name: objectName, group: g, place: -1}
+		o.items = o.first[:0]
 		g.objects[objectName] = o
 	}
 	b.seq++
 	b.queued++
-	o.items = append(o.items, item[T]{rec: rec, bytes: bytes, seq: b.seq, at: time.Now(), late: late})
+	now, seq := b.now(), b.seq
+	if late {
+		seq |= lateSeq
+	}
+	o.items = append(o.items, item[T]{rec: rec, bytes: bytes, seq: seq, at: now})
 	switch {
 	case o.place >= 0 && !o.waiting:
 		g.bytes += bytes
 	case o.place < 0 && !o.flying:
-		g.enter(o)
+		g.enter(o, now)
 	}
-	if n := g.ready.Len(); n == 1 || n == b.cfg.Size || g.bytes >= b.cfg.Bytes {
+	if n := g.ready.len(); n == 1 || n == b.cfg.Size || g.bytes >= b.cfg.Bytes {
 		b.stir()
 	}
 }
@@ -114,10 +120,9 @@ func (b *Batcher[T]) Ripe(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		at, some := b.ripeAt(time.Now())
+		left, some := b.ripeIn()
 		var due <-chan time.Time
 		if some {
-			left := time.Until(at)
 			if left <= 0 {
 				return nil
 			}
@@ -137,20 +142,27 @@ func (b *Batcher[T]) Ripe(ctx context.Context) error {
 func (b *Batcher[T]) Seal(limit int, varied bool) []*Sealed[T] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	g := b.due(time.Now())
+	now := b.now()
+	g := b.due(now)
 	if g == nil {
 		return nil
 	}
-	var batch []*Sealed[T]
-	for _, o := range g.pick(min(limit, b.cfg.Size), b.cfg.Bytes, varied) {
-		s := o.seal(b.cfg.Bytes)
-		b.queued -= len(s.Records)
+	picked := g.pick(now, min(limit, b.cfg.Size), b.cfg.Bytes, varied)
+	total := 0
+	for _, o := range picked {
+		total += o.next(b.cfg.Bytes)
+	}
+	batch, all, recs := make([]*Sealed[T], len(picked)), make([]Sealed[T], len(picked)), make([]T, total)
+	for i, o := range picked {
+		n := o.next(b.cfg.Bytes)
+		o.seal(&all[i], n, recs[:n:n])
+		batch[i], recs = &all[i], recs[n:]
+		b.queued -= n
 		if b.cfg.Sent != nil {
-			for _, rec := range s.Records {
+			for _, rec := range all[i].Records {
 				b.cfg.Sent(rec)
 			}
 		}
-		batch = append(batch, s)
 	}
 	b.stir()
 	return batch
@@ -187,7 +199,7 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 			o.suspect = kept
 		}
 		if again.After > 0 {
-			o.notBefore = time.Now().Add(again.After)
+			o.notBefore = b.now() + again.After
 		}
 	})
 }
@@ -247,7 +259,7 @@ func (b *Batcher[T]) settle(o *object[T]) {
 	switch {
 	case o.flying:
 	case len(o.items) > 0:
-		o.group.enter(o)
+		o.group.enter(o, b.now())
 	default:
 		delete(o.group.objects, o.name)
 		if len(o.group.objects) == 0 {
@@ -264,32 +276,36 @@ func (b *Batcher[T]) stir() {
 	}
 }
 
-// ripeAt tells when the first batch is ripe, if nothing else happens; false if nothing is queued.
-func (b *Batcher[T]) ripeAt(now time.Time) (at time.Time, some bool) {
+// now is the time since the Batcher was made.
+func (b *Batcher[T]) now() time.Duration { return time.Since(b.born) }
+
+// ripeIn tells how long it takes until the first batch is ripe, if nothing else happens; false if nothing is queued.
+func (b *Batcher[T]) ripeIn() (left time.Duration, some bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := b.now()
 	for _, g := range b.groups {
 		t, ok := g.ripeAt(now, b.cfg.Size, b.cfg.Bytes, b.cfg.Wait)
-		if ok && (!some || t.Before(at)) {
-			at, some = t, true
+		if ok && (!some || t-now < left) {
+			left, some = t-now, true
 		}
 	}
-	return at, some
+	return left, some
 }
 
 // due is the group to seal from: of those with a ripe batch, else of all with something sealable, the one whose
 // oldest record came first, so that no group starves another.
-func (b *Batcher[T]) due(now time.Time) *group[T] {
+func (b *Batcher[T]) due(now time.Duration) *group[T] {
 	var best *group[T]
 	bestRipe := false
 	for _, g := range b.groups {
 		g.thaw(now)
-		if g.ready.Len() == 0 {
+		if g.ready.len() == 0 {
 			continue
 		}
 		at, _ := g.ripeAt(now, b.cfg.Size, b.cfg.Bytes, b.cfg.Wait)
-		ripe := !at.After(now)
-		older := best == nil || g.ready.first().items[0].before(best.ready.first().items[0])
+		ripe := at <= now
+		older := best == nil || g.ready.first().items[0].seq < best.ready.first().items[0].seq
 		if best == nil || ripe && !bestRipe || ripe == bestRipe && older {
 			best, bestRipe = g, ripe
 		}

@@ -10,33 +10,28 @@ import (
 type item[T any] struct {
 	rec   T
 	bytes int
-	seq   uint64 // the order of arrival
-	late  bool   // it goes behind those that are not
-	at    time.Time
+	seq   uint64        // the order of arrival; of late ones with lateSeq added
+	at    time.Duration // when it came, since the Batcher was made
 }
 
-// before tells which of two goes first: what is not late, then what came first.
-func (it item[T]) before(other item[T]) bool {
-	if it.late != other.late {
-		return other.late
-	}
-	return it.seq < other.seq
-}
+const lateSeq = 1 << 63 // goes behind all that is not late
 
-// object is the queue of one object. It is in exactly one place: in its group's ready or resting heap, or flying
+// object is the queue of one object. It is in exactly one place: among its group's ready or resting ones, or flying
 // (in a sealed batch), or forgotten.
 type object[T any] struct {
 	name  string
 	group *group[T]
-	items []item[T] // oldest first
+	items []item[T]  // oldest first
+	first [1]item[T] // where the first one is kept: most objects never have another
 
-	place   int  // index in the heap that holds it, -1 in none
-	waiting bool // that heap is resting
+	place   int  // index in the row or heap that holds it, -1 in none
+	inRow   bool // that is the row of the ready ones
+	waiting bool // that is the heap of the resting ones
 	flying  bool
 
-	limit     int       // the most inputs in the batch that carries it; 0 = no bound
-	tries     int       // how often it came back since its last success
-	notBefore time.Time // it rests until then
+	limit     int           // the most inputs in the batch that carries it; 0 = no bound
+	tries     int           // how often it came back since its last success
+	notBefore time.Duration // it rests until then, since the Batcher was made
 	// suspect counts the oldest records that were refused as one: at least one of them is bad. Only half of them
 	// leave at a time. If those are accepted the guilty one is in the other half, which is therefore halved in
 	// turn without being sent: finding one among n takes log₂ n requests.
@@ -58,15 +53,14 @@ func (o *object[T]) next(maxBytes int) int {
 	return n
 }
 
-func (o *object[T]) seal(maxBytes int) *Sealed[T] {
-	n := o.next(maxBytes)
-	s := &Sealed[T]{object: o, items: o.items[:n:n], Records: make([]T, n)}
+// seal fills s with the object's next n records, and puts them into recs, too.
+func (o *object[T]) seal(s *Sealed[T], n int, recs []T) {
+	*s = Sealed[T]{object: o, items: o.items[:n:n], Records: recs}
 	for i, it := range s.items {
-		s.Records[i] = it.rec
+		recs[i] = it.rec
 	}
 	o.items = o.items[n:]
-	o.flying, o.notBefore = true, time.Time{}
-	return s
+	o.flying, o.notBefore = true, 0
 }
 
 // nextBytes is an upper bound of the size of the object's next input.
@@ -89,19 +83,19 @@ func (o *object[T]) bytes() (n int) {
 type group[T any] struct {
 	name    string
 	objects map[string]*object[T]
-	ready   objects[T] // sealable: late ones behind the others, else the one with the oldest record first
+	ready   ready[T]   // sealable: late ones behind the others, else the one with the oldest record first
 	resting objects[T] // to be sent again, but not yet: the first to thaw first
 	bytes   int        // of the ready
 }
 
 // enter puts an object where it belongs by its age, or lets it rest first.
-func (g *group[T]) enter(o *object[T]) {
-	o.waiting = o.notBefore.After(time.Now())
+func (g *group[T]) enter(o *object[T], now time.Duration) {
+	o.waiting = o.notBefore > now
 	if o.waiting {
 		heap.Push(&g.resting, o)
 		return
 	}
-	heap.Push(&g.ready, o)
+	g.ready.push(o)
 	g.bytes += o.bytes()
 }
 
@@ -110,30 +104,30 @@ func (g *group[T]) leave(o *object[T]) {
 		heap.Remove(&g.resting, o.place)
 		return
 	}
-	heap.Remove(&g.ready, o.place)
+	g.ready.remove(o)
 	g.bytes -= o.bytes()
 }
 
 // thaw makes sealable what has rested long enough.
-func (g *group[T]) thaw(now time.Time) {
-	for g.resting.Len() > 0 && !g.resting.first().notBefore.After(now) {
+func (g *group[T]) thaw(now time.Duration) {
+	for g.resting.Len() > 0 && g.resting.first().notBefore <= now {
 		o := g.resting.first()
 		heap.Remove(&g.resting, 0)
-		o.notBefore = time.Time{}
-		g.enter(o)
+		o.notBefore = 0
+		g.enter(o, now)
 	}
 }
 
-func (g *group[T]) ripeAt(now time.Time, size, bytes int, wait time.Duration) (at time.Time, some bool) {
+func (g *group[T]) ripeAt(now time.Duration, size, bytes int, wait time.Duration) (at time.Duration, some bool) {
 	g.thaw(now)
-	if g.ready.Len() >= size || g.ready.Len() > 0 && g.bytes >= bytes {
+	if g.ready.len() >= size || g.ready.len() > 0 && g.bytes >= bytes {
 		return now, true
 	}
-	if g.ready.Len() > 0 {
-		at, some = g.ready.first().items[0].at.Add(wait), true
+	if g.ready.len() > 0 {
+		at, some = g.ready.first().items[0].at+wait, true
 	}
 	if g.resting.Len() > 0 {
-		if t := g.resting.first().notBefore; !some || t.Before(at) {
+		if t := g.resting.first().notBefore; !some || t < at {
 			at, some = t, true
 		}
 	}
@@ -144,17 +138,17 @@ func (g *group[T]) ripeAt(now time.Time, size, bytes int, wait time.Duration) (a
 // batch's; others join in the order of their age if the batch is not too large for them. A batch without a bound
 // leaves those with one to a batch of their own, or one suspect would make a full batch thin. With varied, those
 // that came back least often go first.
-func (g *group[T]) pick(limit, maxBytes int, varied bool) []*object[T] {
+func (g *group[T]) pick(now time.Duration, limit, maxBytes int, varied bool) []*object[T] {
 	var order []*object[T] // a probe is rare, so it may look at all of them
 	if varied {
-		order = slices.Clone(g.ready)
+		order = g.ready.all()
 		slices.SortFunc(order, func(x, y *object[T]) int {
 			return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(x.items[0].seq, y.items[0].seq))
 		})
 	}
 	var picked, passed []*object[T]
 	bytes := 0
-	for g.ready.Len() > 0 && len(picked) < limit {
+	for g.ready.len() > 0 && len(picked) < limit {
 		o := g.ready.first()
 		if varied {
 			o, order = order[0], order[1:]
@@ -174,7 +168,7 @@ func (g *group[T]) pick(limit, maxBytes int, varied bool) []*object[T] {
 		}
 	}
 	for _, o := range passed {
-		g.enter(o)
+		g.enter(o, now)
 	}
 	return picked
 }
@@ -187,9 +181,9 @@ func (h objects[T]) Len() int          { return len(h) }
 
 func (h objects[T]) Less(i, j int) bool {
 	if h[i].waiting {
-		return h[i].notBefore.Before(h[j].notBefore)
+		return h[i].notBefore < h[j].notBefore
 	}
-	return h[i].items[0].before(h[j].items[0])
+	return h[i].items[0].seq < h[j].items[0].seq
 }
 
 func (h objects[T]) Swap(i, j int) {

@@ -2,6 +2,7 @@ package batcher_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -9,28 +10,47 @@ import (
 	"github.com/tasksink/tasksink/batcher"
 )
 
-// rec is a record of the model test: the n-th of its object.
+// rec is a record of the model test: the n-th of its object, the at-th of all; late ones count on from late.
 type rec struct {
 	object string
-	n      int
+	n, at  int
 }
 
 // TestModel plays random histories against the few rules that everything else rests on: an object is in one batch at
-// a time, its records leave in order and none is skipped, a batch keeps its bounds, and in the end nothing is left.
+// a time, its records leave in order and none is skipped, the oldest of all that are sealable leaves first, late ones behind the others, a batch keeps
+// its bounds, and in the end nothing is left.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		const size, bytes = 4, 20
+		const size, bytes, late, none = 4, 20, 1 << 40, 1 << 50
 		q := batcher.New(batcher.Config[rec]{Size: size, Bytes: bytes})
 		added, done := map[string]int{}, map[string]int{}
 		flying := map[string]bool{}
 		var out [][]*batcher.Sealed[rec]
-		queued := 0
+		var queue []rec
+		last := 0
 
 		seal := func(t *rapid.T) {
 			limit := rapid.IntRange(1, 6).Draw(t, "limit")
-			batch := q.Seal(limit, rapid.Bool().Draw(t, "varied"))
+			varied := rapid.Bool().Draw(t, "varied")
+			first := map[string]rec{} // of each sealable object
+			for _, r := range queue {
+				if f, is := first[r.object]; !flying[r.object] && (!is || r.n < f.n) {
+					first[r.object] = r
+				}
+			}
+			oldest := none
+			for _, r := range first {
+				oldest = min(oldest, r.at)
+			}
+			batch := q.Seal(limit, varied)
+			if (batch == nil) != (oldest == none) {
+				t.Fatalf("sealed %d inputs, while the oldest sealable record is the %d-th of %d", len(batch), oldest, last)
+			}
 			if batch == nil {
 				return
+			}
+			if first := batch[0].Records[0]; !varied && first.at != oldest {
+				t.Fatalf("sealed the %d-th record first, want the %d-th", first.at, oldest)
 			}
 			if len(batch) > min(limit, size) {
 				t.Fatalf("%d inputs in a batch of at most %d", len(batch), min(limit, size))
@@ -46,7 +66,7 @@ func TestModel(t *testing.T) {
 						t.Fatalf("sealed %v, want number %d of %s", r, done[object]+i, object)
 					}
 				}
-				queued -= len(s.Records)
+				queue = slices.DeleteFunc(queue, func(r rec) bool { return slices.Contains(s.Records, r) })
 			}
 			out = append(out, batch)
 		}
@@ -68,7 +88,7 @@ func TestModel(t *testing.T) {
 					done[object]++
 					q.Bury(s)
 				default:
-					queued += len(s.Records)
+					queue = append(queue, s.Records...)
 					q.Back(s, batcher.Again{Cap: map[string]int{"smaller": 1 + len(batch)/2}[verdict], Suspect: verdict == "suspect"})
 				}
 			}
@@ -76,15 +96,28 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
-				q.Add("", object, rec{object, added[object]}, rapid.IntRange(1, 30).Draw(t, "bytes"), rapid.Bool().Draw(t, "late"))
+				last++
+				r, isLate := rec{object, added[object], last}, rapid.Bool().Draw(t, "late")
+				if isLate {
+					r.at += late
+				}
+				q.Add("", object, r, rapid.IntRange(1, 30).Draw(t, "bytes"), isLate)
 				added[object]++
-				queued++
+				queue = append(queue, r)
+			},
+			"drop": func(t *rapid.T) {
+				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
+				gone := func(r rec) bool { return r.object == object }
+				before := len(queue)
+				q.Drop(gone)
+				queue = slices.DeleteFunc(queue, gone)
+				added[object] -= before - len(queue)
 			},
 			"seal":   seal,
 			"answer": answer,
 			"": func(t *rapid.T) {
-				if q.Len() != queued {
-					t.Fatalf("%d queued, want %d", q.Len(), queued)
+				if q.Len() != len(queue) {
+					t.Fatalf("%d queued, want %d", q.Len(), len(queue))
 				}
 			},
 		})

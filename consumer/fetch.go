@@ -188,6 +188,7 @@ func (g *generation) take(ctx context.Context, p *partition, res *fetch.Response
 		batches = stream.Records
 	}
 	aborted := newAborted(res.AbortedTransactions)
+	var in intake
 	for _, batch := range batches {
 		if control, is := batch.(*protocol.ControlBatch); is {
 			aborted.end(control)
@@ -200,32 +201,50 @@ func (g *generation) take(ctx context.Context, p *partition, res *fetch.Response
 				break
 			}
 			if err != nil {
-				return fmt.Errorf("read a batch of %s/%d: %w", p.topic, p.id, err)
+				return errors.Join(g.admit(ctx, p, &in), fmt.Errorf("read a batch of %s/%d: %w", p.topic, p.id, err))
 			}
-			if rec.Offset < asked {
+			if rec.Offset < asked || drop {
 				release(rec)
+				if drop {
+					in.next = max(in.next, rec.Offset+1)
+				}
 				continue
 			}
-			if drop {
-				release(rec)
-				p.skipTo(rec.Offset + 1)
-				continue
+			if in.add(rec) {
+				if err := g.admit(ctx, p, &in); err != nil {
+					return err
+				}
 			}
-			r, err := copyRecord(p, rec)
-			if err != nil {
-				return fmt.Errorf("read a record of %s/%d: %w", p.topic, p.id, err)
-			}
-			if err := g.c.room.take(ctx, r.size()); err != nil {
-				return err
-			}
-			if !p.add(r) {
-				g.c.room.give(1, r.size())
-				return errRevoked
-			}
-			g.deliver(r)
 		}
 	}
+	if err := g.admit(ctx, p, &in); err != nil {
+		return err
+	}
+	p.skipTo(in.next)
 	g.stepPast(p, asked, batches)
+	return nil
+}
+
+// admit delivers what was gathered, each record when there is room for it.
+func (g *generation) admit(ctx context.Context, p *partition, in *intake) error {
+	recs, err := in.records(p)
+	if err != nil {
+		return fmt.Errorf("read a record of %s/%d: %w", p.topic, p.id, err)
+	}
+	for len(recs) > 0 {
+		n, err := g.c.room.take(ctx, recs)
+		if err != nil {
+			return err
+		}
+		if !p.add(recs[:n]) {
+			g.c.room.give(n, sizes(recs[:n]))
+			return errRevoked
+		}
+		for i := range recs[:n] {
+			g.deliver(&recs[i])
+		}
+		recs = recs[n:]
+	}
 	return nil
 }
 
@@ -286,29 +305,6 @@ func (g *generation) outOfRange(ctx context.Context, p *partition, asked int64) 
 }
 
 var errRevoked = errors.New("the partition was given up")
-
-// copyRecord takes key and value out of the fetch's pages, and gives the pages back.
-func copyRecord(p *partition, rec *protocol.Record) (*Record, error) {
-	defer release(rec)
-	key, err := protocol.ReadAll(rec.Key)
-	if err != nil {
-		return nil, err
-	}
-	value, err := protocol.ReadAll(rec.Value)
-	if err != nil {
-		return nil, err
-	}
-	return &Record{Topic: p.topic, Partition: p.id, Offset: rec.Offset, Time: rec.Time, Key: key, Value: value, Headers: rec.Headers}, nil
-}
-
-func release(rec *protocol.Record) {
-	if rec.Key != nil {
-		_ = rec.Key.Close()
-	}
-	if rec.Value != nil {
-		_ = rec.Value.Close()
-	}
-}
 
 // aborted tells which batches of an answer belong to transactions that were aborted. The broker names for each the
 // producer and the first offset; it lasts until the producer's next control batch.

@@ -22,7 +22,7 @@ type partition struct {
 	due       []waiter      // for their turn, in order
 	revoked   bool          // fetches no more; what lies above sent is given up
 	lost      bool          // no longer ours: nothing of it may be started, settled or committed
-	progress  chan struct{} // closed and replaced when the settled run moves
+	progress  chan struct{} // closed when the settled run moves; nil while nobody waits
 
 	late     int64 // offset of the last late record; -1 if there was none
 	end      int64 // the log's end as of the last fetch, -1 before
@@ -39,28 +39,31 @@ type waiter struct {
 }
 
 func newPartition(topic string, id int, next int64, room *room) *partition {
-	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room, progress: make(chan struct{})}
+	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room}
 	if next >= 0 {
 		p.committed, p.started = next, true
 	}
 	return p
 }
 
-// add takes a record in that is about to be delivered. It returns false if the partition was given up meanwhile.
-func (p *partition) add(r *Record) bool {
+// add takes records in that are about to be delivered. It returns false if the partition was given up meanwhile.
+func (p *partition) add(recs []Record) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.revoked || p.lost {
 		return false
 	}
-	r.part = p
-	// Never before an earlier late one of its own partition: a drain would have to send all that was overtaken.
-	r.Late = p.end-r.Offset > farBehind || len(p.delivered) > 0 && p.delivered[0].Offset <= p.late
-	if r.Late {
-		p.late = r.Offset
+	for i := range recs {
+		r := &recs[i]
+		r.part = p
+		// Never before an earlier late one of its own partition: a drain would have to send all that was overtaken.
+		r.Late = p.end-r.Offset > farBehind || len(p.delivered) > 0 && p.delivered[0].Offset <= p.late
+		if r.Late {
+			p.late = r.Offset
+		}
+		p.delivered = append(p.delivered, r)
+		p.next = r.Offset + 1
 	}
-	p.delivered = append(p.delivered, r)
-	p.next = r.Offset + 1
 	return true
 }
 
@@ -132,8 +135,10 @@ func (p *partition) advance() []waiter {
 	clear(p.delivered[:n])
 	p.delivered = p.delivered[n:]
 	p.room.give(n, bytes)
-	close(p.progress)
-	p.progress = make(chan struct{})
+	if p.progress != nil {
+		close(p.progress)
+		p.progress = nil
+	}
 	return p.turn()
 }
 
@@ -252,5 +257,11 @@ func (r *Record) gone() bool {
 func (p *partition) drained() (done bool, wait <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lost || len(p.delivered) == 0 || p.delivered[0].Offset > p.sent, p.progress
+	if p.lost || len(p.delivered) == 0 || p.delivered[0].Offset > p.sent {
+		return true, nil
+	}
+	if p.progress == nil {
+		p.progress = make(chan struct{})
+	}
+	return false, p.progress
 }

@@ -59,6 +59,15 @@ func (w *twin) due(i int) bool {
 	return !w.revoked
 }
 
+// roomFor takes places, and tells for how many of the records there were some.
+func roomFor(t *rapid.T, room *room, recs []Record) int {
+	n, err := room.take(t.Context(), recs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestPartition holds the tracking of offsets against its twin, through deliveries with gaps, and records that are
 // sent and settled in any order.
 func TestPartition(t *testing.T) {
@@ -81,20 +90,24 @@ func TestPartition(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"deliver": func(t *rapid.T) {
-				r := &Record{Offset: w.next + rapid.Int64Range(0, 3).Draw(t, "gap"), Value: []byte("x")}
-				if err := room.take(t.Context(), r.size()); err != nil {
-					t.Fatal(err)
+				recs, end := make([]Record, rapid.IntRange(1, 4).Draw(t, "records")), w.next
+				for i := range recs {
+					recs[i].Offset, recs[i].Value = end+rapid.Int64Range(0, 3).Draw(t, "gap"), []byte("x")
+					end = recs[i].Offset + 1
 				}
-				added := p.add(r)
+				recs = recs[:roomFor(t, room, recs)]
+				added := p.add(recs)
 				if added == (w.revoked || w.lost) {
 					t.Fatalf("added: %v", added)
 				}
 				if !added {
-					room.give(1, r.size())
+					room.give(len(recs), sizes(recs))
 					return
 				}
-				w.records = append(w.records, &twinRecord{rec: r})
-				w.next = r.Offset + 1
+				for i := range recs {
+					w.records = append(w.records, &twinRecord{rec: &recs[i]})
+					w.next = recs[i].Offset + 1
+				}
 			},
 			"skip": func(t *rapid.T) {
 				if w.revoked {
@@ -114,14 +127,17 @@ func TestPartition(t *testing.T) {
 				r.rec.Settle()
 			},
 			"wait for its turn": func(t *rapid.T) {
-				// As the consumer calls it: for the newest record, when it is delivered.
-				if len(w.records) == 0 || w.revoked {
+				// As the consumer calls it: in order, when a record is delivered; those of its group are added by then.
+				if w.revoked {
 					t.Skip()
 				}
-				r := w.records[len(w.records)-1]
-				if r.waits || r.settled || r.rec.Offset <= w.sent {
-					t.Skip()
+				last := int64(-1)
+				for _, r := range w.records {
+					if r.waits {
+						last = r.rec.Offset
+					}
 				}
+				r := pick(t, func(r *twinRecord) bool { return r.rec.Offset > last && !r.settled && r.rec.Offset > w.sent })
 				r.waits = true
 				r.rec.WhenDue(func() { r.called++; r.rec.Sent() })
 			},

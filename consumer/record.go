@@ -27,13 +27,16 @@ type Record struct {
 }
 
 // TraceID names the record: topic-partition-offset.
-func (r *Record) TraceID() string {
-	b := make([]byte, 0, len(r.Topic)+24)
-	b = append(b, r.Topic...)
-	b = append(b, '-')
-	b = strconv.AppendInt(b, int64(r.Partition), 10)
-	b = append(b, '-')
-	return string(strconv.AppendInt(b, r.Offset, 10))
+func (r *Record) TraceID() string { return string(r.AppendTraceID(make([]byte, 0, len(r.Topic)+24))) }
+
+// AppendTraceID appends the record's trace id. It holds letters, digits, dots, dashes and underscores only, as Kafka
+// allows no others in a topic's name.
+func (r *Record) AppendTraceID(dst []byte) []byte {
+	dst = append(dst, r.Topic...)
+	dst = append(dst, '-')
+	dst = strconv.AppendInt(dst, int64(r.Partition), 10)
+	dst = append(dst, '-')
+	return strconv.AppendInt(dst, r.Offset, 10)
 }
 
 // size is what the record holds of the memory that MaxPendingBytes bounds.
@@ -43,6 +46,13 @@ func (r *Record) size() int64 {
 		n += len(h.Key) + len(h.Value)
 	}
 	return int64(n)
+}
+
+func sizes(recs []Record) (n int64) {
+	for i := range recs {
+		n += recs[i].size()
+	}
+	return n
 }
 
 // recordOverhead is what a record takes beside its bytes: the Record, its place in the queues, its decoded form.

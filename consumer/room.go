@@ -14,23 +14,28 @@ type room struct {
 	mu      sync.Mutex
 	records int
 	bytes   int64
-	changed chan struct{} // closed and replaced when places come free
+	changed chan struct{} // closed when places come free; nil while nobody waits
 }
 
 func newRoom(records int, bytes int64) *room {
-	return &room{maxRecords: records, maxBytes: bytes, changed: make(chan struct{})}
+	return &room{maxRecords: records, maxBytes: bytes}
 }
 
-// take waits for the place of one record. A record larger than all of the room gets it when the room is empty.
-func (m *room) take(ctx context.Context, bytes int64) error {
-	return m.wait(ctx, func() bool {
-		if m.records >= m.maxRecords || m.records > 0 && m.bytes+bytes > m.maxBytes {
-			return false
+// take waits for a place, and takes places for as many of the records, from the first on, as there are. A record larger
+// than all of the room gets it when the room is empty.
+func (m *room) take(ctx context.Context, recs []Record) (n int, err error) {
+	err = m.wait(ctx, func() bool {
+		for n = 0; n < len(recs); n++ {
+			bytes := recs[n].size()
+			if m.records >= m.maxRecords || m.records > 0 && m.bytes+bytes > m.maxBytes {
+				break
+			}
+			m.records++
+			m.bytes += bytes
 		}
-		m.records++
-		m.bytes += bytes
-		return true
+		return n > 0
 	})
+	return n, err
 }
 
 // any waits until there is a place at all: while there is none, fetching is no use.
@@ -41,11 +46,15 @@ func (m *room) any(ctx context.Context) error {
 func (m *room) wait(ctx context.Context, try func() bool) error {
 	for {
 		m.mu.Lock()
-		ok, changed := try(), m.changed
-		m.mu.Unlock()
-		if ok {
+		if try() {
+			m.mu.Unlock()
 			return nil
 		}
+		if m.changed == nil {
+			m.changed = make(chan struct{})
+		}
+		changed := m.changed
+		m.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -59,8 +68,10 @@ func (m *room) give(records int, bytes int64) {
 	defer m.mu.Unlock()
 	m.records -= records
 	m.bytes -= bytes
-	close(m.changed)
-	m.changed = make(chan struct{})
+	if m.changed != nil {
+		close(m.changed)
+		m.changed = nil
+	}
 }
 
 func (m *room) used() (records int, bytes int64) {
