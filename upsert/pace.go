@@ -210,7 +210,7 @@ func (p *Pace) spread(now time.Time, used int) time.Duration {
 	case n < 0:
 		return 0
 	case n >= len(p.stamps):
-		return time.Millisecond // a ticket that is out will leave, or come back
+		return 10 * time.Millisecond // a ticket that is out will leave, or come back
 	}
 	return max(0, p.stamps[n].Add(time.Duration(float64(few)/perSecond*float64(time.Second))).Sub(now))
 }

@@ -416,6 +416,11 @@ func TestOutage(t *testing.T) {
 				if n := len(r.hubspot.Requests()) - down; n > 56 {
 					t.Errorf("%d requests for 5000 records after the outage", n)
 				}
+				first := slices.IndexFunc(r.hubspot.Requests(), func(req hubspottest.Request) bool { return req.Status == 200 })
+				grow := r.hubspot.Requests()[first : first+4]
+				if grow[1].Inputs != 25 || grow[2].Inputs != 50 || grow[3].Inputs != 100 || grow[3].Time.Sub(grow[0].Time) > 2*time.Second {
+					t.Errorf("batches of %d, %d, %d and %d after the outage, %v from the first to the last", grow[0].Inputs, grow[1].Inputs, grow[2].Inputs, grow[3].Inputs, grow[3].Time.Sub(grow[0].Time))
+				}
 			})
 		})
 	}
