@@ -2,7 +2,7 @@
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BIN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tasksink/bin
 
-.PHONY: help demo test lint format
+.PHONY: help demo test bench lint format
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -11,6 +11,11 @@ demo: ## the main job in one process, with nothing installed; ends with a ledger
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
 	go test -race -parallel 16 -timeout 20m ./...
+
+bench: ## measure; ROWS="a b" some rows, RUNS=n repeats, OUT=FILE as JSON, WORKER='COMMAND' another program: docs/performance.md
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/bench ./internal/bench
+	$(BIN)/bench
 
 lint: $(BIN)/golangci-lint ## check formatting, go vet and golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "not formatted, run make format:"; gofmt -l .; exit 1; }

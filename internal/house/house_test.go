@@ -17,18 +17,20 @@ const module = "github.com/tasksink/tasksink/"
 
 // mayImport is who may know whom, of the repository's own packages. Tests are free.
 var mayImport = map[string][]string{
-	"batcher":             {},
-	"internal/hold":       {},
-	"consumer":            {"internal/hold"},
-	"dlq":                 {"consumer", "internal/hold"},
-	"upsert":              {"batcher", "consumer", "dlq", "internal/hold"},
-	"upsert/hubspottest":  {},
-	"internal/kafkatest":  {},
-	"internal/golden":     {},
-	"internal/house":      {},
-	"cmd/tasksink":        {"cmd/tasksink/worker"},
-	"cmd/tasksink/worker": {"batcher", "consumer", "dlq", "upsert", "internal/hold"},
-	"cmd/demo":            {"cmd/tasksink/worker", "upsert/hubspottest"},
+	"batcher":                  {},
+	"internal/hold":            {},
+	"consumer":                 {"internal/hold"},
+	"dlq":                      {"consumer", "internal/hold"},
+	"upsert":                   {"batcher", "consumer", "dlq", "internal/hold"},
+	"upsert/hubspottest":       {},
+	"internal/kafkatest":       {},
+	"internal/golden":          {},
+	"internal/house":           {},
+	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
+	"internal/bench/yardstick": {},
+	"cmd/tasksink":             {"cmd/tasksink/worker"},
+	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold"},
+	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
 
 type pkg struct {

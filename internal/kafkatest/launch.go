@@ -21,6 +21,10 @@ var pom []byte
 
 const startTimeout = 60 * time.Second
 
+// Start starts Apache Kafka for a program that is no test, and returns its address, and what stops it. It takes the
+// release Current from Java and Maven, or from Docker.
+func Start() (addr string, stop func(), err error) { return launch(Current) }
+
 // launch starts Apache Kafka of the given release and returns its address, and what stops it.
 func launch(version string) (addr string, stop func(), err error) {
 	port, err := freePort()

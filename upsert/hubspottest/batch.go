@@ -65,12 +65,12 @@ func (s *Server) batch(req int, inputs []wireInput) answer {
 			return failure(400, "VALIDATION_ERROR", "Some required fields were not set: [id]", nil)
 		}
 	}
-	if len(inputs) > 100 {
-		return failure(400, "VALIDATION_ERROR", "The maximum number of inputs supported in a batch is 100. Received "+strconv.Itoa(len(inputs)), nil)
+	if len(inputs) > maxInputs {
+		return tooMany(len(inputs))
 	}
 	for _, in := range inputs {
 		if !slices.Contains(s.cfg.IDProperties, in.IDProperty) {
-			return failure(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique 0-27 property "+in.IDProperty+" in portal ID 123456", nil)
+			return notUnique(in.IDProperty)
 		}
 	}
 	seen, twice := map[string]bool{}, []string(nil)
@@ -81,9 +81,23 @@ func (s *Server) batch(req int, inputs []wireInput) answer {
 		seen[*in.ID] = true
 	}
 	if twice != nil {
-		return failure(400, "VALIDATION_ERROR", fmt.Sprintf("Duplicate IDs found in batch input: [%s]. IDs must be unique", strings.Join(twice, ", ")), map[string][]string{"ids": twice})
+		return repeated(twice)
 	}
 	return s.each(req, inputs)
+}
+
+const maxInputs = 100 // of a request
+
+func tooMany(n int) answer {
+	return failure(400, "VALIDATION_ERROR", "The maximum number of inputs supported in a batch is 100. Received "+strconv.Itoa(n), nil)
+}
+
+func notUnique(property string) answer {
+	return failure(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique 0-27 property "+property+" in portal ID 123456", nil)
+}
+
+func repeated(ids []string) answer {
+	return failure(400, "VALIDATION_ERROR", fmt.Sprintf("Duplicate IDs found in batch input: [%s]. IDs must be unique", strings.Join(ids, ", ")), map[string][]string{"ids": ids})
 }
 
 // each applies the good inputs and names the bad ones, if all have a trace id of their own; otherwise one bad input

@@ -11,13 +11,12 @@ package hubspottest
 import (
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -30,11 +29,14 @@ type Config struct {
 	Window       time.Duration // 0: 10 s
 	Daily        int           // calls a day; 0: unlimited
 	TimeZone     string        // of the account; empty: UTC. The day's calls are counted from its midnight
-	Latency      time.Duration // of each answer that is no fault's
+	Latency      time.Duration // of each answer that is no fault's; SetLatency changes it
 	EchoTrace    bool          // results carry objectWriteTraceId
 	EchoKey      string        // how results echo the key: "sent" (also if empty), "normalized", "none"
 	IgnoreTrace  bool          // as if no input had a trace id: the first bad one sinks the batch
 	Seed         uint64        // of the order of results
+
+	Lean    bool                            // for measuring: cheap, keeps and judges little; see lean.go
+	Observe func(req Request, ids [][]byte) // with Lean: told of each answered request, and of the ids it wrote; valid during the call
 }
 
 // Write is one object written by one request.
@@ -72,7 +74,9 @@ type Server struct {
 	rand     *rand.Rand
 	token    string
 	down     bool
+	spent    bool // others use up the account's window
 	limit    int
+	latency  time.Duration
 	zone     *time.Location
 	today    [3]int      // year, month and day that calls counts
 	calls    int         // of the day
@@ -82,6 +86,7 @@ type Server struct {
 	requests []Request
 	faults   []*Fault
 	lastID   int
+	seed     maphash.Seed // of the lean mode's HubSpot ids
 }
 
 type object struct {
@@ -102,7 +107,7 @@ func New(cfg Config) *Server {
 	if err != nil {
 		zone = time.UTC
 	}
-	return &Server{cfg: cfg, token: cfg.Token, limit: cfg.Limit, zone: zone,
+	return &Server{cfg: cfg, token: cfg.Token, limit: cfg.Limit, latency: cfg.Latency, zone: zone, seed: maphash.MakeSeed(),
 		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, lastID: 1000}
 }
 
@@ -114,6 +119,12 @@ func (s *Server) SetDown(down bool) { s.set(func() { s.down = down }) }
 
 // SetLimit changes the account's requests in a window.
 func (s *Server) SetLimit(limit int) { s.set(func() { s.limit = limit }) }
+
+// SetLatency changes how long each answer takes.
+func (s *Server) SetLatency(latency time.Duration) { s.set(func() { s.latency = latency }) }
+
+// SetSpent makes every request meet a 429 of the window, as if other programs of the account used it up, or ends that.
+func (s *Server) SetSpent(spent bool) { s.set(func() { s.spent = spent }) }
 
 func (s *Server) set(change func()) {
 	s.mu.Lock()
@@ -158,6 +169,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.details(w, r)
 		return
 	}
+	if s.cfg.Lean {
+		s.serveLean(w, r)
+		return
+	}
 	req := s.arrive()
 	a, admitted := s.admit(r, w.Header())
 	body, err := io.ReadAll(r.Body)
@@ -171,12 +186,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if admitted && s.strike(w, r, req, inputs) {
 		return
 	}
-	if s.cfg.Latency > 0 {
-		select {
-		case <-time.After(s.cfg.Latency):
-		case <-r.Context().Done():
-			return
-		}
+	if !s.wait(r) {
+		return
 	}
 	if admitted {
 		a = s.answer(r, req, inputs, parsed, w.Header())
@@ -201,6 +212,21 @@ func (s *Server) details(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.body) // a client that went away is no concern of ours
 }
 
+// wait takes the account's latency; false if the client went away meanwhile.
+func (s *Server) wait(r *http.Request) bool {
+	var latency time.Duration
+	s.set(func() { latency = s.latency })
+	if latency == 0 {
+		return true
+	}
+	select {
+	case <-time.After(latency):
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
 func (s *Server) arrive() (req int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,11 +236,15 @@ func (s *Server) arrive() (req int) {
 
 func (s *Server) send(w http.ResponseWriter, req, status int, body []byte) {
 	s.set(func() { s.requests[req].Status = status })
+	write(w, answer{status, body})
+}
+
+func write(w http.ResponseWriter, a answer) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	}
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that went away is no concern of ours
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that went away is no concern of ours
 }
 
 type answer struct {
@@ -247,67 +277,29 @@ func correlationID() string {
 	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(n), uint16(n>>32), n>>52, n>>44&0xfff, rand.Uint64()&0xffffffffffff)
 }
 
-// admit makes the first of HubSpot's checks, and counts the request as soon as it comes.
-func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, admitted bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !is || bearer == "" || s.token != "" && bearer != s.token {
-		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil), false
-	}
-	if limited, policy := s.limited(header); limited {
-		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.",
-			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy, "groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
-	}
-	return answer{}, true
-}
-
 // answer makes the other checks, and does what is asked for.
 func (s *Server) answer(r *http.Request, req int, inputs []wireInput, parsed error, header http.Header) answer {
+	if a, served := s.serves(r, parsed, header); !served {
+		return a
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !path.MatchString(r.URL.Path) || r.Method != http.MethodPost {
-		return failure(404, "OBJECT_NOT_FOUND", "No resource at "+r.URL.Path, nil)
-	}
-	if s.down {
-		header.Set("Content-Type", "text/html")
-		return answer{503, []byte("<html><body>503 Service Temporarily Unavailable</body></html>")}
-	}
-	if parsed != nil {
-		return failure(400, "", "Invalid input JSON on line 1, column 1: "+parsed.Error(), nil)
-	}
 	return s.batch(req, inputs)
 }
 
-// limited counts the request, and tells whether it is one too many. Refused ones do not count.
-func (s *Server) limited(header http.Header) (bool, string) {
-	now := time.Now()
-	set := func(name string, n int) { header.Set("X-HubSpot-RateLimit-"+name, strconv.Itoa(n)) }
-	if s.cfg.Daily > 0 {
-		if y, m, d := now.In(s.zone).Date(); s.today != [3]int{y, int(m), d} {
-			s.today, s.calls = [3]int{y, int(m), d}, 0
-		}
-		set("Daily", s.cfg.Daily)
-		if s.calls >= s.cfg.Daily {
-			set("Daily-Remaining", 0)
-			return true, "DAILY"
-		}
-		s.calls++
-		set("Daily-Remaining", s.cfg.Daily-s.calls)
+// serves tells whether there is a service at the path, up, and the request was understood.
+func (s *Server) serves(r *http.Request, parsed error, header http.Header) (refusal answer, served bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !path.MatchString(r.URL.Path) || r.Method != http.MethodPost {
+		return failure(404, "OBJECT_NOT_FOUND", "No resource at "+r.URL.Path, nil), false
 	}
-	if s.limit == 0 {
-		return false, ""
+	if s.down {
+		header.Set("Content-Type", "text/html")
+		return answer{503, []byte("<html><body>503 Service Temporarily Unavailable</body></html>")}, false
 	}
-	for len(s.window) > 0 && now.Sub(s.window[0]) >= s.cfg.Window {
-		s.window = s.window[1:]
+	if parsed != nil {
+		return failure(400, "", "Invalid input JSON on line 1, column 1: "+parsed.Error(), nil), false
 	}
-	set("Max", s.limit)
-	set("Interval-Milliseconds", int(s.cfg.Window/time.Millisecond))
-	if len(s.window) >= s.limit {
-		set("Remaining", 0)
-		return true, "TEN_SECONDLY_ROLLING"
-	}
-	s.window = append(s.window, now)
-	set("Remaining", s.limit-len(s.window))
-	return false, ""
+	return answer{}, true
 }

@@ -49,7 +49,17 @@ func batch(inputs ...string) string { return `{"inputs":[` + strings.Join(inputs
 
 // TestChecks goes through the order in which the endpoint checks a request.
 func TestChecks(t *testing.T) {
-	s := hubspottest.New(hubspottest.Config{Token: "secret"})
+	t.Run("full", func(t *testing.T) {
+		s := hubspottest.New(hubspottest.Config{Token: "secret"})
+		checks(t, s)
+		if n := len(s.Journal()); n != 1 {
+			t.Errorf("%d writes, want that of the dated path", n)
+		}
+	})
+	t.Run("lean", func(t *testing.T) { checks(t, hubspottest.New(hubspottest.Config{Token: "secret", Lean: true})) })
+}
+
+func checks(t *testing.T, s *hubspottest.Server) {
 	many := make([]string, 101)
 	for i := range many {
 		many[i] = input(fmt.Sprint(i), fmt.Sprint(i), when)
@@ -75,9 +85,6 @@ func TestChecks(t *testing.T) {
 		if message, _ := answer["message"].(string); status != tc.status || !strings.Contains(message, tc.says) {
 			t.Errorf("%s: %d %v, want %d %s", tc.name, status, answer, tc.status, tc.says)
 		}
-	}
-	if n := len(s.Journal()); n != 1 {
-		t.Errorf("%d writes, want that of the dated path", n)
 	}
 }
 

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+)
+
+// curve is a line of a picture.
+type curve struct {
+	name   string
+	points plotter.XYs
+}
+
+func (c *curve) add(x, y float64) { c.points = append(c.points, plotter.XY{X: x, Y: y}) }
+
+// thinned keeps at most so many points, the last one among them.
+func (c curve) thinned(most int) plotter.XYs {
+	step := max(1, (len(c.points)+most-1)/most)
+	var kept plotter.XYs
+	for i := 0; i < len(c.points); i += step {
+		kept = append(kept, c.points[i])
+	}
+	if len(c.points) > 0 {
+		kept = append(kept, c.points[len(c.points)-1])
+	}
+	return kept
+}
+
+// colors can be told apart with most kinds of colour blindness, and on paper.
+var colors = []color.Color{
+	color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x99, 0x99, 0x99, 0xff},
+	color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+}
+
+// pictures draws one for each row that was run, as SVG.
+func (b *bench) pictures(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	draw := map[string]func() (*plot.Plot, error){
+		"a": func() (*plot.Plot, error) {
+			return b.bars("a", "CPU per record by HubSpot's latency", "µs", bySubject("cpu_us_per_record"))
+		},
+		"b": func() (*plot.Plot, error) {
+			ideal := curve{name: "the account's limit"}
+			ideal.add(0, 0)
+			ideal.add(quotaSpan.Seconds(), accountLimit*batchSize*quotaSpan.Seconds()/window.Seconds())
+			return lines("Records that HubSpot accepted, 100 requests per 10 s allowed", "seconds since the first request", "records", append(b.curves["b"], ideal))
+		},
+		"c": func() (*plot.Plot, error) {
+			return lines("Age of a record when its request arrives, 5 records/s", "ms", "% of the records at most this old", b.curves["c"])
+		},
+		"d": func() (*plot.Plot, error) {
+			return lines("Records waiting, before and after HubSpot comes back", "seconds since HubSpot is back", "records", b.curves["d"])
+		},
+		"e": func() (*plot.Plot, error) {
+			return b.bars("e", "Quota used by replicas of one account", "%", byFigure("quota_used_percent"))
+		},
+		"f": func() (*plot.Plot, error) {
+			return b.bars("f", "Peak memory by partitions", "MiB", byFigure("idle_peak_rss_mib", "busy_peak_rss_mib"))
+		},
+		"g": func() (*plot.Plot, error) {
+			return b.bars("g", "Peak memory, full of records of one size", "MiB", byFigure("peak_rss_mib"))
+		},
+	}
+	for _, row := range rows {
+		if !slices.ContainsFunc(b.results, func(r *result) bool { return r.Row == row.name }) {
+			continue
+		}
+		p, err := draw[row.name]()
+		if err != nil {
+			return fmt.Errorf("draw row %s: %w", row.name, err)
+		}
+		if err := p.Save(18*vg.Centimeter, 9*vg.Centimeter, filepath.Join(dir, row.name+".svg")); err != nil {
+			return fmt.Errorf("draw row %s: %w", row.name, err)
+		}
+	}
+	return nil
+}
+
+func newPlot(title, x, y string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.Padding = vg.Points(8)
+	p.Legend.Top, p.Legend.Left = true, true
+	p.Add(plotter.NewGrid())
+	return p
+}
+
+func lines(title, x, y string, curves []curve) (*plot.Plot, error) {
+	p := newPlot(title, x, y)
+	p.Y.Min = 0
+	for i, c := range curves {
+		line, err := plotter.NewLine(c.thinned(500))
+		if err != nil {
+			return nil, err
+		}
+		line.Color, line.Width = colors[i%len(colors)], vg.Points(1.5)
+		p.Add(line)
+		p.Legend.Add(c.name, line)
+	}
+	return p, nil
+}
+
+// series says which bars of a group a result is, if any.
+type series func(r *result) (name string, is bool)
+
+func bySubject(figure string) series {
+	return func(r *result) (string, bool) { return r.Worker, r.Figure == figure }
+}
+
+func byFigure(figures ...string) series {
+	return func(r *result) (string, bool) { return heading(r.Figure, ""), slices.Contains(figures, r.Figure) }
+}
+
+// bars draws a group of bars for each case of a row.
+func (b *bench) bars(row, title, unit string, pick series) (*plot.Plot, error) {
+	var cases, names []string
+	values := map[string]map[string]float64{}
+	most := 0.0
+	for _, r := range b.results {
+		name, is := pick(r)
+		if r.Row != row || !is {
+			continue
+		}
+		if !slices.Contains(cases, r.Case) {
+			cases = append(cases, r.Case)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+			values[name] = map[string]float64{}
+		}
+		values[name][r.Case] = r.Median
+		most = max(most, r.Median)
+	}
+	p := newPlot(title, "", unit)
+	p.Y.Min, p.Y.Max = 0, 1.25*most // room for the legend
+	width := vg.Points(min(24, 320/float64(max(1, len(cases)*len(names)))))
+	for i, name := range names {
+		var heights plotter.Values
+		var labels plotter.XYLabels
+		offset := width * vg.Length(float64(i)-float64(len(names)-1)/2)
+		for x, c := range cases {
+			heights = append(heights, values[name][c])
+			labels.XYs = append(labels.XYs, plotter.XY{X: float64(x), Y: values[name][c]})
+			labels.Labels = append(labels.Labels, short(values[name][c]))
+		}
+		bar, err := plotter.NewBarChart(heights, width)
+		if err != nil {
+			return nil, err
+		}
+		bar.Color, bar.LineStyle.Width, bar.Offset = colors[i%len(colors)], 0, offset
+		label, err := plotter.NewLabels(labels)
+		if err != nil {
+			return nil, err
+		}
+		for j := range label.TextStyle {
+			label.TextStyle[j].Font.Size = vg.Points(7)
+			label.TextStyle[j].XAlign = -0.5
+		}
+		label.Offset.X, label.Offset.Y = offset, vg.Points(2)
+		p.Add(bar, label)
+		if len(names) > 1 {
+			p.Legend.Add(name, bar)
+		}
+	}
+	p.NominalX(cases...)
+	return p, nil
+}

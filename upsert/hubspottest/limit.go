@@ -1,0 +1,56 @@
+package hubspottest
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// admit makes the first of HubSpot's checks, and counts the request as soon as it comes.
+func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, admitted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !is || bearer == "" || s.token != "" && bearer != s.token {
+		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil), false
+	}
+	if limited, policy := s.limited(header); limited {
+		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.",
+			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy, "groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
+	}
+	return answer{}, true
+}
+
+// limited counts the request, and tells whether it is one too many. Refused ones do not count.
+func (s *Server) limited(header http.Header) (bool, string) {
+	now := time.Now()
+	set := func(name string, n int) { header.Set("X-HubSpot-RateLimit-"+name, strconv.Itoa(n)) }
+	if s.cfg.Daily > 0 {
+		if y, m, d := now.In(s.zone).Date(); s.today != [3]int{y, int(m), d} {
+			s.today, s.calls = [3]int{y, int(m), d}, 0
+		}
+		set("Daily", s.cfg.Daily)
+		if s.calls >= s.cfg.Daily {
+			set("Daily-Remaining", 0)
+			return true, "DAILY"
+		}
+		s.calls++
+		set("Daily-Remaining", s.cfg.Daily-s.calls)
+	}
+	if s.limit == 0 {
+		return false, ""
+	}
+	for len(s.window) > 0 && now.Sub(s.window[0]) >= s.cfg.Window {
+		s.window = s.window[1:]
+	}
+	set("Max", s.limit)
+	set("Interval-Milliseconds", int(s.cfg.Window/time.Millisecond))
+	if s.spent || len(s.window) >= s.limit {
+		set("Remaining", 0)
+		return true, "TEN_SECONDLY_ROLLING"
+	}
+	s.window = append(s.window, now)
+	set("Remaining", s.limit-len(s.window))
+	return false, ""
+}
