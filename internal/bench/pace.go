@@ -15,7 +15,7 @@ const (
 )
 
 func takesQuota(b *bench) time.Duration {
-	return time.Duration(len(b.lab.subjects)) * (quotaSpan + 12*time.Second)
+	return time.Duration(len(b.withPlain())) * (quotaSpan + 12*time.Second)
 }
 
 // quota is row b.
@@ -25,7 +25,7 @@ func (b *bench) quota(ctx context.Context) error {
 		return err
 	}
 	defer b.lab.drop(ctx, topic)
-	for _, s := range b.lab.subjects {
+	for _, s := range b.withPlain() {
 		b.say("row b: %s, %d runs at once", s.name, b.runs)
 		err := b.atOnce(ctx, quotaSpan, func(ctx context.Context) error {
 			p, err := b.underLimit(ctx, s, topic, phases{{1, quotaSpan}}, 0)

@@ -11,7 +11,7 @@ import (
 // TestLedger: a record counts once, at its first request; what comes again is told apart, and strangers do not count.
 func TestLedger(t *testing.T) {
 	var l ledger
-	at := func(us int64) time.Time { return time.UnixMicro(us) }
+	at := time.UnixMicro
 	l.observe(hubspottest.Request{Time: at(10), Status: 200, Inputs: 2}, [][]byte{[]byte("task-0"), []byte("task-3")})
 	l.observe(hubspottest.Request{Time: at(20), Status: 503, Inputs: 2}, nil)
 	l.observe(hubspottest.Request{Time: at(30), Status: 200, Inputs: 3}, [][]byte{[]byte("task-3"), []byte("task-1"), []byte("other")})
