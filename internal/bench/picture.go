@@ -98,7 +98,7 @@ func save(p *plot.Plot, path string) error {
 	}
 	// Where the font is not installed, one like it.
 	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
-	return os.WriteFile(path, out, 0o600)
+	return os.WriteFile(path, out, 0o644)
 }
 
 func newPlot(title, x, y string) *plot.Plot {
