@@ -53,7 +53,8 @@ func (b *bench) pictures(dir string) error {
 		"b": func() (*plot.Plot, error) {
 			ideal := curve{name: "the account's limit"}
 			ideal.add(0, 0)
-			ideal.add(quotaSpan.Seconds(), accountLimit*batchSize*quotaSpan.Seconds()/window.Seconds())
+			all := window + quotaSpan
+			ideal.add(all.Seconds(), accountLimit*batchSize*all.Seconds()/window.Seconds())
 			return lines("Records that HubSpot accepted, 100 requests per 10 s allowed", "seconds since the first request", "records", append(b.curves["b"], ideal))
 		},
 		"c": func() (*plot.Plot, error) {
@@ -164,7 +165,10 @@ func (b *bench) bars(row, title, unit string, pick series) (*plot.Plot, error) {
 		most = max(most, r.Median)
 	}
 	p := newPlot(title, "", unit)
-	p.Y.Min, p.Y.Max = 0, 1.4*most // room for the legend
+	p.Y.Min, p.Y.Max = 0, 1.1*most
+	if len(names) > 1 {
+		p.Y.Max = 1.4 * most // room for the legend
+	}
 	width := vg.Points(min(30, 340/float64(max(1, len(cases)*len(names)))))
 	for i, name := range names {
 		var heights plotter.Values
