@@ -118,3 +118,6 @@ func bounded(ctx context.Context, lasts time.Duration) (context.Context, context
 
 // subject is the worker that the bench is about.
 func (b *bench) subject() subject { return b.lab.subjects[0] }
+
+// withPlain is the worker and the plain yardstick, for rows in which the way of encoding makes no difference.
+func (b *bench) withPlain() []subject { return b.lab.subjects[:2] }

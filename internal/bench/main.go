@@ -111,7 +111,9 @@ func measure(ctx context.Context, o options) error {
 			fmt.Fprintln(os.Stderr, "no profile:", err)
 		}
 	}
-	rep.print()
+	if len(rep.Results) > 0 {
+		rep.print()
+	}
 	if o.Out != "" {
 		failed = errors.Join(failed, rep.write(o.Out))
 	}

@@ -92,6 +92,7 @@ func (b *bench) trickleOnce(ctx context.Context) (ages []float64, calls, idle fl
 const (
 	outageBacklog = 2000 // records that wait when HubSpot is back
 	outageBefore  = 5 * time.Second
+	backlogShown  = 20 * time.Second // before HubSpot is back, in the picture
 )
 
 // outageKinds are the cases of row d.
@@ -106,7 +107,7 @@ var outageKinds = []struct {
 
 func takesOutages(b *bench) (total time.Duration) {
 	for _, kind := range outageKinds {
-		total += time.Duration(len(b.lab.subjects)) * (kind.lasts + outageBefore + 20*time.Second)
+		total += time.Duration(len(b.withPlain())) * (kind.lasts + outageBefore + 20*time.Second)
 	}
 	return total
 }
@@ -114,7 +115,7 @@ func takesOutages(b *bench) (total time.Duration) {
 // outages is row d.
 func (b *bench) outages(ctx context.Context) error {
 	for _, kind := range outageKinds {
-		for _, s := range b.lab.subjects {
+		for _, s := range b.withPlain() {
 			b.say("row d: %s, %s, %d runs at once", kind.name, s.name, b.runs)
 			err := b.atOnce(ctx, outageBefore+kind.lasts+30*time.Second, func(ctx context.Context) error {
 				return b.outage(ctx, s, kind.name, kind.lasts, kind.on)
@@ -259,7 +260,9 @@ func backlogCurve(name string, produced []time.Time, received []int64, back time
 	level := 0
 	for _, s := range steps {
 		level += s.by
-		c.add(float64(s.at-back.UnixMicro())/1e6, float64(level))
+		if at := float64(s.at-back.UnixMicro()) / 1e6; at >= -backlogShown.Seconds() {
+			c.add(at, float64(level))
+		}
 	}
 	return c
 }

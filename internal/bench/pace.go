@@ -15,7 +15,7 @@ const (
 )
 
 func takesQuota(b *bench) time.Duration {
-	return time.Duration(len(b.lab.subjects)) * (quotaSpan + 12*time.Second)
+	return time.Duration(len(b.withPlain())) * (window + quotaSpan + 5*time.Second)
 }
 
 // quota is row b.
@@ -25,14 +25,21 @@ func (b *bench) quota(ctx context.Context) error {
 		return err
 	}
 	defer b.lab.drop(ctx, topic)
-	for _, s := range b.lab.subjects {
+	for _, s := range b.withPlain() {
 		b.say("row b: %s, %d runs at once", s.name, b.runs)
 		err := b.atOnce(ctx, quotaSpan, func(ctx context.Context) error {
-			p, err := b.underLimit(ctx, s, topic, phases{{1, quotaSpan}}, 0)
+			p, err := b.underLimit(ctx, s, topic, phases{{1, quotaSpan}}, window)
 			if err != nil {
 				return err
 			}
 			b.noteQuota("b", "1 replica", s, p)
+			begun := 0
+			for _, r := range between(p.all, p.first, p.first.Add(quotaSpan)) {
+				if r.Status == 200 {
+					begun += r.Inputs
+				}
+			}
+			b.add("b", "1 replica", s.name, "records_in_first_60_s", "", float64(begun))
 			b.draw("b", arrivals(s.name, p))
 			return nil
 		})
@@ -58,9 +65,9 @@ func (p phases) last() (total time.Duration) {
 
 // paced is what an account saw.
 type paced struct {
+	first    time.Time // request
 	from, to time.Time // what counts
-	requests []request // between them
-	before   []request // the ones of the last window before from
+	all      []request // even those that do not count
 }
 
 // underLimit lets replicas work on a backlog. What counts begins with the first request, or so much later.
@@ -97,27 +104,25 @@ func (b *bench) underLimit(ctx context.Context, s subject, topic string, plan ph
 	if err != nil {
 		return p, err
 	}
-	first := log.Requests[0].time()
-	for _, r := range log.Requests {
-		first = earliest(first, r.time())
-	}
-	p.from = first.Add(later)
+	p.all = sorted(log.Requests)
+	p.first = p.all[0].time()
+	p.from = p.first.Add(later)
 	p.to = p.from.Add(plan.last())
-	p.requests, p.before = between(log.Requests, p.from, p.to), between(log.Requests, p.from.Add(-window), p.from)
 	return p, nil
 }
 
 func (b *bench) noteQuota(row, name string, s subject, p paced) {
-	used := quotaUsed(append(p.before, p.requests...), p.from, p.to, accountLimit, window)
-	accepted, limited, inputs := count(p.requests, 200), count(p.requests, 429), 0
-	for _, r := range p.requests {
+	used := quotaUsed(p.all, p.from, p.to, accountLimit, window)
+	requests := between(p.all, p.from, p.to)
+	accepted, limited, inputs := count(requests, 200), count(requests, 429), 0
+	for _, r := range requests {
 		if r.Status == 200 {
 			inputs += r.Inputs
 		}
 	}
 	b.add(row, name, s.name, "quota_used_percent", "%", 100*used)
 	b.add(row, name, s.name, "answers_429", "", float64(limited))
-	b.add(row, name, s.name, "answers_429_percent", "%", 100*float64(limited)/float64(max(1, len(p.requests))))
+	b.add(row, name, s.name, "answers_429_percent", "%", 100*float64(limited)/float64(max(1, len(requests))))
 	b.add(row, name, s.name, "mean_fill", "of 100", float64(inputs)/float64(max(1, accepted)))
 }
 
@@ -125,11 +130,12 @@ func (b *bench) noteQuota(row, name string, s subject, p paced) {
 func arrivals(name string, p paced) curve {
 	c := curve{name: name}
 	sum := 0
-	for _, r := range sorted(p.requests) {
+	for _, r := range between(p.all, p.first, p.to) {
 		if r.Status == 200 {
-			c.add(r.time().Sub(p.from).Seconds(), float64(sum))
+			at := r.time().Sub(p.first).Seconds()
+			c.add(at, float64(sum))
 			sum += r.Inputs
-			c.add(r.time().Sub(p.from).Seconds(), float64(sum))
+			c.add(at, float64(sum))
 		}
 	}
 	return c

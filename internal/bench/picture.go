@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 )
 
@@ -51,11 +53,12 @@ func (b *bench) pictures(dir string) error {
 		"b": func() (*plot.Plot, error) {
 			ideal := curve{name: "the account's limit"}
 			ideal.add(0, 0)
-			ideal.add(quotaSpan.Seconds(), accountLimit*batchSize*quotaSpan.Seconds()/window.Seconds())
+			all := window + quotaSpan
+			ideal.add(all.Seconds(), accountLimit*batchSize*all.Seconds()/window.Seconds())
 			return lines("Records that HubSpot accepted, 100 requests per 10 s allowed", "seconds since the first request", "records", append(b.curves["b"], ideal))
 		},
 		"c": func() (*plot.Plot, error) {
-			return lines("Age of a record when its request arrives, 5 records/s", "ms", "% of the records at most this old", b.curves["c"])
+			return lines("Age of a record when its request arrives, 5 records/s", "ms", "% at most this old", b.curves["c"])
 		},
 		"d": func() (*plot.Plot, error) {
 			return lines("Records waiting, before and after HubSpot comes back", "seconds since HubSpot is back", "records", b.curves["d"])
@@ -78,27 +81,46 @@ func (b *bench) pictures(dir string) error {
 		if err != nil {
 			return fmt.Errorf("draw row %s: %w", row.name, err)
 		}
-		if err := p.Save(18*vg.Centimeter, 9*vg.Centimeter, filepath.Join(dir, row.name+".svg")); err != nil {
+		if err := save(p, filepath.Join(dir, row.name+".svg")); err != nil {
 			return fmt.Errorf("draw row %s: %w", row.name, err)
 		}
 	}
 	return nil
 }
 
+func save(p *plot.Plot, path string) error {
+	w, err := p.WriterTo(18*vg.Centimeter, 9*vg.Centimeter, "svg")
+	if err != nil {
+		return err
+	}
+	var svg bytes.Buffer
+	if _, err := w.WriteTo(&svg); err != nil {
+		return err
+	}
+	// Where the font is not installed, one like it.
+	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
+	return os.WriteFile(path, out, 0o644)
+}
+
 func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.Padding = vg.Points(8)
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Add(plotter.NewGrid())
+	for style, size := range map[*text.Style]float64{&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 9, &p.Y.Label.TextStyle: 9,
+		&p.X.Tick.Label: 8, &p.Y.Tick.Label: 8, &p.Legend.TextStyle: 8} {
+		style.Font.Variant, style.Font.Size = "Sans", vg.Points(size)
+	}
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)
+	grid := plotter.NewGrid()
+	grid.Vertical.Width, grid.Horizontal.Color = 0, color.Gray{0xd0}
+	p.Add(grid)
 	return p
 }
 
 func lines(title, x, y string, curves []curve) (*plot.Plot, error) {
 	p := newPlot(title, x, y)
-	p.Y.Min = 0
 	for i, c := range curves {
-		line, err := plotter.NewLine(c.thinned(500))
+		line, err := plotter.NewLine(c.thinned(1500))
 		if err != nil {
 			return nil, err
 		}
@@ -106,6 +128,8 @@ func lines(title, x, y string, curves []curve) (*plot.Plot, error) {
 		p.Add(line)
 		p.Legend.Add(c.name, line)
 	}
+	p.Y.Min = 0
+	p.X.Max += 0.02 * (p.X.Max - p.X.Min) // room for the last tick's label
 	return p, nil
 }
 
@@ -141,8 +165,11 @@ func (b *bench) bars(row, title, unit string, pick series) (*plot.Plot, error) {
 		most = max(most, r.Median)
 	}
 	p := newPlot(title, "", unit)
-	p.Y.Min, p.Y.Max = 0, 1.25*most // room for the legend
-	width := vg.Points(min(24, 320/float64(max(1, len(cases)*len(names)))))
+	p.Y.Min, p.Y.Max = 0, 1.1*most
+	if len(names) > 1 {
+		p.Y.Max = 1.4 * most // room for the legend
+	}
+	width := vg.Points(min(30, 340/float64(max(1, len(cases)*len(names)))))
 	for i, name := range names {
 		var heights plotter.Values
 		var labels plotter.XYLabels
@@ -162,7 +189,7 @@ func (b *bench) bars(row, title, unit string, pick series) (*plot.Plot, error) {
 			return nil, err
 		}
 		for j := range label.TextStyle {
-			label.TextStyle[j].Font.Size = vg.Points(7)
+			label.TextStyle[j].Font.Variant, label.TextStyle[j].Font.Size = "Sans", vg.Points(7)
 			label.TextStyle[j].XAlign = -0.5
 		}
 		label.Offset.X, label.Offset.Y = offset, vg.Points(2)
@@ -172,5 +199,6 @@ func (b *bench) bars(row, title, unit string, pick series) (*plot.Plot, error) {
 		}
 	}
 	p.NominalX(cases...)
+	p.X.Min, p.X.Max = -0.5, float64(len(cases))-0.5
 	return p, nil
 }
