@@ -41,7 +41,7 @@ func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
 	if rec.Value == nil {
 		return nil, undecodable(Tombstone, "", "", "the record has no value, and upsert cannot delete")
 	}
-	ev, reason := scan(rec.Value)
+	ev, reason := read(rec.Value)
 	if reason != nil {
 		return nil, reason
 	}
@@ -50,7 +50,7 @@ func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
 		if reason != nil {
 			return nil, reason
 		}
-		if ev, reason = scan(data); reason != nil {
+		if ev, reason = read(data); reason != nil {
 			return nil, reason
 		}
 	}
@@ -105,7 +105,7 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 // event is what one pass over a JSON object finds.
 type event struct {
 	id, idProperty jsontext.Value
-	properties     []Property
+	properties     []byte        // their members as they go on the wire
 	propertiesKind jsontext.Kind // 0: there is none
 	badProperty    string        // the first one whose value is no scalar
 	associations   bool
@@ -115,8 +115,48 @@ type event struct {
 	dataBase64 jsontext.Value
 }
 
-// scan reads the object in one pass. What it returns aliases value.
-func scan(value []byte) (ev event, reason *dlq.Reason) {
+// read finds the event in a record's value. What it returns aliases the value.
+func read(value []byte) (event, *dlq.Reason) {
+	if ev, ok := readPlain(value); ok {
+		return ev, nil
+	}
+	return readAny(value)
+}
+
+// readPlain reads a plain event, as nearly all are: an object of scalars, and one of scalars that is its properties.
+func readPlain(value []byte) (ev event, ok bool) {
+	s := scan{text: value}
+	if !s.mark('{') {
+		return ev, false
+	}
+	var seen names
+	for more := true; more; more = s.mark(',') {
+		name, ok := s.name()
+		if !ok || !seen.add(name) {
+			return ev, false
+		}
+		switch string(name) {
+		case "id":
+			ev.id, _, ok = s.scalar()
+		case "idProperty":
+			ev.idProperty, _, ok = s.scalar()
+		case "properties":
+			ev.propertiesKind = '{'
+			ev.properties, ok = s.properties(false)
+		case "specversion", "associations":
+			ok = false
+		default:
+			_, _, ok = s.scalar()
+		}
+		if !ok {
+			return ev, false
+		}
+	}
+	return ev, s.mark('}') && s.end()
+}
+
+// readAny reads what is no plain event, and explains what is no event at all.
+func readAny(value []byte) (ev event, reason *dlq.Reason) {
 	dec := decoders.Get().(*jsontext.Decoder)
 	defer decoders.Put(dec)
 	dec.Reset(bytes.NewBuffer(value))
@@ -191,34 +231,24 @@ func (ev *event) readProperties(dec *jsontext.Decoder, value []byte) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
-	ev.properties = make([]Property, 0, 8)
+	from := dec.InputOffset()
 	for dec.PeekKind() != '}' {
-		raw, err := readOwn(dec, value)
+		name, err := dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		end := int(dec.InputOffset())
-		name := []byte(raw[1 : len(raw)-1])
-		if bytes.IndexByte(name, '\\') >= 0 {
-			name = []byte(unquote(raw))
+		if kind := dec.PeekKind(); (kind == '{' || kind == '[') && ev.badProperty == "" {
+			ev.badProperty = cut(unquote(name), 200)
 		}
-		kind := dec.PeekKind()
-		if kind == '{' || kind == '[' {
-			if ev.badProperty == "" {
-				ev.badProperty = cut(string(name), 200)
-			}
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
-		}
-		v, err := readOwn(dec, value)
-		if err != nil {
+		if err := dec.SkipValue(); err != nil {
 			return err
 		}
-		ev.properties = append(ev.properties, Property{Name: name, Token: token(value, raw, v, end, int(dec.InputOffset()))})
 	}
 	_, err := dec.ReadToken()
+	if err == nil && ev.badProperty == "" {
+		s := scan{text: value[from-1 : dec.InputOffset()]}
+		ev.properties, _ = s.properties(true)
+	}
 	return err
 }
 
@@ -230,22 +260,6 @@ func readOwn(dec *jsontext.Decoder, value []byte) (jsontext.Value, error) {
 	}
 	end := int(dec.InputOffset())
 	return value[end-len(v) : end : end], nil
-}
-
-// token is a property as it goes on the wire. HubSpot takes strings: numbers and booleans go as the text they are
-// written in, so that 2⁵³ + 1 stays what it is. Strings and null go as they stand.
-func token(value []byte, name, v jsontext.Value, nameEnd, end int) []byte {
-	asIs := v.Kind() == '"' || v.Kind() == 'n'
-	if asIs && end-len(v) == nameEnd+1 { // no white space between: the event's own bytes
-		return value[nameEnd-len(name) : end : end]
-	}
-	t := make([]byte, 0, len(name)+len(v)+3)
-	t = append(append(t, name...), ':')
-	if asIs {
-		return append(t, v...)
-	}
-	t = append(append(t, '"'), v...)
-	return append(t, '"')
 }
 
 // cloudData is the data of a structured CloudEvent.
@@ -264,6 +278,9 @@ func (ev *event) cloudData() ([]byte, *dlq.Reason) {
 }
 
 func unquote(v jsontext.Value) string {
+	if own := v[1 : len(v)-1]; bytes.IndexByte(own, '\\') < 0 && utf8.Valid(own) {
+		return string(own)
+	}
 	s, _ := jsontext.AppendUnquote(nil, v) // the decoder has checked it
 	return string(s)
 }

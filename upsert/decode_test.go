@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tasksink/tasksink/consumer"
@@ -213,4 +214,19 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(reason)
 		}
 	}
+}
+
+// BenchmarkEncode is what a request costs, without the growth of its buffer.
+func BenchmarkEncode(b *testing.B) {
+	in := inputs(b, 100, `,"more":1`)
+	for i := range in {
+		in[i][0].Properties = bytes.Repeat([]byte(`,"hs_task_subject":"Call back about offer 4711"`), 7)[1:]
+	}
+	var body []byte
+	b.ReportAllocs()
+	start := time.Now()
+	for b.Loop() {
+		body = upsert.AppendRequest(body[:0], in)
+	}
+	b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(100*b.N), "ns/record")
 }

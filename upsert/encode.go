@@ -12,38 +12,39 @@ func AppendRequest(dst []byte, inputs []Input) []byte {
 		newest := in[len(in)-1]
 		dst = appendString(append(dst, `{"id":`...), newest.ID)
 		dst = appendString(append(dst, `,"idProperty":`...), newest.IDProperty)
-		dst = appendString(append(dst, `,"objectWriteTraceId":`...), newest.Record.TraceID())
-		dst = append(dst, `,"properties":{`...)
-		for j, p := range in.merged() {
-			if j > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, p.Token...)
-		}
+		dst = newest.Record.AppendTraceID(append(dst, `,"objectWriteTraceId":"`...))
+		dst = append(dst, `","properties":{`...)
+		dst = in.appendProperties(dst)
 		dst = append(dst, `}}`...)
 	}
 	return append(dst, `]}`...)
 }
 
-// merged is what the input writes: each property's newest value, in the place of its first appearance. HubSpot
-// refuses an id that stands twice in a batch, and an upsert is a partial update: so the versions go as one.
-func (in Input) merged() []Property {
+// appendProperties appends what the input writes: each property's newest value, in the place of its first appearance.
+// HubSpot refuses an id that stands twice in a batch, and an upsert is a partial update: so the versions go as one.
+func (in Input) appendProperties(dst []byte) []byte {
 	if len(in) == 1 {
-		return in[0].Properties
+		return append(dst, in[0].Properties...)
 	}
-	var all []Property
+	var all [][]byte
 	place := map[string]int{}
 	for _, t := range in {
-		for _, p := range t.Properties {
-			if i, is := place[string(p.Name)]; is {
-				all[i] = p
+		for name, member := range members(t.Properties) {
+			if i, is := place[string(name)]; is {
+				all[i] = member
 			} else {
-				place[string(p.Name)] = len(all)
-				all = append(all, p)
+				place[string(name)] = len(all)
+				all = append(all, member)
 			}
 		}
 	}
-	return all
+	for i, member := range all {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, member...)
+	}
+	return dst
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -53,9 +54,5 @@ func appendString(dst []byte, s string) []byte {
 
 // InputSize is an upper bound of what the task adds to a request, in bytes.
 func InputSize(t *Task) int {
-	n := 128 + len(t.Record.Topic) + 6*len(t.ID) + 6*len(t.IDProperty)
-	for _, p := range t.Properties {
-		n += len(p.Token) + 1
-	}
-	return n
+	return 128 + len(t.Record.Topic) + 6*len(t.ID) + 6*len(t.IDProperty) + len(t.Properties)
 }

@@ -132,7 +132,7 @@ func (s *Sender) refused(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 // bury hands a record to the dead letters; the later records of its object may go on.
 func (s *Sender) bury(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 	t := sealed.Records[0]
-	reason.Stage, reason.Attempts = dlq.StageUpsert, t.attempts
+	reason.Stage, reason.Attempts = dlq.StageUpsert, int(t.attempts)
 	s.write(t.Record, reason)
 	s.cfg.Queue.Bury(sealed)
 }
@@ -151,7 +151,7 @@ func (s *Sender) refusedWhole(f flight, a Answer) {
 	case len(f.batch) > 1:
 		s.backAll(f, batcher.Again{Cap: (len(f.batch) + 1) / 2})
 	case doubtful && len(sealed.Records) == 1 && !s.failsAlone(sealed.Records[0], 2):
-		s.cfg.Queue.Back(sealed, batcher.Again{Cap: 1, After: backoff(sealed.Records[0].attempts)})
+		s.cfg.Queue.Back(sealed, batcher.Again{Cap: 1, After: backoff(int(sealed.Records[0].attempts))})
 	default:
 		s.refused(sealed, a.Reason)
 	}
@@ -189,11 +189,11 @@ func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
 		reason.Code = fmt.Sprintf("HTTP_%d", f.status)
 	}
 	reason.Category = ServerError
-	alone, most := len(f.batch) == 1, 0
+	alone, most := len(f.batch) == 1, int32(0)
 	for _, sealed := range f.batch {
 		most = max(most, sealed.Records[0].attempts)
 	}
-	after = max(after, backoff(most))
+	after = max(after, backoff(int(most)))
 	for _, sealed := range f.batch {
 		again := batcher.Again{After: after}
 		// A probe that fails in an outage says nothing about what it carried: no crumbs when the outage ends.
@@ -214,13 +214,13 @@ func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again bat
 			s.bury(sealed, reason)
 			return
 		}
-		again.After = max(again.After, backoff(sealed.Records[0].alone))
+		again.After = max(again.After, backoff(int(sealed.Records[0].alone)))
 	}
 	s.cfg.Queue.Back(sealed, again)
 }
 
 // failsAlone counts a failure of a record that travelled alone, and tells whether that makes enough.
-func (s *Sender) failsAlone(t *Task, enough int) bool {
+func (s *Sender) failsAlone(t *Task, enough int32) bool {
 	if s.counts(t) {
 		t.alone++
 	}

@@ -11,22 +11,16 @@ import (
 type Task struct {
 	Record     *consumer.Record
 	ID         string
-	IDProperty string     // the event's own, else the configured one
-	OwnKey     bool       // the event brought its idProperty itself
-	Properties []Property // in the event's order, each name once
+	IDProperty string // the event's own, else the configured one
+	OwnKey     bool   // the event brought its idProperty itself
+	Properties []byte // as they go on the wire, in the event's order, each name once: "name":"value","name":null
 
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
-	attempts   int    // requests that carried it
-	failures   int    // requests that carried it and of which nothing is known, each with another record confirmed since the one before
-	alone      int    // of those, the ones that carried nothing else
-	seen       uint64 // how many records were confirmed when it last failed
 	conflicted bool   // it met a 409 once
-}
-
-// Property is one property as it goes on the wire.
-type Property struct {
-	Name  []byte // unescaped, for comparing
-	Token []byte // name and value as JSON, `"name":"value"`: the value's bytes are the event's own
+	attempts   int32  // requests that carried it
+	failures   int32  // requests that carried it and of which nothing is known, each with another record confirmed since the one before
+	alone      int32  // of those, the ones that carried nothing else
+	seen       uint64 // how many records were confirmed when it last failed
 }
 
 // Object names the HubSpot object that the task writes: idProperty and id.
