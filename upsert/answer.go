@@ -21,6 +21,8 @@ type answerBody struct {
 	Results       list[resultItem]
 	Errors        list[errorItem]
 	Context       errorContext
+
+	results []result // Results, as accounting needs them
 }
 
 type resultItem struct {
@@ -38,13 +40,20 @@ type errorItem struct {
 
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), json.MatchCaseInsensitiveNames(true))
 
-// parse reads a body; readable is false if it is not one JSON object.
-func parse(body []byte) (b answerBody, readable bool) {
+// parse reads a body; readable is false if it is not one JSON object. Of the results it takes the named property.
+func parse(body []byte, property string) (b answerBody, readable bool) {
 	if !jsonObject(body) {
 		return answerBody{}, false
 	}
 	if err := json.Unmarshal(body, &b, lenient); err != nil {
 		return answerBody{}, false
+	}
+	for _, item := range b.Results {
+		r := result{id: []byte(item.ID), trace: []byte(item.ObjectWriteTraceID)}
+		var key string
+		key, r.echoed = item.property(property)
+		r.key = []byte(key)
+		b.results = append(b.results, r)
 	}
 	return b, true
 }
@@ -74,9 +83,6 @@ func (e errorItem) reason(correlationID text) dlq.Reason {
 	explain(&r, e.Context.list)
 	return r
 }
-
-func (r resultItem) hubSpotID() string { return string(r.ID) }
-func (r resultItem) trace() string     { return string(r.ObjectWriteTraceID) }
 
 // property is the value that the result echoes of a property.
 func (r resultItem) property(name string) (value string, echoed bool) {

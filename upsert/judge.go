@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
@@ -16,7 +17,16 @@ const maxRetryAfter = 24 * time.Hour // an account's move between regions takes 
 // Judge says what an answer means for the inputs of its request. It judges the body, not the status alone: a 207 and
 // a dated 200 can both carry refusals, and a 200 can leave results out.
 func Judge(inputs []Input, idProperty string, status int, header http.Header, body []byte) Answer {
-	b, readable := parse(body)
+	// A request has inputs of one idProperty only.
+	property, books := inputs[0][0].IDProperty, booksPool.Get().(*books)
+	defer books.close()
+	if status == 200 || status == 201 || status == 207 {
+		if b, ok := readResults(body, property, books.results[:0]); ok {
+			books.results = b.results
+			return books.account(inputs, b)
+		}
+	}
+	b, readable := parse(body, property)
 	reason := b.reason()
 	after := retryAfter(header, time.Now())
 	switch {
@@ -24,7 +34,7 @@ func Judge(inputs []Input, idProperty string, status int, header http.Header, bo
 		if !readable {
 			return Answer{Class: Failed, Reason: dlq.Reason{Code: "UNREADABLE_ANSWER", Message: "HubSpot answered " + strconv.Itoa(status) + " with a body that cannot be read"}}
 		}
-		return account(inputs, b)
+		return books.account(inputs, b)
 	case status == http.StatusUnauthorized:
 		return Answer{Class: Auth, Reason: reason}
 	case status == http.StatusTooManyRequests:
@@ -72,37 +82,64 @@ func named(r dlq.Reason, status int) dlq.Reason {
 	return r
 }
 
+// books are what accounting for an answer needs. They are kept from one answer to the next.
+type books struct {
+	results []result
+	byID    map[string]int // inputs
+	byTrace map[string]int // inputs; filled when an answer names a trace id
+	seen    map[string]bool
+}
+
+var booksPool = sync.Pool{New: func() any {
+	return &books{byID: map[string]int{}, byTrace: map[string]int{}, seen: map[string]bool{}}
+}}
+
+// close leaves nothing in the books that would keep an answer or its request in memory.
+func (k *books) close() {
+	clear(k.results[:cap(k.results)])
+	clear(k.byID)
+	clear(k.byTrace)
+	clear(k.seen)
+	booksPool.Put(k)
+}
+
+// traced finds an input by its trace id.
+func (k *books) traced(inputs []Input, id string) (i int, is bool) {
+	if len(k.byTrace) == 0 {
+		for i, in := range inputs {
+			k.byTrace[in[len(in)-1].Record.TraceID()] = i
+		}
+	}
+	i, is = k.byTrace[id]
+	return i, is
+}
+
 // account finds out what became of each input. Never by index: results come back shuffled.
-func account(inputs []Input, b answerBody) Answer {
-	a := Answer{Class: Judged, Verdicts: make([]Verdict, len(inputs)), Reasons: make([]dlq.Reason, len(inputs))}
+func (k *books) account(inputs []Input, b answerBody) Answer {
+	a := Answer{Class: Judged, Verdicts: make([]Verdict, len(inputs)), Reasons: make([]*dlq.Reason, len(inputs))}
 	if b.Status == "PENDING" || b.Status == "PROCESSING" || b.Status == "CANCELED" {
 		a.Pending = true
 		return a
 	}
-	byTrace, byID := make(map[string]int, len(inputs)), make(map[string]int, len(inputs))
 	for i, in := range inputs {
-		newest := in[len(in)-1]
-		byTrace[newest.Record.TraceID()] = i
-		byID[newest.ID] = i
+		k.byID[in[len(in)-1].ID] = i
 	}
-	refused, foreign := refusals(inputs, b, byTrace, byID, a.Reasons)
+	foreign := k.refusals(inputs, b, a.Reasons)
 	confirmed := make([]bool, len(inputs))
-	seen := make(map[string]bool, len(b.Results)) // HubSpot's ids
-	unnamed := 0                                  // results that speak for an input, but do not say for which
-	for _, r := range b.Results {
-		id := r.hubSpotID()
-		if id == "" || seen[id] {
+	unnamed := 0 // results that speak for an input, but do not say for which
+	for _, r := range b.results {
+		if len(r.id) == 0 || k.seen[string(r.id)] {
 			continue // the same object twice is one result
 		}
-		seen[id] = true
+		k.seen[string(r.id)] = true
 		i, is := -1, false
-		if trace := r.trace(); trace != "" {
-			if i, is = byTrace[trace]; !is {
+		if len(r.trace) > 0 {
+			if i, is = k.traced(inputs, string(r.trace)); !is {
 				foreign = true // it speaks for something that we did not send
 				continue
 			}
-		} else if key, echoed := r.property(inputs[0][0].IDProperty); echoed {
-			i, is = byID[key] // HubSpot may have normalised it; then only the count can tell
+		} else if r.echoed {
+			i, is = k.byID[string(r.key)] // HubSpot may have normalised it; then only the count can tell
 		}
 		if !is || confirmed[i] {
 			unnamed++
@@ -113,9 +150,9 @@ func account(inputs []Input, b answerBody) Answer {
 	open := 0
 	for i := range inputs {
 		switch {
-		case confirmed[i] && !refused[i]:
+		case confirmed[i] && a.Reasons[i] == nil:
 			a.Verdicts[i] = Confirmed
-		case refused[i] && !confirmed[i]:
+		case a.Reasons[i] != nil && !confirmed[i]:
 			a.Verdicts[i] = Bad
 		case confirmed[i]: // named both ways: ask again
 			foreign = true
@@ -126,7 +163,7 @@ func account(inputs []Input, b answerBody) Answer {
 	// As many results of distinct objects as inputs without a named error: they are all confirmed.
 	if b.Status == "COMPLETE" && !foreign && open > 0 && unnamed == open {
 		for i := range inputs {
-			if !confirmed[i] && !refused[i] {
+			if !confirmed[i] && a.Reasons[i] == nil {
 				a.Verdicts[i] = Confirmed
 			}
 		}
@@ -134,29 +171,31 @@ func account(inputs []Input, b answerBody) Answer {
 	return a
 }
 
-// refusals marks the inputs that an error names, and fills in their reasons. foreign tells of an error that names
-// something we did not send.
-func refusals(inputs []Input, b answerBody, byTrace, byID map[string]int, reasons []dlq.Reason) (refused []bool, foreign bool) {
-	refused = make([]bool, len(inputs))
+// refusals fills in the reason of each input that an error names. foreign tells of an error that names something we
+// did not send.
+func (k *books) refusals(inputs []Input, b answerBody, reasons []*dlq.Reason) (foreign bool) {
 	for _, e := range b.Errors {
-		names, index := e.list("objectWriteTraceId"), byTrace
+		names, traced := e.list("objectWriteTraceId"), true
 		if len(names) == 0 {
-			names, index = e.list("ids"), byID
+			names, traced = e.list("ids"), false
 		}
 		reason := e.reason(b.CorrelationID)
 		for _, name := range names {
-			i, is := index[name]
+			i, is := k.byID[name]
+			if traced {
+				i, is = k.traced(inputs, name)
+			}
 			if !is {
 				foreign = true
 				continue
 			}
-			refused[i], reasons[i] = true, reason
+			reasons[i] = &reason
 		}
-		if len(names) == 0 && len(inputs) == 1 && len(b.Results) == 0 {
-			refused[0], reasons[0] = true, reason // whom else
+		if len(names) == 0 && len(inputs) == 1 && len(b.results) == 0 {
+			reasons[0] = &reason // whom else
 		}
 	}
-	return refused, foreign
+	return foreign
 }
 
 // retryAfter reads Retry-After, in seconds or as a date; 0 if it is absent or makes no sense.

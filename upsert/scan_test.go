@@ -3,6 +3,7 @@ package upsert
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -100,4 +101,48 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%d properties: plain is %v", n, got)
 		}
 	}
+}
+
+// FuzzResults: what a scan takes for the answer to a request that went well jsontext reads in the same way.
+func FuzzResults(f *testing.F) {
+	for _, seed := range append(oddJSON, "7", "a\",\"ID\":\"b", `{"a":[1,{"b":null}]}`, "[]", "{}") {
+		for _, pattern := range []string{`{"status":"COMPLETE","results":[{"id":"%","properties":{"ext":"%","x":"1"},"new":true},{"id":%,"objectWriteTraceId":"t"}],"startedAt":"2026"}`,
+			`{"results":[{"id":"1","properties":{"ext":%,"ext":"2"}}],"status":%}`, `{"results":[],"errors":%}`, `{"results":[{%:"1"}],%:"PENDING"}`, `{"results":[{"id":"1","more":%,"%":"2"}],"%":1}`,
+			`{"results":[{"id":"1"}],"results":[{"id":"%"}],"re-sults":[]}`, ` {"results":[{"properties":{},"properties":{"ext":"%"}}] } %`, `{"status":"A","status":"B","results":%}`} {
+			f.Add([]byte(strings.ReplaceAll(pattern, "%", seed)))
+		}
+	}
+	for _, seed := range []string{`{"Status":"PENDING","results":[{"id":"1"}]}`, `{"results":[{"id":"1","ID":"2"}]}`, `{"results":[{"id":"1","i-d":"2"}]}`,
+		`{"results":[{"id":"1","i_d":"2"}]}`, `{"results":[{"id":"1","id":"2"}]}`, `{"results":[{"id":"1"}],"results":[{"id":"2"}]}`, `{"results":[],"er_rors":[{}]}`,
+		`{"results":[{"id":"1","objectWriteTraceId":"a","objectWriteTraceId":"b","properties":{"ext":"a"},"properties":{"ext":"b"}}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, ok := readResults(body, "ext", nil)
+		if !ok {
+			return
+		}
+		want, readable := parse(body, "ext")
+		if !readable {
+			t.Fatalf("%q: taken for an answer, and jsontext refuses it", body)
+		}
+		show := func(b answerBody) string {
+			all := fmt.Sprintf("%q", b.Status)
+			for _, r := range b.results {
+				all += fmt.Sprintf(" %q/%q/%q/%v", r.id, r.trace, r.key, r.echoed)
+			}
+			return all
+		}
+		if show(got) != show(want) {
+			t.Fatalf("%q:\ngot  %s\nwant %s", body, show(got), show(want))
+		}
+		want.Status, want.Results, want.results = "", nil, nil
+		if len(want.Errors) > 0 || len(want.Context) > 0 {
+			t.Fatalf("%q: passed over %+v", body, want)
+		}
+		want.Errors, want.Context = nil, nil
+		if !reflect.DeepEqual(want, answerBody{}) {
+			t.Fatalf("%q: passed over %+v", body, want)
+		}
+	})
 }

@@ -103,7 +103,7 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 	for i, sealed := range f.batch {
 		switch a.Verdicts[i] {
 		case Bad:
-			s.refused(sealed, a.Reasons[i])
+			s.refused(sealed, *a.Reasons[i])
 		case Unresolved:
 			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
 			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record"})

@@ -60,9 +60,9 @@ const (
 // Answer is what one HTTP answer means for the inputs of its request.
 type Answer struct {
 	Class      Class
-	Verdicts   []Verdict    // Judged: one for each input
-	Reasons    []dlq.Reason // Judged: one for each input, filled where the verdict is Bad
-	Reason     dlq.Reason   // any other class: what the answer said of the whole
+	Verdicts   []Verdict     // Judged: one for each input
+	Reasons    []*dlq.Reason // Judged: one for each input, not nil where the verdict is Bad
+	Reason     dlq.Reason    // any other class: what the answer said of the whole
 	RetryAfter time.Duration
 	// Pending is true where HubSpot said PENDING, PROCESSING or CANCELED: what is unresolved goes again after ≥ 2 s.
 	Pending bool
