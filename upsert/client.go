@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -33,11 +35,27 @@ type Client struct {
 	transport *http.Transport
 }
 
-// Reply is an HTTP answer, read to its end.
+// Reply is an HTTP answer, read to its end. Release ends its use.
 type Reply struct {
 	Status int
 	Header http.Header
 	Body   []byte
+}
+
+// Release gives the body's bytes back. They will be another request's, or another answer's.
+func (r Reply) Release() { release(r.Body) }
+
+const largestKept = 1 << 20 // bytes of a buffer that is used again
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// Buffer returns an empty buffer for a request's body. Post takes it back.
+func Buffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
+
+func release(b []byte) {
+	if cap(b) > 0 && cap(b) <= largestKept {
+		buffers.Put(&b)
+	}
 }
 
 // NewClient returns a Client; it does not connect yet.
@@ -78,15 +96,17 @@ var ErrWithheld = errors.New("the request was withheld")
 
 // Post sends one request and reads its answer. It asks may as the body leaves, and calls written when it has left,
 // perhaps from another goroutine. Of an error other than ErrWithheld it is not known what HubSpot did with the request.
+// The body is Post's from then on: its bytes serve again when the last of them has left.
 func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
-	payload := &guarded{body: bytes.NewReader(body), may: may}
+	payload := &guarded{may: may, body: body, left: body}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, payload)
 	if err != nil {
+		_ = payload.Close()
 		return Reply{}, fmt.Errorf("make the request: %w", err)
 	}
 	req.ContentLength = int64(len(body))
@@ -105,26 +125,43 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	var answer bytes.Buffer
-	if res.ContentLength > 0 && res.ContentLength <= maxAnswer {
-		answer.Grow(int(res.ContentLength) + bytes.MinRead)
-	}
-	n, err := answer.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	answer, err := readAll(res.Body, res.ContentLength)
 	if err != nil {
+		release(answer)
 		c.fresh(err)
 		return Reply{}, fmt.Errorf("read HubSpot's answer: %w", err)
 	}
-	if n > maxAnswer {
-		return Reply{}, fmt.Errorf("read HubSpot's answer: more than %d bytes", maxAnswer)
-	}
-	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer.Bytes()}, nil
+	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer}, nil
 }
 
-// guarded is a body that stays incomplete if it may not leave.
+// readAll reads an answer, of which size bytes are announced; -1 if that is not known.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	b := slices.Grow(Buffer(), int(min(max(size, 0), maxAnswer))+bytes.MinRead)
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > maxAnswer:
+			return b, fmt.Errorf("more than %d bytes", maxAnswer)
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			return b, err
+		case len(b) == cap(b):
+			b = slices.Grow(b, len(b))
+		}
+	}
+}
+
+// guarded is a body that stays incomplete if it may not leave. The transport may close it in one goroutine while
+// another still reads it, and its bytes serve another request afterwards.
 type guarded struct {
-	body     *bytes.Reader
 	may      func() bool
 	withheld atomic.Bool
+
+	mu         sync.Mutex
+	body, left []byte
+	closed     bool
 }
 
 func (g *guarded) Read(p []byte) (int, error) {
@@ -132,7 +169,26 @@ func (g *guarded) Read(p []byte) (int, error) {
 		g.withheld.Store(true)
 		return 0, ErrWithheld
 	}
-	return g.body.Read(p)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case len(g.left) == 0:
+		return 0, io.EOF
+	}
+	n := copy(p, g.left)
+	g.left = g.left[n:]
+	return n, nil
+}
+
+// Close gives the bytes back.
+func (g *guarded) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	release(g.body)
+	g.body, g.left, g.closed = nil, nil, true
+	return nil
 }
 
 // fresh makes the next attempt dial anew after one that timed out: its connection may be dead without a sign.

@@ -1,6 +1,7 @@
 package upsert_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -181,6 +183,61 @@ func TestClientBoundsTheAnswer(t *testing.T) {
 	if _, err := c.Post(t.Context(), nil, always, func() {}); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("want an error that tells of the size, got %v", err)
 	}
+}
+
+// TestClientBodiesStayApart: the bytes of a request and of an answer serve others afterwards, also where the request was
+// given up while it was being written. No server ever sees two requests in one body, no reply two answers.
+func TestClientBodiesStayApart(t *testing.T) {
+	over := make(chan struct{})
+	uniform := func(b []byte) bool { return len(b) == 0 || bytes.Count(b, b[:1]) == len(b) }
+	c, _ := client(t, 20*time.Second, func(w http.ResponseWriter, r *http.Request) {
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(r.Body, first); err != nil {
+			return
+		}
+		if first[0]%3 == 0 { // reads no more, so that the writing of the request is stuck until it is given up
+			<-over
+			return
+		}
+		rest, err := io.ReadAll(r.Body)
+		if !uniform(append(first, rest...)) {
+			t.Error("two requests in one body")
+		}
+		if err == nil {
+			_, _ = w.Write(bytes.Repeat(first, len(rest)))
+		}
+	})
+	var posts sync.WaitGroup
+	for worker := range 6 {
+		posts.Go(func() {
+			for i := range 30 {
+				mark := byte('A' + (worker+i)%26)
+				ctx, give := context.WithCancel(t.Context())
+				if mark%3 == 0 {
+					// Given up in the middle of the body: what was read of it by then is on its way.
+					reads := 0
+					_, err := c.Post(ctx, append(upsert.Buffer(), bytes.Repeat([]byte{mark}, 900<<10)...), func() bool {
+						if reads++; reads == 3 {
+							give()
+						}
+						return true
+					}, func() {})
+					if err == nil {
+						t.Error("a request that was given up has an answer")
+					}
+					continue
+				}
+				reply, err := c.Post(ctx, append(upsert.Buffer(), bytes.Repeat([]byte{mark}, 200<<10)...), always, func() {})
+				if err != nil || len(reply.Body) != 200<<10-1 || reply.Body[0] != mark || !uniform(reply.Body) {
+					t.Errorf("two answers in one reply, or none: %d bytes, %v", len(reply.Body), err)
+				}
+				reply.Release()
+				give()
+			}
+		})
+	}
+	posts.Wait()
+	close(over)
 }
 
 // TestTokenStaysSecret: no error and no way of printing shows it.

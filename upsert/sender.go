@@ -135,9 +135,10 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
-	body := AppendRequest(nil, inputs)
+	body := AppendRequest(Buffer(), inputs)
 	healthy := s.gate.healthy()
 	reply, err := s.cfg.Client.Post(ctx, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	defer reply.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
 		s.gate.unused(p) // the process stops: whoever takes over sends these records again
