@@ -16,7 +16,7 @@ import (
 
 const (
 	fetchWait      = 500 * time.Millisecond // the longest poll
-	fetchBytes     = 1 << 20                // of one answer, compressed
+	fetchBytes     = 512 << 10              // of one answer, compressed
 	partitionBytes = 256 << 10              // of one partition in it
 	fetchPause     = 100 * time.Millisecond // after an error, so that a broken broker is not asked in a circle
 	readCommitted  = 1
