@@ -59,7 +59,7 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 	have := float64(own + p.held)
 	a.mine = have + max(0, p.share()*(float64(limit-used)-have))
 	// Beyond the share, a fraction that was left of the last time is added; and what others miss is given back at once.
-	more := p.limit - float64(max(a.peak, a.before)) - have - max(1, math.Floor(p.limit/reservePart))
+	more := p.limit - float64(max(a.peak, a.before)) - have - reserve(p.limit)
 	if more > 0 {
 		more *= a.part
 		if left := a.lent - have; left > 0 && left < 1 {
@@ -69,18 +69,28 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 	a.lent = have + more
 }
 
-// free tells whether there is a place for one more request, within the share or beyond it. Who has heard nothing for a
-// while asks with one request at a time.
-func (a *others) free(now time.Time, used int, within, alone bool) bool {
-	most := a.lent
+// free tells whether there is a place for one more request: of the share in force, of the share that is not in force
+// yet, or beyond it. Who has heard nothing for a while asks with one request at a time.
+func (p *Pace) free(now time.Time, used int, inForce, within, alone bool) bool {
+	a, most := &p.others, p.others.lent
 	if within {
 		most = a.mine
 	}
-	if a.stale(now) {
-		return alone && (within || float64(used+1) <= most+1e-9)
+	if within && !inForce { // words that overtook each other may be off by a few
+		most -= p.share() * reserve(p.limit)
 	}
-	return float64(used+1) <= most+1e-9
+	fits := float64(used+1) <= most+1e-9
+	switch {
+	case !a.stale(now):
+		return fits
+	case within && used+a.used >= a.max: // all was taken: half a window later that may have changed
+		return alone && (fits || now.Sub(a.at) >= p.span/2)
+	default:
+		return alone && (within || fits)
+	}
 }
+
+func reserve(limit float64) float64 { return max(1, math.Floor(limit/reservePart)) }
 
 func (a *others) stale(now time.Time) bool { return now.Sub(a.at) >= wordLasts }
 

@@ -174,7 +174,7 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 	switch {
 	case inForce && (!told || p.share() == 1):
 		return 0, false
-	case told && p.others.free(now, used, within, alone):
+	case told && p.free(now, used, inForce, within, alone):
 		return 0, !inForce
 	case allowed == 0 && alone && !told && used == 0:
 		return 0, true // the share is not in force yet: one may ask how much is left

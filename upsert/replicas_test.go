@@ -144,3 +144,18 @@ func TestReplicasScale(t *testing.T) {
 		})
 	}
 }
+
+// TestReplicaAfterAStart: what little others use while the share is not in force yet is left to them, and the window is
+// not asked for more when it is known to be full.
+func TestReplicaAfterAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &account{limit: 100}
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		time.AfterFunc(300*time.Millisecond, func() { a.arrive() })
+		a.member(ctx, pace(upsert.PaceConfig{Auto: true}, 6, 6), 0, 1)
+		if a.refused > 0 || len(a.all) < 225 {
+			t.Errorf("%d requests passed in 25s, %d were refused", len(a.all), a.refused)
+		}
+	})
+}
