@@ -81,7 +81,7 @@ func (p *Pace) free(now time.Time, used int, inForce, within, alone bool) bool {
 	}
 	fits := float64(used+1) <= most+1e-9
 	switch {
-	case !a.stale(now):
+	case !a.stale(now) || fits && inForce && p.share() == 1: // no other replica has come to use what this one left
 		return fits
 	case within && used+a.used >= a.max: // all was taken: half a window later that may have changed
 		return alone && (fits || now.Sub(a.at) >= p.span/2)

@@ -172,7 +172,7 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 		allowed > 0 && allowed < 1 && p.held == 0 && !now.Before(p.rested(allowed))
 	within := inForce || float64(used+1) <= p.limit*p.factor*p.share()
 	switch {
-	case inForce && (!told || p.share() == 1):
+	case inForce && !told:
 		return 0, false
 	case told && p.free(now, used, inForce, within, alone):
 		return 0, !inForce

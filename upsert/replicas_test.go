@@ -159,3 +159,30 @@ func TestReplicaAfterAStart(t *testing.T) {
 		}
 	})
 }
+
+// TestReplicaBesideAHog: another program takes the whole window for a while. What it leaves is found again.
+func TestReplicaBesideAHog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, start := &account{limit: 20}, time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		var others sync.WaitGroup
+		others.Go(func() {
+			for time.Since(start) < 50*time.Second { // it has no pace of its own
+				a.arrive()
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		a.member(ctx, pace(upsert.PaceConfig{Auto: true}, 6, 6), 0, 1)
+		others.Wait()
+		late := 0
+		for _, at := range a.all {
+			if at.Sub(start) >= 75*time.Second {
+				late++
+			}
+		}
+		if late < 35 {
+			t.Errorf("%d requests in the last 25s, long after the other program stopped", late)
+		}
+	})
+}
