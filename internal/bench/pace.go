@@ -15,12 +15,12 @@ const (
 )
 
 func takesQuota(b *bench) time.Duration {
-	return time.Duration(len(b.withPlain())) * (window + quotaSpan + 5*time.Second)
+	return time.Duration(len(b.withPlain())) * (2*window + quotaSpan + 5*time.Second)
 }
 
 // quota is row b.
 func (b *bench) quota(ctx context.Context) error {
-	topic, err := b.backlog(ctx, 6, 6, 100_000, recordBytes)
+	topic, err := b.backlog(ctx, 6, 6, 120_000, recordBytes)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (b *bench) quota(ctx context.Context) error {
 	for _, s := range b.withPlain() {
 		b.say("row b: %s, %d runs at once", s.name, b.runs)
 		err := b.atOnce(ctx, quotaSpan, func(ctx context.Context) error {
-			p, err := b.underLimit(ctx, s, topic, phases{{1, quotaSpan}}, window)
+			p, err := b.underLimit(ctx, s, topic, phases{{1, quotaSpan}}, 2*window)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (b *bench) quota(ctx context.Context) error {
 					begun += r.Inputs
 				}
 			}
-			b.add("b", "1 replica", s.name, "records_in_first_60_s", "", float64(begun))
+			b.add("b", "1 replica", s.name, "records_in_first_minute", "", float64(begun))
 			b.draw("b", arrivals(s.name, p))
 			return nil
 		})
