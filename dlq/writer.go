@@ -9,6 +9,7 @@
 package dlq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,7 +225,7 @@ func (w *Writer) complain(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	remedy := "check the brokers; tasksink goes on by itself"
+	remedy := cmp.Or(consumer.Remedy(err), "check the brokers; tasksink goes on by itself")
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		remedy = "create the dead-letter topic; tasksink creates none"
