@@ -37,11 +37,11 @@ func Remedy(err error) string {
 	case errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Error(), "tls: "):
 		return "the brokers refuse our certificate: check the files that --kafka-tls-cert and --kafka-tls-key name, and which authorities the brokers trust; the files are read again by themselves"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
-		return "allow the principal READ on the topics, and WRITE on the dead-letter topic: docs/security.md has the list"
+		return "allow the principal READ on the topics: docs/security.md has the list"
 	case errors.Is(err, kafka.GroupAuthorizationFailed):
 		return "allow the principal READ on the group: docs/security.md has the list"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the brokers hang up: check whether they expect TLS (--kafka-tls) or SASL (--kafka-sasl-mechanism) at the ports of --kafka-brokers; tasksink goes on by itself"
+		return "the brokers hang up: check whether they expect TLS (--kafka-tls) or SASL (--kafka-sasl-mechanism) at the ports of --kafka-brokers, and --kafka-sasl-username and the password in the file that --kafka-sasl-password-file names; tasksink goes on by itself"
 	default:
 		return ""
 	}

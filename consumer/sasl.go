@@ -12,7 +12,7 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 )
 
-// NewSASL returns a mechanism that reads the password again for each connection. The name is plain, scram-sha-256 or
+// NewSASL returns a mechanism that takes the password, for each connection, as it is then. The name is plain, scram-sha-256 or
 // scram-sha-512.
 func NewSASL(name, username string, password *secret.Secret) (sasl.Mechanism, error) {
 	l := &login{name: strings.ToUpper(name), username: username, password: password}
@@ -30,7 +30,6 @@ type login struct {
 func (l *login) Name() string { return l.name }
 
 func (l *login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
-	_, _ = l.password.Reload() // while it cannot be read, what it held before serves; the broker tells if that is wrong
 	m, err := l.mechanism()
 	if err != nil {
 		return nil, nil, err

@@ -3,8 +3,10 @@ package upsert_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -248,5 +250,25 @@ func TestTokenStaysSecret(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), canary) {
 		t.Error("the token is in", err)
+	}
+}
+
+// TestClientWantsTLS12: a server that speaks nothing newer than TLS 1.1 is refused; with 1.2 it comes to the question of
+// whom to trust, and an authority that the system does not know is not.
+func TestClientWantsTLS12(t *testing.T) {
+	for version, says := range map[uint16]string{tls.VersionTLS11: "protocol version", tls.VersionTLS12: "unknown authority"} {
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		c, err := upsert.NewClient(upsert.ClientConfig{URL: server.URL, Path: "/", Timeout: 5 * time.Second, Token: secret.Text(canary)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Post(t.Context(), nil, always, func() {}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: want an error that speaks of %s, got %v", tls.VersionName(version), says, err)
+		}
+		c.Close()
+		server.Close()
 	}
 }

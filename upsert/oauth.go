@@ -28,8 +28,7 @@ type OAuthConfig struct {
 const (
 	tokenLife    = 30 * time.Minute // of an access token, where HubSpot does not say
 	tokenDoubt   = time.Minute      // a 401 for a token that is older asks for another one; a newer one was just made
-	refusedPause = 30 * time.Second // before a refused refresh token is offered again, if no file changes
-	secretsLook  = time.Second      // how often it is looked whether one did
+	refusedPause = 30 * time.Second // before refused credentials are offered again, if no 401 makes us look at the files before
 	tellEvery    = 10 * time.Second // between two lines in the log about the same trouble
 )
 
@@ -43,13 +42,12 @@ type oauth struct {
 	wake    chan struct{} // one place: get another token now
 
 	// Of run's goroutine alone:
-	renewed string // the refresh token that HubSpot sent in place of the file's
-	file    string // what the file held then
-	secret  string // the client secret that was sent last
+	renewed *secret.Secret // the refresh token that HubSpot sent in place of the file's; nil if it sent none
+	file    *secret.Secret // what the file held then
 	told    time.Time
 
 	mu      sync.Mutex // guards what follows
-	access  string
+	access  *secret.Secret
 	got     time.Time
 	until   time.Time // access is good before this
 	doubted bool      // access met a 401 before its time, and another one was asked for: once is enough
@@ -78,7 +76,7 @@ func (o *oauth) bearer(ctx context.Context) (string, error) {
 		o.mu.Unlock()
 		switch {
 		case good:
-			return access, nil
+			return access.Value(), nil
 		case err != nil:
 			return "", err
 		}
@@ -109,11 +107,9 @@ func (o *oauth) reload() (changed bool, err error) {
 	return changed, errors.Join(err1, err2)
 }
 
-// run gets tokens until ctx ends: the next one when three quarters of the present one's life are over, when a file
-// changed, or when reload asks for it. What fails is tried again.
+// run gets tokens until ctx ends: the next one when three quarters of the present one's life are over, or when reload
+// asks for it. What fails is tried again.
 func (o *oauth) run(ctx context.Context, log zerolog.Logger) {
-	look := time.NewTicker(secretsLook)
-	defer look.Stop()
 	for failed := 0; ; {
 		life, err := o.refresh(ctx)
 		if ctx.Err() != nil {
@@ -132,21 +128,12 @@ func (o *oauth) run(ctx context.Context, log zerolog.Logger) {
 			pause = backoff(failed)
 		}
 		o.tell(log, err)
-		due := time.NewTimer(pause)
-		for rests := true; rests; {
-			select {
-			case <-due.C:
-				rests = false
-			case <-o.wake:
-				rests = false
-			case <-look.C:
-				rests = o.cfg.RefreshToken.Value() == o.file && o.cfg.ClientSecret.Value() == o.secret
-			case <-ctx.Done():
-				due.Stop()
-				return
-			}
+		select {
+		case <-time.After(pause):
+		case <-o.wake:
+		case <-ctx.Done():
+			return
 		}
-		due.Stop()
 	}
 }
 
@@ -165,15 +152,14 @@ func (o *oauth) tell(log zerolog.Logger, err error) {
 func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	if file := o.cfg.RefreshToken.Value(); file != o.file {
-		o.file, o.renewed = file, ""
+	offered := o.cfg.RefreshToken.Value()
+	if o.file == nil || offered != o.file.Value() {
+		o.file, o.renewed = secret.Text(offered), nil
 	}
-	o.secret = o.cfg.ClientSecret.Value()
-	offered := o.file
-	if o.renewed != "" {
-		offered = o.renewed
+	if o.renewed != nil {
+		offered = o.renewed.Value()
 	}
-	endpoint := oauth2.Config{ClientID: o.cfg.ClientID, ClientSecret: o.secret,
+	endpoint := oauth2.Config{ClientID: o.cfg.ClientID, ClientSecret: o.cfg.ClientSecret.Value(),
 		Endpoint: oauth2.Endpoint{TokenURL: o.url, AuthStyle: oauth2.AuthStyleInParams}} // HubSpot wants them in the form
 	asked := time.Now()
 	token, err := endpoint.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, o.http), &oauth2.Token{RefreshToken: offered}).Token()
@@ -181,17 +167,17 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 		if life = time.Duration(token.ExpiresIn) * time.Second; life <= 0 || life > 24*time.Hour {
 			life = tokenLife
 		}
-		if token.RefreshToken != o.file {
-			o.renewed = token.RefreshToken
+		if token.RefreshToken != o.file.Value() {
+			o.renewed = secret.Text(token.RefreshToken)
 		}
 	} else {
 		err = explained(err)
-		o.renewed = "" // should that be what is wrong, the file's may still do
+		o.renewed = nil // should that be what is wrong, the file's may still do
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err = err; err == nil {
-		o.access, o.got, o.until, o.doubted = token.AccessToken, asked, asked.Add(life), false
+		o.access, o.got, o.until, o.doubted = secret.Text(token.AccessToken), asked, asked.Add(life), false
 	}
 	close(o.changed)
 	o.changed = make(chan struct{})

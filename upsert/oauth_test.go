@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -78,7 +79,7 @@ func TestOAuthFlows(t *testing.T) {
 		t.Run(fmt.Sprintf("rotate=%v", rotate), func(t *testing.T) {
 			a := newApp(t, func(app *hubspottest.App) { app.Rotate = rotate })
 			a.run(func(r *rig) {
-				for minute := range 180 {
+				for minute := range 179 {
 					r.produce(many(1, minute)...)
 					start := time.Now()
 					r.settled(time.Minute)
@@ -87,8 +88,8 @@ func TestOAuthFlows(t *testing.T) {
 					}
 					time.Sleep(time.Minute - time.Since(start))
 				}
-				if seen := r.statuses(); len(seen) != 1 || seen[200] != 180 {
-					t.Errorf("answers %v, want 180 × 200", seen)
+				if seen := r.statuses(); len(seen) != 1 || seen[200] != 179 {
+					t.Errorf("answers %v, want 179 × 200", seen)
 				}
 				if n := len(r.hubspot.TokenRequests()); n != 8 { // at 0, 22.5, 45 ... 157.5 minutes
 					t.Errorf("%d access tokens in three hours, want 8", n)
@@ -236,6 +237,25 @@ func TestOAuthRevoked(t *testing.T) {
 	})
 }
 
+// TestOAuthPrinted: a client that holds tokens prints none.
+func TestOAuthPrinted(t *testing.T) {
+	a := newApp(t, func(app *hubspottest.App) { app.Rotate = true })
+	a.run(func(r *rig) {
+		r.produce(many(1, 0)...)
+		r.settled(time.Minute)
+		synctest.Wait() // nobody changes it while it is printed
+		said := ""
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+			said += fmt.Sprintf(verb, r.client)
+		}
+		for _, part := range []string{"access-", "refresh-", "client-secret"} {
+			if strings.Contains(said, part) {
+				t.Errorf("%s... is in %s", part, said)
+			}
+		}
+	})
+}
+
 // TestOAuthPath: a path that is none is a mistake in the configuration.
 func TestOAuthPath(t *testing.T) {
 	a := newApp(t, nil)
@@ -318,12 +338,12 @@ func TestOAuthOddAnswers(t *testing.T) {
 			if elsewhere.Load() != 0 || asked.Load() == 0 {
 				t.Errorf("%d requests elsewhere, %d to the token endpoint", elsewhere.Load(), asked.Load())
 			}
-			if text := fmt.Sprint(err, string(reply.Body)); strings.Contains(text, canary) {
+			if text := fmt.Sprint(err, string(reply.Body)); strings.Contains(text, canary) || strings.Contains(text, "%pa") {
 				t.Error("the answer is quoted in", text)
 			}
 			stop()
 			keeper.Wait()
-			if strings.Contains(said.String(), canary) {
+			if strings.Contains(said.String(), canary) || strings.Contains(said.String(), "%pa") {
 				t.Error("the answer is quoted in the log:", said.String())
 			}
 		})

@@ -20,17 +20,20 @@ type Secret struct {
 	path string // empty: a fixed value
 
 	mu     sync.Mutex
-	value  string
+	value  *string     // behind a pointer: where fmt may not call String, it prints a struct's fields, but follows no pointer in it
 	state  os.FileInfo // of the file that value was read from
 	looked time.Time
 }
 
 // Text is a secret that never changes. White space around it is left out.
-func Text(value string) *Secret { return &Secret{value: strings.TrimSpace(value)} }
+func Text(value string) *Secret {
+	value = strings.TrimSpace(value)
+	return &Secret{value: &value}
+}
 
 // File is the secret that stands in a file, white space around it left out. It is an error if there is none now.
 func File(path string) (*Secret, error) {
-	s := &Secret{path: path}
+	s := &Secret{path: path, value: new(string)}
 	if _, err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -44,7 +47,7 @@ func (s *Secret) Value() string {
 	if s.path != "" && time.Since(s.looked) > lookEvery {
 		_, _ = s.look() // whoever is refused with the old value will read the file himself, by Reload, and hear the error
 	}
-	return s.value
+	return *s.value
 }
 
 // Reload reads the file at once, and tells whether the secret changed. Its error names the file.
@@ -76,8 +79,8 @@ func (s *Secret) look() (changed bool, err error) {
 	if value == "" || strings.ContainsAny(value, "\r\n") {
 		return false, errors.New(s.path + " does not hold one line of text")
 	}
-	changed = value != s.value
-	s.value, s.state = value, state
+	changed = value != *s.value
+	s.value, s.state = &value, state
 	return changed, nil
 }
 

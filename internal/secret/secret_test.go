@@ -117,12 +117,15 @@ func TestPrintsNothing(t *testing.T) {
 	if s.Value() != canary {
 		t.Errorf("value %q", s.Value())
 	}
-	inside := struct{ S *secret.Secret }{s}
+	inside, hidden := struct{ S *secret.Secret }{s}, struct{ s *secret.Secret }{s}
 	asJSON, err := json.Marshal(inside)
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := fmt.Sprintf("%v %+v %#v %s %q %v %+v %#v", s, s, s, s, s, inside, inside, inside) + string(asJSON)
+	said := string(asJSON)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+		said += fmt.Sprintf(strings.Repeat(verb, 3), s, inside, hidden)
+	}
 	if strings.Contains(said, canary) || !strings.Contains(said, "***") {
 		t.Error("it prints", said)
 	}

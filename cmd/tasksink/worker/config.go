@@ -39,8 +39,8 @@ type Config struct {
 	HubspotTokenFile             string        `group:"HubSpot" name:"hubspot-token-file" placeholder:"FILE" help:"File with the access token; read again when it changes, and on a 401. This, --hubspot-token or --hubspot-oauth-client-id is required."`
 	HubspotToken                 Secret        `group:"HubSpot" name:"hubspot-token" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
 	HubspotOAuthClientID         string        `group:"HubSpot" name:"hubspot-oauth-client-id" placeholder:"ID" help:"OAuth app, instead of a token; access tokens are then got with the refresh token."`
-	HubspotOAuthClientSecretFile string        `group:"HubSpot" name:"hubspot-oauth-client-secret-file" placeholder:"FILE" help:"File with the app's client secret; read again when it changes."`
-	HubspotOAuthRefreshTokenFile string        `group:"HubSpot" name:"hubspot-oauth-refresh-token-file" placeholder:"FILE" help:"File with the refresh token of the app's installation in the account; read again when it changes."`
+	HubspotOAuthClientSecretFile string        `group:"HubSpot" name:"hubspot-oauth-client-secret-file" placeholder:"FILE" help:"File with the app's client secret; read again for each access token, and on a 401."`
+	HubspotOAuthRefreshTokenFile string        `group:"HubSpot" name:"hubspot-oauth-refresh-token-file" placeholder:"FILE" help:"File with the refresh token of the app's installation in the account; read again for each access token, and on a 401."`
 	HubspotOAuthPath             string        `group:"HubSpot" name:"hubspot-oauth-path" default:"/oauth/v3/token" help:"The token endpoint, on the host of --hubspot-url."`
 	HubspotIDProperty            string        `group:"HubSpot" name:"hubspot-id-property" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
 	HubspotRate                  Rate          `group:"HubSpot" name:"hubspot-rate" default:"auto" help:"The account's requests per 10 s: auto follows HubSpot's headers, N is N until they say less, 0 is unlimited."`
