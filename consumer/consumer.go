@@ -15,6 +15,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +217,7 @@ func (c *Consumer) complain(err error) {
 		c.cfg.Log.Warn().Err(err).Msg("Kafka does not serve; trying again")
 	}
 	if lasts {
-		c.cfg.Board.Set(holdKafka, err.Error(), "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself")
+		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(Remedy(err), "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
 	}
 }
 

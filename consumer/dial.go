@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ import (
 type Connection struct {
 	Brokers  []string // host:port
 	ClientID string
-	TLS      *tls.Config                                                       // nil: without
+	TLS      *TLS                                                              // nil: without
 	SASL     sasl.Mechanism                                                    // nil: without
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
 }
@@ -34,7 +33,13 @@ func (c Connection) dial(ctx context.Context, network, addr string) (net.Conn, e
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	conn, err := dial(ctx, network, addr)
+	if err == nil && c.TLS != nil {
+		// Not left to kafka-go, which would keep the configuration that it was made with.
+		conn, err = c.TLS.over(ctx, conn, addr)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +49,7 @@ func (c Connection) dial(ctx context.Context, network, addr string) (net.Conn, e
 // Transport returns a new transport over the connection, for a Client or a Writer.
 func (c Connection) Transport(topics ...string) *kafka.Transport {
 	return &kafka.Transport{
-		Dial: c.dial, DialTimeout: dialTimeout, ClientID: c.ClientID, TLS: c.TLS, SASL: c.SASL,
+		Dial: c.dial, DialTimeout: dialTimeout, ClientID: c.ClientID, SASL: c.SASL,
 		// The default of 6 s makes a leader's failover take 2.6 s in the mean instead of 0.6 s.
 		MetadataTTL:    time.Second,
 		MetadataTopics: topics, // else it caches every topic of the cluster
@@ -54,7 +59,7 @@ func (c Connection) Transport(topics ...string) *kafka.Transport {
 // dialer is for the consumer group, which does not use a Transport. The sockets it makes are kept in s.
 func (c Connection) dialer(s *sockets) *kafka.Dialer {
 	return &kafka.Dialer{
-		Timeout: dialTimeout, ClientID: c.ClientID, TLS: c.TLS, SASLMechanism: c.SASL, DualStack: true,
+		Timeout: dialTimeout, ClientID: c.ClientID, SASLMechanism: c.SASL, DualStack: true,
 		DialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := c.dial(ctx, network, addr)
 			if err != nil {

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,7 +207,7 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 	default:
 		if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
 			g.c.cfg.Board.Set(holdCommit, "offsets cannot be committed: "+err.Error(),
-				"allow the principal READ on the group and the topics, and check the group's coordinator")
+				cmp.Or(Remedy(err), "allow the principal READ on the group and the topics, and check the group's coordinator"))
 		}
 		return fmt.Errorf("commit: %w", err)
 	}

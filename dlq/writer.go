@@ -9,6 +9,7 @@
 package dlq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,12 +225,13 @@ func (w *Writer) complain(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	remedy := "check the brokers; tasksink goes on by itself"
+	remedy := cmp.Or(consumer.Remedy(err), "check the brokers; tasksink goes on by itself")
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
-		remedy = "create the dead-letter topic; tasksink creates none"
+		// Kafka also says so where the principal may not even know of the topic.
+		remedy = "create the dead-letter topic; tasksink creates none. If it is there, allow the principal WRITE on it: docs/security.md"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
-		remedy = "allow the principal WRITE on the dead-letter topic"
+		remedy = "allow the principal WRITE on the dead-letter topic: docs/security.md"
 	}
 	w.mu.Lock()
 	w.status.Errors++

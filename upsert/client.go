@@ -15,6 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/internal/secret"
 )
 
 const maxAnswer = 16 << 20 // bytes of an answer's body, unpacked; a hundred results of the largest tasks take less
@@ -22,8 +26,9 @@ const maxAnswer = 16 << 20 // bytes of an answer's body, unpacked; a hundred res
 // ClientConfig says where HubSpot is.
 type ClientConfig struct {
 	URL, Path string
-	Timeout   time.Duration // of one attempt, from dialling to the last byte of the answer
-	Token     *Token
+	Timeout   time.Duration  // of one attempt, from dialling to the last byte of the answer
+	Token     *secret.Secret // the bearer token; not used with OAuth
+	OAuth     *OAuthConfig   // nil: Token is used
 	UserAgent string
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
 }
@@ -33,6 +38,7 @@ type Client struct {
 	cfg       ClientConfig
 	target    string
 	transport *http.Transport
+	oauth     *oauth // nil: the token is the one that was configured
 }
 
 // Reply is an HTTP answer, read to its end. Release ends its use.
@@ -68,7 +74,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: min(5*time.Second, cfg.Timeout), KeepAlive: 15 * time.Second}).DialContext
 	}
-	return &Client{cfg: cfg, target: target, transport: &http.Transport{
+	c := &Client{cfg: cfg, target: target, transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dial,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
@@ -79,14 +85,40 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		ResponseHeaderTimeout: cfg.Timeout,
 		// A dead connection must not outlive the outage that killed it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
-	}}, nil
+	}}
+	if cfg.OAuth != nil {
+		if c.oauth, err = newOAuth(cfg, c.transport); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Timeout is how long one attempt may take.
 func (c *Client) Timeout() time.Duration { return c.cfg.Timeout }
 
-// ReloadToken reads the token again, and tells whether it changed.
-func (c *Client) ReloadToken() (changed bool, err error) { return c.cfg.Token.Reload() }
+// KeepToken keeps a good access token at hand until ctx ends, where OAuth makes them expire; until it is called no request
+// leaves. With a token that was configured it has nothing to do.
+func (c *Client) KeepToken(ctx context.Context, log zerolog.Logger) {
+	if c.oauth != nil {
+		c.oauth.run(ctx, log)
+	}
+}
+
+// ReloadToken reads the credentials again, and tells whether there is hope for another answer.
+func (c *Client) ReloadToken() (changed bool, err error) {
+	if c.oauth != nil {
+		return c.oauth.reload()
+	}
+	return c.cfg.Token.Reload()
+}
+
+func (c *Client) bearer(ctx context.Context) (string, error) {
+	if c.oauth != nil {
+		return c.oauth.bearer(ctx)
+	}
+	return c.cfg.Token.Value(), nil
+}
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
@@ -96,10 +128,20 @@ var ErrWithheld = errors.New("the request was withheld")
 
 // Post sends one request and reads its answer. It asks may as the body leaves, and calls written when it has left,
 // perhaps from another goroutine. Of an error other than ErrWithheld it is not known what HubSpot did with the request.
-// The body is Post's from then on: its bytes serve again when the last of them has left.
+// The body is Post's from then on: its bytes serve again when the last of them has left. Where HubSpot's token endpoint
+// refuses an access token, that is the answer, and nothing was sent.
 func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	token, err := c.bearer(ctx)
+	if err != nil {
+		release(body)
+		var no *refusal
+		if errors.As(err, &no) {
+			return no.reply(), nil
+		}
+		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
+	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
 	payload := &guarded{may: may, body: body, left: body}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
@@ -112,7 +154,7 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Authorization", "Bearer "+c.cfg.Token.Value())
+	req.Header.Set("Authorization", "Bearer "+token)
 	if c.cfg.UserAgent != "" {
 		req.Header.Set("User-Agent", c.cfg.UserAgent)
 	}

@@ -1,6 +1,7 @@
 package upsert
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
@@ -26,6 +27,9 @@ type stop struct {
 	every                  time.Duration // between two probes
 }
 
+// refusedGrants are the token endpoint's words for a refresh token that is no good.
+var refusedGrants = map[string]bool{"BAD_REFRESH_TOKEN": true, "INVALID_REFRESH_TOKEN": true, "invalid_grant": true, "HTTP_400": true}
+
 // stopFor tells which hold an answer calls for, if any.
 func stopFor(a Answer) (stop, bool) {
 	seen := a.Reason.Category
@@ -34,14 +38,20 @@ func stopFor(a Answer) (stop, bool) {
 	}
 	switch a.Class {
 	case Auth:
-		return stop{holdAuth, "HubSpot refuses the token: " + seen,
-			"put a valid token into the file that --hubspot-token-file names; it is read again by itself", 5 * time.Second}, true
+		remedy := "put a valid token into the file that --hubspot-token-file names; it is read again by itself"
+		switch {
+		case strings.Contains(strings.ToUpper(a.Reason.Category), "CLIENT"):
+			remedy = "check --hubspot-oauth-client-id, and put the app's secret into the file that --hubspot-oauth-client-secret-file names; it is read again by itself"
+		case refusedGrants[a.Reason.Category]:
+			remedy = "install the app in the account again, and put the new refresh token into the file that --hubspot-oauth-refresh-token-file names; it is read again by itself"
+		}
+		return stop{holdAuth, "HubSpot refuses the token: " + seen, remedy, 5 * time.Second}, true
 	case Scope:
 		return stop{holdScope, "HubSpot refuses the call for want of a scope: " + seen,
 			"grant the app the scope crm.objects.contacts.write", 15 * time.Second}, true
 	case Config:
 		return stop{holdConfig, "HubSpot refuses every record: " + seen,
-			"check --hubspot-url and --hubspot-path, and that --hubspot-id-property names a task property with unique values", 15 * time.Second}, true
+			"check --hubspot-url and --hubspot-path (and --hubspot-oauth-path, with OAuth), and that --hubspot-id-property names a task property with unique values", 15 * time.Second}, true
 	case Daily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true

@@ -21,6 +21,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
@@ -45,7 +46,8 @@ type rig struct {
 type setup struct {
 	hubspot  hubspottest.Config
 	timeout  time.Duration
-	token    *upsert.Token
+	token    *secret.Secret
+	oauth    *upsert.OAuthConfig
 	letFlood bool
 	inFlight int
 	unproven func() bool // whether the membership is in doubt as a request leaves
@@ -62,7 +64,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			c.timeout = 15 * time.Second
 		}
 		if c.token == nil {
-			c.token = upsert.StaticToken("secret")
+			c.token = secret.Text("secret")
 		}
 		if c.inFlight == 0 {
 			c.inFlight = 8
@@ -74,7 +76,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		wire := newPipeNet()
 		server := &http.Server{Handler: held(t, r.hubspot)}
 		client, err := upsert.NewClient(upsert.ClientConfig{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
-			Timeout: c.timeout, Token: c.token, Dial: wire.dial})
+			Timeout: c.timeout, Token: c.token, OAuth: c.oauth, Dial: wire.dial})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,6 +95,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		var parts sync.WaitGroup
 		parts.Go(func() { _ = server.Serve(wire) })
 		parts.Go(func() { r.sender.Run(ctx) })
+		parts.Go(func() { client.KeepToken(ctx, zerolog.Nop()) })
 		story(r)
 		stop()
 		client.Close()
@@ -343,7 +346,7 @@ func TestTokenReplaced(t *testing.T) {
 		}
 	}
 	write("old")
-	token, err := upsert.TokenFile(path)
+	token, err := secret.File(path)
 	if err != nil {
 		t.Fatal(err)
 	}

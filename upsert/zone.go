@@ -53,7 +53,11 @@ func (c *Client) zone(ctx context.Context) (zone *time.Location, final bool, err
 	if err != nil {
 		return nil, true, fmt.Errorf("make the request: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.cfg.Token.Value())
+	token, err := c.bearer(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("ask HubSpot for the account: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, false, fmt.Errorf("ask HubSpot for the account: %w", err)

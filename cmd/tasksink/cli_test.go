@@ -89,6 +89,11 @@ func TestMistakes(t *testing.T) {
 		{"no such file", nil, []string{"run", "--config=" + dir + "/none.yaml", "--kafka-brokers=a:1", "--hubspot-token=t"}},
 		{"a password in the URL", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--hubspot-url=https://u:hunter2@hubspot.example"}},
 		{"a user without a mechanism", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--kafka-sasl-username=u"}},
+		{"a token and half of an OAuth app", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=pat-secret", "--hubspot-oauth-client-id=id", "--hubspot-oauth-path=token"}},
+		{"files that hold nothing of use", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file=" + several,
+			"--hubspot-oauth-refresh-token-file=" + dir + "/none", "--kafka-tls-ca=" + several, "--kafka-tls-cert=" + several, "--kafka-tls-key=" + broken,
+			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password-file=" + several}},
+		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)
 		if status != 2 || stdout != "" {

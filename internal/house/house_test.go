@@ -19,9 +19,10 @@ const module = "github.com/tasksink/tasksink/"
 var mayImport = map[string][]string{
 	"batcher":                  {},
 	"internal/hold":            {},
-	"consumer":                 {"internal/hold"},
+	"internal/secret":          {},
+	"consumer":                 {"internal/hold", "internal/secret"},
 	"dlq":                      {"consumer", "internal/hold"},
-	"upsert":                   {"batcher", "consumer", "dlq", "internal/hold"},
+	"upsert":                   {"batcher", "consumer", "dlq", "internal/hold", "internal/secret"},
 	"upsert/hubspottest":       {},
 	"internal/kafkatest":       {},
 	"internal/golden":          {},
@@ -29,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/worker"},
-	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold"},
+	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
 

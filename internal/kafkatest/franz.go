@@ -16,7 +16,7 @@ import (
 
 func (b *Broker) franz(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.Addrs...))...)
+	c, err := kgo.NewClient(append(append(opts, b.opts...), kgo.SeedBrokers(b.Addrs...))...)
 	if err != nil {
 		t.Fatalf("make a franz-go client: %v", err)
 	}

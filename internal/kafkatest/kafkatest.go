@@ -6,6 +6,8 @@
 // that it starts with Docker. Where there is none of these the half is skipped with a loud line, or fails if
 // TASKSINK_REQUIRE_KAFKA=1. The jars are cached outside of the repository, in the user's cache directory.
 //
+// EachSecured runs a test against both, with TLS or SASL and with ACLs. This needs Java and Maven; Docker does not do.
+//
 // A package that uses it calls Main from its TestMain, which stops the broker at the end.
 package kafkatest
 
@@ -20,6 +22,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 )
 
@@ -36,6 +39,7 @@ type Broker struct {
 	Fake  *kfake.Cluster // nil unless it is kfake
 
 	client *kafka.Client
+	opts   []kgo.Opt // for a franz-go client, beside the addresses
 }
 
 func newBroker(kind string, addrs []string) *Broker {

@@ -37,7 +37,7 @@ func launch(version string) (addr string, stop func(), err error) {
 	_, docker := exec.LookPath("docker")
 	switch {
 	case java == nil && mvn == nil:
-		stop, err = launchJava(version, port)
+		stop, err = launchJava(version, func(controller int, data string) string { return settings(port, controller, data) })
 	case docker == nil:
 		stop, err = launchDocker(version, port)
 	default:
@@ -150,7 +150,8 @@ log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
 log4j.appender.stdout.layout.ConversionPattern=[%d] %p %m (%c)%n
 `
 
-func launchJava(version string, port int) (stop func(), err error) {
+// launchJava starts a broker whose settings configure makes for a controller's port and a directory of data.
+func launchJava(version string, configure func(controller int, data string) string) (stop func(), err error) {
 	lib, err := jars(version)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func launchJava(version string, port int) (stop func(), err error) {
 		return nil, err
 	}
 	props, log4j, logFile := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j.properties"), filepath.Join(dir, "log")
-	if err := os.WriteFile(props, []byte(settings(port, controller, filepath.Join(dir, "data"))), 0o600); err != nil {
+	if err := os.WriteFile(props, []byte(configure(controller, filepath.Join(dir, "data"))), 0o600); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(log4j, []byte(logging), 0o600); err != nil {

@@ -12,8 +12,11 @@ func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, adm
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !is || bearer == "" || s.token != "" && bearer != s.token {
-		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil), false
+	if !is {
+		bearer = ""
+	}
+	if refusal, is := s.authenticated(bearer); !is {
+		return refusal, false
 	}
 	if limited, policy := s.limited(header); limited {
 		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.",

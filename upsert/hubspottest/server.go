@@ -17,13 +17,15 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Config is what a simulated account is like.
 type Config struct {
-	Token        string        // the bearer token that it accepts; empty: any
+	Token        string        // the bearer token that it accepts; empty: any, or with App that app's only
+	App          *App          // nil: no OAuth
 	IDProperties []string      // properties of tasks with unique values; nil: external_task_id
 	Limit        int           // requests in a window; 0: unlimited
 	Window       time.Duration // 0: 10 s
@@ -73,6 +75,7 @@ type Server struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	token    string
+	tokens   tokens
 	down     bool
 	spent    bool // others use up the account's window
 	limit    int
@@ -107,7 +110,11 @@ func New(cfg Config) *Server {
 	if err != nil {
 		zone = time.UTC
 	}
-	return &Server{cfg: cfg, token: cfg.Token, limit: cfg.Limit, latency: cfg.Latency, zone: zone, seed: maphash.MakeSeed(),
+	given := tokens{access: map[string]time.Time{}}
+	if cfg.App != nil {
+		given.refresh = cfg.App.RefreshToken
+	}
+	return &Server{cfg: cfg, token: cfg.Token, tokens: given, limit: cfg.Limit, latency: cfg.Latency, zone: zone, seed: maphash.MakeSeed(),
 		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, lastID: 1000}
 }
 
@@ -165,8 +172,12 @@ var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/account-info/v3/details" {
-		s.details(w, r)
+	if find, is := s.lookup(r.URL.Path); is {
+		s.tell(w, r, find)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/oauth/") {
+		s.grant(w, r)
 		return
 	}
 	if s.cfg.Lean {
@@ -193,23 +204,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = s.answer(r, req, inputs, parsed, w.Header())
 	}
 	s.send(w, req, a.status, a.body)
-}
-
-// details tells of the account. It counts against the limits, and stands in no journal.
-func (s *Server) details(w http.ResponseWriter, r *http.Request) {
-	a, admitted := s.admit(r, w.Header())
-	switch {
-	case admitted && r.Method != http.MethodGet:
-		a = failure(405, "METHOD_NOT_ALLOWED", "Only GET is allowed here", nil)
-	case admitted:
-		_, offset := time.Now().In(s.zone).Zone()
-		a = jsonAnswer(200, map[string]any{"portalId": 123456, "accountType": "STANDARD", "timeZone": s.zone.String(), "companyCurrency": "EUR",
-			"additionalCurrencies": []string{}, "utcOffset": time.Now().In(s.zone).Format("-07:00"), "utcOffsetMilliseconds": offset * 1000,
-			"uiDomain": "app.hubspot.com", "dataHostingLocation": "na1"})
-	}
-	w.Header().Set("Content-Type", "application/json;charset=utf-8")
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // a client that went away is no concern of ours
 }
 
 // wait takes the account's latency; false if the client went away meanwhile.
@@ -296,7 +290,7 @@ func (s *Server) serves(r *http.Request, parsed error, header http.Header) (refu
 	}
 	if s.down {
 		header.Set("Content-Type", "text/html")
-		return answer{503, []byte("<html><body>503 Service Temporarily Unavailable</body></html>")}, false
+		return answer{503, []byte(unavailable)}, false
 	}
 	if parsed != nil {
 		return failure(400, "", "Invalid input JSON on line 1, column 1: "+parsed.Error(), nil), false

@@ -1,13 +1,10 @@
 package worker
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,9 +12,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/rs/zerolog"
-	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
@@ -27,59 +21,46 @@ import (
 
 // Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence.
 type Config struct {
-	KafkaBrokers          []string      `group:"Kafka" placeholder:"HOST:PORT" help:"Brokers to ask first. Required."`
-	KafkaTopics           []string      `group:"Kafka" default:"tasks" help:"Topics to consume."`
-	KafkaGroup            string        `group:"Kafka" default:"tasksink" help:"Consumer group."`
-	KafkaTLS              bool          `group:"Kafka" name:"kafka-tls" help:"Use TLS."`
-	KafkaTLSCA            string        `group:"Kafka" name:"kafka-tls-ca" placeholder:"FILE" help:"Certificates to trust, PEM; default: the system's. Implies --kafka-tls."`
-	KafkaTLSCert          string        `group:"Kafka" name:"kafka-tls-cert" placeholder:"FILE" help:"Own certificate, PEM. Implies --kafka-tls."`
-	KafkaTLSKey           string        `group:"Kafka" name:"kafka-tls-key" placeholder:"FILE" help:"Its key, PEM."`
-	KafkaTLSServerName    string        `group:"Kafka" name:"kafka-tls-server-name" placeholder:"NAME" help:"Name to expect in the brokers' certificates; default: the host dialled."`
-	KafkaSASLMechanism    string        `group:"Kafka" name:"kafka-sasl-mechanism" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512; default: none."`
-	KafkaSASLUsername     string        `group:"Kafka" name:"kafka-sasl-username" placeholder:"NAME" help:"User name."`
-	KafkaSASLPasswordFile string        `group:"Kafka" name:"kafka-sasl-password-file" placeholder:"FILE" help:"File with the password."`
-	KafkaSASLPassword     Secret        `group:"Kafka" name:"kafka-sasl-password" placeholder:"PASSWORD" help:"The password itself; a file is safer."`
-	DLQTopic              string        `group:"Kafka" name:"dlq-topic" placeholder:"TOPIC" help:"Dead-letter topic; default: the record's topic with .dlq behind it."`
-	HubspotURL            string        `group:"HubSpot" name:"hubspot-url" default:"https://api.hubapi.com" help:"Where HubSpot is."`
-	HubspotPath           string        `group:"HubSpot" name:"hubspot-path" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
-	HubspotTokenFile      string        `group:"HubSpot" name:"hubspot-token-file" placeholder:"FILE" help:"File with the access token; read again when it changes. This or --hubspot-token is required."`
-	HubspotToken          Secret        `group:"HubSpot" name:"hubspot-token" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
-	HubspotIDProperty     string        `group:"HubSpot" name:"hubspot-id-property" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
-	HubspotRate           Rate          `group:"HubSpot" name:"hubspot-rate" default:"auto" help:"The account's requests per 10 s: auto follows HubSpot's headers, N is N until they say less, 0 is unlimited."`
-	HubspotDaily          Rate          `group:"HubSpot" name:"hubspot-daily" default:"auto" help:"The account's calls a day: auto follows HubSpot's headers, N caps them, 0 is no daily limit."`
-	HubspotTimezone       string        `group:"HubSpot" name:"hubspot-timezone" default:"auto" help:"Time zone whose midnight ends the account's day, such as Europe/Berlin; auto: HubSpot's account info, else the observed jump of what is left, else UTC."`
-	HubspotTimeout        time.Duration `group:"HubSpot" name:"hubspot-timeout" default:"15s" help:"For one attempt."`
-	BatchSize             int           `group:"Batches" default:"100" help:"Inputs in a request, 1 to 100."`
-	BatchBytes            Size          `group:"Batches" default:"1MiB" help:"Bytes in a request."`
-	BatchWait             time.Duration `group:"Batches" default:"500ms" help:"How long the oldest record waits for a batch to fill."`
-	MaxInFlight           int           `group:"Batches" default:"32" help:"Requests at once."`
-	MaxPending            int           `group:"Batches" default:"20000" help:"Records in memory."`
-	MaxPendingBytes       Size          `group:"Batches" default:"64MiB" help:"Bytes of records in memory."`
-	Tombstones            string        `group:"Behaviour" default:"dead-letter" help:"Records without a value: dead-letter or skip."`
-	OnFlood               string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
-	DrainTimeout          time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
-	Listen                string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
-	LogLevel              string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
-	LogFormat             string        `group:"Behaviour" default:"json" help:"json or console."`
-	Insecure              bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
+	KafkaBrokers                 []string      `group:"Kafka" placeholder:"HOST:PORT" help:"Brokers to ask first. Required."`
+	KafkaTopics                  []string      `group:"Kafka" default:"tasks" help:"Topics to consume."`
+	KafkaGroup                   string        `group:"Kafka" default:"tasksink" help:"Consumer group."`
+	KafkaTLS                     bool          `group:"Kafka" name:"kafka-tls" help:"Use TLS."`
+	KafkaTLSCA                   string        `group:"Kafka" name:"kafka-tls-ca" placeholder:"FILE" help:"Certificates to trust, PEM; default: the system's. Implies --kafka-tls. Read again for each connection, like the two below."`
+	KafkaTLSCert                 string        `group:"Kafka" name:"kafka-tls-cert" placeholder:"FILE" help:"Own certificate, PEM. Implies --kafka-tls."`
+	KafkaTLSKey                  string        `group:"Kafka" name:"kafka-tls-key" placeholder:"FILE" help:"Its key, PEM."`
+	KafkaTLSServerName           string        `group:"Kafka" name:"kafka-tls-server-name" placeholder:"NAME" help:"Name to expect in the brokers' certificates; default: the host dialled."`
+	KafkaSASLMechanism           string        `group:"Kafka" name:"kafka-sasl-mechanism" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512; default: none."`
+	KafkaSASLUsername            string        `group:"Kafka" name:"kafka-sasl-username" placeholder:"NAME" help:"User name."`
+	KafkaSASLPasswordFile        string        `group:"Kafka" name:"kafka-sasl-password-file" placeholder:"FILE" help:"File with the password; read again for each connection."`
+	KafkaSASLPassword            Secret        `group:"Kafka" name:"kafka-sasl-password" placeholder:"PASSWORD" help:"The password itself; a file is safer."`
+	DLQTopic                     string        `group:"Kafka" name:"dlq-topic" placeholder:"TOPIC" help:"Dead-letter topic; default: the record's topic with .dlq behind it."`
+	HubspotURL                   string        `group:"HubSpot" name:"hubspot-url" default:"https://api.hubapi.com" help:"Where HubSpot is."`
+	HubspotPath                  string        `group:"HubSpot" name:"hubspot-path" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
+	HubspotTokenFile             string        `group:"HubSpot" name:"hubspot-token-file" placeholder:"FILE" help:"File with the access token; read again when it changes, and on a 401. This, --hubspot-token or --hubspot-oauth-client-id is required."`
+	HubspotToken                 Secret        `group:"HubSpot" name:"hubspot-token" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
+	HubspotOAuthClientID         string        `group:"HubSpot" name:"hubspot-oauth-client-id" placeholder:"ID" help:"OAuth app, instead of a token; access tokens are then got with the refresh token."`
+	HubspotOAuthClientSecretFile string        `group:"HubSpot" name:"hubspot-oauth-client-secret-file" placeholder:"FILE" help:"File with the app's client secret; read again for each access token, and on a 401."`
+	HubspotOAuthRefreshTokenFile string        `group:"HubSpot" name:"hubspot-oauth-refresh-token-file" placeholder:"FILE" help:"File with the refresh token of the app's installation in the account; read again for each access token, and on a 401."`
+	HubspotOAuthPath             string        `group:"HubSpot" name:"hubspot-oauth-path" default:"/oauth/v3/token" help:"The token endpoint, on the host of --hubspot-url."`
+	HubspotIDProperty            string        `group:"HubSpot" name:"hubspot-id-property" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
+	HubspotRate                  Rate          `group:"HubSpot" name:"hubspot-rate" default:"auto" help:"The account's requests per 10 s: auto follows HubSpot's headers, N is N until they say less, 0 is unlimited."`
+	HubspotDaily                 Rate          `group:"HubSpot" name:"hubspot-daily" default:"auto" help:"The account's calls a day: auto follows HubSpot's headers, N caps them, 0 is no daily limit."`
+	HubspotTimezone              string        `group:"HubSpot" name:"hubspot-timezone" default:"auto" help:"Time zone whose midnight ends the account's day, such as Europe/Berlin; auto: HubSpot's account info, else the observed jump of what is left, else UTC."`
+	HubspotTimeout               time.Duration `group:"HubSpot" name:"hubspot-timeout" default:"15s" help:"For one attempt."`
+	BatchSize                    int           `group:"Batches" default:"100" help:"Inputs in a request, 1 to 100."`
+	BatchBytes                   Size          `group:"Batches" default:"1MiB" help:"Bytes in a request."`
+	BatchWait                    time.Duration `group:"Batches" default:"500ms" help:"How long the oldest record waits for a batch to fill."`
+	MaxInFlight                  int           `group:"Batches" default:"32" help:"Requests at once."`
+	MaxPending                   int           `group:"Batches" default:"20000" help:"Records in memory."`
+	MaxPendingBytes              Size          `group:"Batches" default:"64MiB" help:"Bytes of records in memory."`
+	Tombstones                   string        `group:"Behaviour" default:"dead-letter" help:"Records without a value: dead-letter or skip."`
+	OnFlood                      string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
+	DrainTimeout                 time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
+	Listen                       string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
+	LogLevel                     string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
+	LogFormat                    string        `group:"Behaviour" default:"json" help:"json or console."`
+	Insecure                     bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
 }
-
-// Secret is text that never prints itself.
-type Secret string
-
-// String is ***, or empty if there is nothing to hide.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "***"
-}
-
-// GoString is String, for %#v.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText is String, for encoders.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Size is a number of bytes: 1048576, 1MiB, 64MB.
 type Size int64
@@ -173,38 +154,8 @@ func (c Config) Check() error {
 	return errors.Join(all...)
 }
 
-func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string, string, ...string)) {
-	if (c.KafkaTLSCert == "") != (c.KafkaTLSKey == "") {
-		wrong("--kafka-tls-cert and --kafka-tls-key belong together: give both or neither")
-	}
-	for flag, file := range map[string]string{"--kafka-tls-ca": c.KafkaTLSCA, "--kafka-tls-cert": c.KafkaTLSCert, "--kafka-tls-key": c.KafkaTLSKey,
-		"--kafka-sasl-password-file": c.KafkaSASLPasswordFile} {
-		if _, err := os.Stat(file); file != "" && err != nil {
-			wrong("%s=%s: %v", flag, file, err)
-		}
-	}
-	if c.KafkaSASLMechanism == "" {
-		if c.KafkaSASLUsername != "" || c.KafkaSASLPassword != "" || c.KafkaSASLPasswordFile != "" {
-			wrong("--kafka-sasl-mechanism is missing: a user or a password is given")
-		}
-		return
-	}
-	oneOf("--kafka-sasl-mechanism", c.KafkaSASLMechanism, "plain", "scram-sha-256", "scram-sha-512")
-	if c.KafkaSASLUsername == "" {
-		wrong("--kafka-sasl-username is missing: --kafka-sasl-mechanism=%s needs it", c.KafkaSASLMechanism)
-	}
-	if (c.KafkaSASLPassword == "") == (c.KafkaSASLPasswordFile == "") {
-		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
-	}
-	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
-		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
-	}
-}
-
 func (c Config) checkHubSpot(wrong func(string, ...any)) {
-	if (c.HubspotToken == "") == (c.HubspotTokenFile == "") {
-		wrong("--hubspot-token-file or --hubspot-token: give one of them")
-	}
+	c.checkToken(wrong)
 	u, err := url.Parse(c.HubspotURL)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
@@ -222,70 +173,6 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-// remote tells whether the host, with or without a port, may be another machine.
-func remote(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host != "localhost" && (ip == nil || !ip.IsLoopback())
-}
-
-func (c Config) usesTLS() bool { return c.KafkaTLS || c.KafkaTLSCA != "" || c.KafkaTLSCert != "" }
-
-// connection says how to reach Kafka.
-func (c Config) connection() (consumer.Connection, error) {
-	host, err := os.Hostname() // the pod's name: stable, so that partitions mostly stay where they were
-	if err != nil {
-		host = "tasksink"
-	}
-	conn := consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
-	if c.usesTLS() {
-		conn.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.KafkaTLSServerName}
-		if c.KafkaTLSCA != "" {
-			pem, err := os.ReadFile(c.KafkaTLSCA)
-			if err != nil {
-				return conn, fmt.Errorf("--kafka-tls-ca: %w", err)
-			}
-			conn.TLS.RootCAs = x509.NewCertPool()
-			if !conn.TLS.RootCAs.AppendCertsFromPEM(pem) {
-				return conn, fmt.Errorf("--kafka-tls-ca=%s: it holds no certificate in PEM form", c.KafkaTLSCA)
-			}
-		}
-		if c.KafkaTLSCert != "" {
-			cert, err := tls.LoadX509KeyPair(c.KafkaTLSCert, c.KafkaTLSKey)
-			if err != nil {
-				return conn, fmt.Errorf("--kafka-tls-cert: %w", err)
-			}
-			conn.TLS.Certificates = []tls.Certificate{cert}
-		}
-	}
-	conn.SASL, err = c.mechanism()
-	return conn, err
-}
-
-func (c Config) mechanism() (sasl.Mechanism, error) {
-	password := string(c.KafkaSASLPassword)
-	if c.KafkaSASLPasswordFile != "" {
-		b, err := os.ReadFile(c.KafkaSASLPasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("--kafka-sasl-password-file: %w", err)
-		}
-		password = strings.TrimSpace(string(b))
-	}
-	switch c.KafkaSASLMechanism {
-	case "plain":
-		return plain.Mechanism{Username: c.KafkaSASLUsername, Password: password}, nil
-	case "scram-sha-256":
-		return scram.Mechanism(scram.SHA256, c.KafkaSASLUsername, password)
-	case "scram-sha-512":
-		return scram.Mechanism(scram.SHA512, c.KafkaSASLUsername, password)
-	default:
-		return nil, nil
-	}
-}
-
 func (c Config) consumer(conn consumer.Connection, share func(own, total int), board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
 		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Board: board, Log: log}
@@ -298,18 +185,6 @@ func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog
 		}
 		return source + ".dlq"
 	}}
-}
-
-func (c Config) client() (*upsert.Client, error) {
-	token := upsert.StaticToken(string(c.HubspotToken))
-	if c.HubspotTokenFile != "" {
-		var err error
-		if token, err = upsert.TokenFile(c.HubspotTokenFile); err != nil {
-			return nil, fmt.Errorf("--hubspot-token-file: %w", err)
-		}
-	}
-	return upsert.NewClient(upsert.ClientConfig{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, Token: token,
-		UserAgent: "tasksink/" + ReadBuild().Version})
 }
 
 func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {

@@ -65,6 +65,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	parts.Go(func() { admin.serve(downstream) })
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
+	parts.Go(func() { client.KeepToken(downstream, log) })
 	if cfg.HubspotTimezone == "auto" && (cfg.HubspotDaily.Auto || cfg.HubspotDaily.N > 0) {
 		parts.Go(func() { client.FindZone(downstream, pace.SetZone, log) })
 	}

@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/secret"
+	"github.com/tasksink/tasksink/upsert"
+)
+
+// Secret is text that never prints itself.
+type Secret string
+
+// String is ***, or empty if there is nothing to hide.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// GoString is String, for %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText is String, for encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string, string, ...string)) {
+	if _, err := consumer.NewTLS(c.KafkaTLSCA, "", "", ""); err != nil {
+		wrong("--kafka-tls-ca=%s: %v", c.KafkaTLSCA, err)
+	}
+	if (c.KafkaTLSCert == "") != (c.KafkaTLSKey == "") {
+		wrong("--kafka-tls-cert and --kafka-tls-key belong together: give both or neither")
+	} else if _, err := consumer.NewTLS("", c.KafkaTLSCert, c.KafkaTLSKey, ""); err != nil {
+		wrong("--kafka-tls-cert=%s: %v", c.KafkaTLSCert, err)
+	}
+	if c.KafkaSASLMechanism == "" {
+		if c.KafkaSASLUsername != "" || c.KafkaSASLPassword != "" || c.KafkaSASLPasswordFile != "" {
+			wrong("--kafka-sasl-mechanism is missing: a user or a password is given")
+		}
+		return
+	}
+	oneOf("--kafka-sasl-mechanism", c.KafkaSASLMechanism, "plain", "scram-sha-256", "scram-sha-512")
+	if c.KafkaSASLUsername == "" {
+		wrong("--kafka-sasl-username is missing: --kafka-sasl-mechanism=%s needs it", c.KafkaSASLMechanism)
+	}
+	if (c.KafkaSASLPassword == "") == (c.KafkaSASLPasswordFile == "") {
+		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
+	}
+	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
+	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
+		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
+	}
+}
+
+// checkToken sees to it that there is one way to get a token for HubSpot, and all that belongs to it.
+func (c Config) checkToken(wrong func(string, ...any)) {
+	ways := 0
+	for _, given := range []bool{c.HubspotToken != "", c.HubspotTokenFile != "", c.usesOAuth()} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		wrong("--hubspot-token-file, --hubspot-token or --hubspot-oauth-client-id: give one of them")
+	}
+	readable(wrong, "--hubspot-token-file", c.HubspotTokenFile)
+	if !c.usesOAuth() {
+		return
+	}
+	for _, s := range []struct{ flag, value string }{{"--hubspot-oauth-client-id", c.HubspotOAuthClientID},
+		{"--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile}, {"--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile}} {
+		if s.value == "" {
+			wrong("%s is missing: OAuth needs the app's id, its secret and a refresh token", s.flag)
+		}
+	}
+	readable(wrong, "--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile)
+	readable(wrong, "--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile)
+	if !strings.HasPrefix(c.HubspotOAuthPath, "/") {
+		wrong("--hubspot-oauth-path=%s: it must begin with /", c.HubspotOAuthPath)
+	}
+}
+
+func readable(wrong func(string, ...any), flag, file string) {
+	if file == "" {
+		return
+	}
+	if _, err := secret.File(file); err != nil {
+		wrong("%s=%s: %v", flag, file, err)
+	}
+}
+
+// remote tells whether the host, with or without a port, may be another machine.
+func remote(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+func (c Config) usesTLS() bool { return c.KafkaTLS || c.KafkaTLSCA != "" || c.KafkaTLSCert != "" }
+
+func (c Config) usesOAuth() bool {
+	return c.HubspotOAuthClientID != "" || c.HubspotOAuthClientSecretFile != "" || c.HubspotOAuthRefreshTokenFile != ""
+}
+
+// connection says how to reach Kafka.
+func (c Config) connection() (conn consumer.Connection, err error) {
+	host, err := os.Hostname() // the pod's name: stable, so that partitions mostly stay where they were
+	if err != nil {
+		host = "tasksink"
+	}
+	conn = consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
+	if c.usesTLS() {
+		if conn.TLS, err = consumer.NewTLS(c.KafkaTLSCA, c.KafkaTLSCert, c.KafkaTLSKey, c.KafkaTLSServerName); err != nil {
+			return conn, fmt.Errorf("--kafka-tls-*: %w", err)
+		}
+	}
+	if c.KafkaSASLMechanism != "" {
+		password, err := oneSecret(c.KafkaSASLPassword, c.KafkaSASLPasswordFile)
+		if err != nil {
+			return conn, fmt.Errorf("--kafka-sasl-password-file: %w", err)
+		}
+		if conn.SASL, err = consumer.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUsername, password); err != nil {
+			return conn, fmt.Errorf("--kafka-sasl-mechanism: %w", err)
+		}
+	}
+	return conn, nil
+}
+
+// client is for HubSpot.
+func (c Config) client() (*upsert.Client, error) {
+	cfg := upsert.ClientConfig{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
+	var err error
+	if !c.usesOAuth() {
+		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile); err != nil {
+			return nil, fmt.Errorf("--hubspot-token-file: %w", err)
+		}
+		return upsert.NewClient(cfg)
+	}
+	cfg.OAuth = &upsert.OAuthConfig{Path: c.HubspotOAuthPath, ClientID: c.HubspotOAuthClientID}
+	if cfg.OAuth.ClientSecret, err = secret.File(c.HubspotOAuthClientSecretFile); err != nil {
+		return nil, fmt.Errorf("--hubspot-oauth-client-secret-file: %w", err)
+	}
+	if cfg.OAuth.RefreshToken, err = secret.File(c.HubspotOAuthRefreshTokenFile); err != nil {
+		return nil, fmt.Errorf("--hubspot-oauth-refresh-token-file: %w", err)
+	}
+	return upsert.NewClient(cfg)
+}
+
+func oneSecret(text Secret, file string) (*secret.Secret, error) {
+	if file != "" {
+		return secret.File(file)
+	}
+	return secret.Text(string(text)), nil
+}

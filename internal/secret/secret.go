@@ -1,0 +1,94 @@
+// Package secret keeps tokens and passwords. One that stands in a file is read again when the file changes, so that
+// it can be replaced without a restart, and none ever prints itself.
+//
+// Use: Text or File, then Value whenever the secret is needed. A Secret is safe for concurrent use, starts nothing
+// and needs no end.
+package secret
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const lookEvery = time.Second // how often Value looks whether the file changed
+
+// Secret is one line of text that nobody may see.
+type Secret struct {
+	path string // empty: a fixed value
+
+	mu     sync.Mutex
+	value  *string     // behind a pointer: where fmt may not call String, it prints a struct's fields, but follows no pointer in it
+	state  os.FileInfo // of the file that value was read from
+	looked time.Time
+}
+
+// Text is a secret that never changes. White space around it is left out.
+func Text(value string) *Secret {
+	value = strings.TrimSpace(value)
+	return &Secret{value: &value}
+}
+
+// File is the secret that stands in a file, white space around it left out. It is an error if there is none now.
+func File(path string) (*Secret, error) {
+	s := &Secret{path: path, value: new(string)}
+	if _, err := s.Reload(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Value is the present secret, at most a second old. While the file cannot be read its last good content serves.
+func (s *Secret) Value() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.path != "" && time.Since(s.looked) > lookEvery {
+		_, _ = s.look() // whoever is refused with the old value will read the file himself, by Reload, and hear the error
+	}
+	return *s.value
+}
+
+// Reload reads the file at once, and tells whether the secret changed. Its error names the file.
+func (s *Secret) Reload() (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.path == "" {
+		return false, nil
+	}
+	s.state = nil
+	return s.look()
+}
+
+// look reads the file if it is another one than last time: Kubernetes swaps a symbolic link, an editor renames.
+func (s *Secret) look() (changed bool, err error) {
+	s.looked = time.Now()
+	state, err := os.Stat(s.path)
+	if err != nil {
+		return false, err
+	}
+	if s.state != nil && os.SameFile(s.state, state) && s.state.ModTime().Equal(state.ModTime()) && s.state.Size() == state.Size() {
+		return false, nil
+	}
+	b, err := os.ReadFile(s.path)
+	if err != nil {
+		return false, err
+	}
+	value := strings.TrimSpace(string(b))
+	if value == "" || strings.ContainsAny(value, "\r\n") {
+		return false, errors.New(s.path + " does not hold one line of text")
+	}
+	changed = value != *s.value
+	s.value, s.state = &value, state
+	return changed, nil
+}
+
+// String keeps the secret out of whatever prints it.
+func (s *Secret) String() string { return "***" }
+
+// GoString is String, for %#v.
+func (s *Secret) GoString() string { return "***" }
+
+// MarshalText is String, for encoders.
+func (s *Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }

@@ -1,0 +1,351 @@
+package upsert_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/internal/secret"
+	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspottest"
+)
+
+// app is an installed app, and the files with its credentials.
+type app struct {
+	t       *testing.T
+	dir     string
+	hubspot hubspottest.Config
+	config  *upsert.OAuthConfig
+}
+
+func newApp(t *testing.T, change func(*hubspottest.App)) *app {
+	t.Helper()
+	a := &app{t: t, dir: t.TempDir(), hubspot: hubspottest.Config{App: &hubspottest.App{ClientID: "client", ClientSecret: "client-secret", RefreshToken: "refresh-1"}}}
+	if change != nil {
+		change(a.hubspot.App)
+	}
+	a.write("secret", "client-secret")
+	a.write("refresh", "refresh-1")
+	a.config = &upsert.OAuthConfig{Path: "/oauth/v3/token", ClientID: "client", ClientSecret: a.file("secret"), RefreshToken: a.file("refresh")}
+	return a
+}
+
+func (a *app) write(name, value string) {
+	a.t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, name), []byte(value+"\n"), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *app) file(name string) *secret.Secret {
+	a.t.Helper()
+	s, err := secret.File(filepath.Join(a.dir, name))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return s
+}
+
+func (a *app) run(story func(r *rig)) {
+	a.t.Helper()
+	run(a.t, setup{oauth: a.config, hubspot: a.hubspot}, story)
+}
+
+// statuses counts the API's answers.
+func (r *rig) statuses() map[int]int {
+	seen := map[int]int{}
+	for _, q := range r.hubspot.Requests() {
+		seen[q.Status]++
+	}
+	return seen
+}
+
+// TestOAuthFlows: for hours no request meets a 401 and none waits, as the next access token is there before the present one
+// ends; one is asked for every three quarters of its life. The refresh token that comes with it is used from then on.
+func TestOAuthFlows(t *testing.T) {
+	for _, rotate := range []bool{false, true} {
+		t.Run(fmt.Sprintf("rotate=%v", rotate), func(t *testing.T) {
+			a := newApp(t, func(app *hubspottest.App) { app.Rotate = rotate })
+			a.run(func(r *rig) {
+				for minute := range 179 {
+					r.produce(many(1, minute)...)
+					start := time.Now()
+					r.settled(time.Minute)
+					if took := time.Since(start); took > time.Second {
+						t.Errorf("minute %d: a record took %v", minute, took)
+					}
+					time.Sleep(time.Minute - time.Since(start))
+				}
+				if seen := r.statuses(); len(seen) != 1 || seen[200] != 179 {
+					t.Errorf("answers %v, want 179 × 200", seen)
+				}
+				if n := len(r.hubspot.TokenRequests()); n != 8 { // at 0, 22.5, 45 ... 157.5 minutes
+					t.Errorf("%d access tokens in three hours, want 8", n)
+				}
+				r.buried()
+			})
+		})
+	}
+}
+
+// TestOAuthIsNotInTheWay: while the token endpoint is down, or refuses, and the access token is still good, nobody notices.
+func TestOAuthIsNotInTheWay(t *testing.T) {
+	for name, spoil := range map[string]func(*hubspottest.Server){
+		"down":    func(s *hubspottest.Server) { s.SetTokenDown(true) },
+		"refuses": func(s *hubspottest.Server) { s.SetRefreshToken("") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			newApp(t, nil).run(func(r *rig) {
+				r.produce(many(1, 0)...)
+				r.settled(time.Minute)
+				spoil(r.hubspot)
+				for minute := range 29 {
+					r.produce(many(1, minute)...)
+					r.settled(time.Second)
+					if list := r.board.List(); len(list) != 0 {
+						t.Fatalf("minute %d: held by %+v", minute, list)
+					}
+					time.Sleep(time.Minute)
+				}
+				if seen := r.statuses(); len(seen) != 1 {
+					t.Errorf("answers %v", seen)
+				}
+			})
+		})
+	}
+}
+
+// TestOAuthOutage: a token endpoint that is down when a token is needed is an outage: waited for, asked in measure, nothing
+// is dead-lettered, and when it is back records flow within ten seconds.
+func TestOAuthOutage(t *testing.T) {
+	newApp(t, nil).run(func(r *rig) {
+		r.produce(many(1, 0)...)
+		r.settled(time.Minute)
+		r.hubspot.SetTokenDown(true)
+		time.Sleep(31 * time.Minute)
+		before := len(r.hubspot.TokenRequests())
+		r.produce(many(500, 100)...)
+		time.Sleep(5 * time.Minute)
+		if n := len(r.hubspot.TokenRequests()) - before; n < 60 || n > 160 {
+			t.Errorf("the token endpoint was asked %d times in 5 minutes, want once in 2 to 4 s", n)
+		}
+		if st := r.sender.Status(); st.Breaker == "closed" || len(r.board.List()) != 0 {
+			t.Errorf("breaker %s, holds %+v; want an outage", st.Breaker, r.board.List())
+		}
+		r.hubspot.SetTokenDown(false)
+		start := time.Now()
+		r.settled(time.Minute)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("resumed after %v, want at most 10s", took)
+		}
+		r.buried()
+		r.once()
+	})
+}
+
+// TestOAuthRefused: credentials that are no good are the auth hold, whose remedy names what to mend; when it is mended
+// records flow by themselves.
+func TestOAuthRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name                 string
+		file, bad, good      string
+		atStart              bool
+		id, category, remedy string
+	}{
+		{name: "a refresh token that never was good", file: "refresh", bad: "refresh-0", good: "refresh-1", atStart: true, category: "BAD_REFRESH_TOKEN", remedy: "--hubspot-oauth-refresh-token-file"},
+		{name: "a refresh token that was revoked", file: "refresh", good: "refresh-2", category: "BAD_REFRESH_TOKEN", remedy: "--hubspot-oauth-refresh-token-file"},
+		{name: "a client secret", file: "secret", bad: "other", good: "client-secret", atStart: true, category: "BAD_CLIENT_SECRET", remedy: "--hubspot-oauth-client-secret-file"},
+		{name: "a client id", id: "other", atStart: true, category: "BAD_CLIENT_ID", remedy: "--hubspot-oauth-client-id"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newApp(t, nil)
+			if tc.bad != "" {
+				a.write(tc.file, tc.bad)
+				a.config.ClientSecret, a.config.RefreshToken = a.file("secret"), a.file("refresh")
+			}
+			if tc.id != "" {
+				a.config.ClientID = tc.id
+			}
+			a.run(func(r *rig) {
+				if !tc.atStart {
+					r.produce(many(10, 0)...)
+					r.settled(time.Minute)
+					r.hubspot.SetRefreshToken(tc.good) // as when the app is installed again
+					time.Sleep(31 * time.Minute)
+				}
+				before := len(r.hubspot.TokenRequests())
+				r.produce(many(500, 100)...)
+				time.Sleep(5 * time.Minute)
+				list := r.board.List()
+				if len(list) != 1 || list[0].Reason != "auth" || !strings.Contains(list[0].Detail, tc.category) || !strings.Contains(list[0].Remedy, tc.remedy) {
+					t.Fatalf("holds %+v, want auth for %s with a remedy that names %s", list, tc.category, tc.remedy)
+				}
+				if n := len(r.hubspot.TokenRequests()) - before; n > 20 {
+					t.Errorf("the token endpoint was asked %d times in 5 minutes", n)
+				}
+				if seen := r.statuses(); seen[401] != 0 {
+					t.Errorf("%d requests were sent without a good token", seen[401])
+				}
+				if tc.good == "" {
+					return
+				}
+				a.write(tc.file, tc.good)
+				start := time.Now()
+				r.settled(time.Minute)
+				if took := time.Since(start); took > 10*time.Second {
+					t.Errorf("resumed after %v, want at most 10s", took)
+				}
+				r.buried()
+				r.once()
+				if list := r.board.List(); len(list) != 0 {
+					t.Errorf("still held: %+v", list)
+				}
+			})
+		})
+	}
+}
+
+// TestOAuthRevoked: an access token that ends before its time is replaced after the first 401.
+func TestOAuthRevoked(t *testing.T) {
+	newApp(t, nil).run(func(r *rig) {
+		r.produce(many(1, 0)...)
+		r.settled(time.Minute)
+		time.Sleep(2 * time.Minute)
+		r.hubspot.RevokeAccess()
+		r.produce(many(500, 100)...)
+		start := time.Now()
+		r.settled(time.Minute)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("resumed after %v, want at most 10s", took)
+		}
+		r.buried()
+		if list := r.board.List(); len(list) != 0 {
+			t.Errorf("still held: %+v", list)
+		}
+	})
+}
+
+// TestOAuthPrinted: a client that holds tokens prints none.
+func TestOAuthPrinted(t *testing.T) {
+	a := newApp(t, func(app *hubspottest.App) { app.Rotate = true })
+	a.run(func(r *rig) {
+		r.produce(many(1, 0)...)
+		r.settled(time.Minute)
+		synctest.Wait() // nobody changes it while it is printed
+		said := ""
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+			said += fmt.Sprintf(verb, r.client)
+		}
+		for _, part := range []string{"access-", "refresh-", "client-secret"} {
+			if strings.Contains(said, part) {
+				t.Errorf("%s... is in %s", part, said)
+			}
+		}
+	})
+}
+
+// TestOAuthPath: a path that is none is a mistake in the configuration.
+func TestOAuthPath(t *testing.T) {
+	a := newApp(t, nil)
+	a.config.Path = "/oauth/v3/tokens"
+	a.run(func(r *rig) {
+		r.produce(many(1, 0)...)
+		time.Sleep(time.Minute)
+		if list := r.board.List(); len(list) != 1 || list[0].Reason != "config" || !strings.Contains(list[0].Remedy, "--hubspot-oauth-path") {
+			t.Errorf("holds %+v, want config", list)
+		}
+	})
+}
+
+// TestOAuthOddAnswers: whatever the token endpoint answers, nothing of it is quoted, no redirect is followed, and the
+// program lives on.
+func TestOAuthOddAnswers(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		},
+		"quotes what was sent": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprintf(w, `{"status":%q,"message":%q,"error":%q,"correlationId":%q}`, canary, canary, canary, canary)
+		},
+		"no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, canary) },
+		"no token": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"refresh_token":"`+canary+`"}`)
+		},
+		"wrong types": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"access_token":{"`+canary+`":1}}`)
+		},
+		"a form": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, "%"+canary)
+		},
+		"without end": func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		},
+		"a page, 403": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "<html>"+canary)
+		},
+		"never": func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body); <-r.Context().Done() },
+		"an error 200": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"error":"invalid_grant","access_token":"`+canary+`"}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked, elsewhere atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/oauth/v3/token" {
+					elsewhere.Add(1)
+					return
+				}
+				if asked.Add(1); r.FormValue("client_secret") != canary || r.FormValue("refresh_token") != canary || r.URL.RawQuery != "" || r.Header.Get("Authorization") != "" {
+					t.Errorf("credentials are not in the form alone: %s", r.URL)
+				}
+				answer(w, r)
+			}))
+			t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+			c, err := upsert.NewClient(upsert.ClientConfig{URL: server.URL, Path: "/crm", Timeout: 500 * time.Millisecond,
+				OAuth: &upsert.OAuthConfig{Path: "/oauth/v3/token", ClientID: "id", ClientSecret: secret.Text(canary), RefreshToken: secret.Text(canary)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			var said strings.Builder
+			ctx, stop := context.WithCancel(t.Context())
+			var keeper sync.WaitGroup
+			keeper.Go(func() { c.KeepToken(ctx, zerolog.New(&said)) })
+			reply, err := c.Post(t.Context(), nil, always, func() {})
+			if err == nil && (reply.Status < 300 || reply.Status == 400) {
+				t.Errorf("status %d", reply.Status)
+			}
+			if elsewhere.Load() != 0 || asked.Load() == 0 {
+				t.Errorf("%d requests elsewhere, %d to the token endpoint", elsewhere.Load(), asked.Load())
+			}
+			if text := fmt.Sprint(err, string(reply.Body)); strings.Contains(text, canary) || strings.Contains(text, "%pa") {
+				t.Error("the answer is quoted in", text)
+			}
+			stop()
+			keeper.Wait()
+			if strings.Contains(said.String(), canary) || strings.Contains(said.String(), "%pa") {
+				t.Error("the answer is quoted in the log:", said.String())
+			}
+		})
+	}
+}
