@@ -43,9 +43,9 @@ type Config struct {
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
-	// Share is told how many partitions of how many this member has, when that changes. Between two calls no other
+	// Share is told how many partitions of how many this member has, and the number of its first one, when that changes. Between two calls no other
 	// member had them. It may be nil.
-	Share func(own, total int)
+	Share func(own, total, first int)
 	Board *hold.Board
 	Log   zerolog.Logger
 }
@@ -128,10 +128,10 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			c.flows()
 			c.rebalances.Add(1)
 			if last != nil && gen.ID != last.gen.ID+1 {
-				c.share(0) // there was a generation without us
+				c.share(nil) // there was a generation without us
 			}
 			last = newGeneration(c, gen, deliver, drop)
-			c.share(len(last.parts))
+			c.share(last.parts)
 			c.setCurrent(last)
 			gen.Start(func(over context.Context) { last.run(ctx, over) })
 		}
@@ -258,10 +258,17 @@ func (c *Consumer) Proven() bool {
 }
 
 // share tells how many partitions are ours from now on.
-func (c *Consumer) share(own int) {
-	if c.cfg.Share != nil {
-		c.cfg.Share(own, max(own, int(c.total.Load())))
+func (c *Consumer) share(own []*partition) {
+	if c.cfg.Share == nil {
+		return
 	}
+	first := 0
+	for i, p := range own {
+		if i == 0 || p.id < first {
+			first = p.id
+		}
+	}
+	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first)
 }
 
 func (c *Consumer) setCurrent(g *generation) {

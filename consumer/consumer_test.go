@@ -135,7 +135,7 @@ func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change
 	ctx, stop := context.WithCancel(context.Background())
 	work, end := context.WithCancel(context.Background())
 	m := &member{board: cfg.Board, stop: stop, done: make(chan error, 1), end: end}
-	cfg.Share = func(own, total int) {
+	cfg.Share = func(own, total, _ int) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.shares = append(m.shares, fmt.Sprintf("%d/%d", own, total))

@@ -117,7 +117,7 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
 		}
 		if retryAfter == 0 {
-			retryAfter = p.window()
+			retryAfter = p.window() + p.place // those that were refused together do not come back together
 		}
 		p.paused = now.Add(retryAfter)
 		if limit > 0 { // all is taken, as far as we know when the pause is over: ask first

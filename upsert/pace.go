@@ -15,7 +15,8 @@ const (
 	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
 	// a window apart arrive closer together if the first one was slower on its way.
 	paceMargin  = 50 * time.Millisecond
-	leastFactor = 0.1 // of the limit, after many 429s
+	leastFactor = 0.1                     // of the limit, after many 429s
+	turnsTake   = 1500 * time.Millisecond // after a rebalance, until all replicas have had their turn to ask
 	// Half of the share may leave at once. What leaves beyond it is spread, a little faster than the limit on average
 	// so that timers that are late cost nothing. So the window's places come free evenly, and a replica that joins, or
 	// wakes, finds some.
@@ -46,7 +47,9 @@ type Pace struct {
 	span      time.Duration
 	factor    float64 // 0.1 to 1: halved by a 429, grown back by a tenth with each window without one
 	adjusted  time.Time
-	paused    time.Time // nothing leaves before
+	paused    time.Time     // nothing leaves before
+	turn      time.Time     // after a rebalance nothing leaves before
+	place     time.Duration // of this replica among those that ask again at the same time
 
 	stamps []time.Time // of the requests that left within the window, oldest first
 	last   time.Time   // when the last one left
@@ -86,8 +89,9 @@ func NewPace(cfg PaceConfig) *Pace {
 	return p
 }
 
-// Share says that this process has own partitions of total from now on. It has none before the first call.
-func (p *Pace) Share(own, total int) {
+// Share says that this process has own partitions of total from now on, and which is the first of them. It has none
+// before the first call.
+func (p *Pace) Share(own, total, first int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	share := 0.0
@@ -96,7 +100,13 @@ func (p *Pace) Share(own, total int) {
 	}
 	if p.share() != share {
 		p.shares = append(p.shares, grant{time.Now(), share})
-		p.others.at = time.Time{} // others come or go: ask before anything else
+		// Others come or go: ask before anything else, and not all at once. Each has its turn by its first partition;
+		// meanwhile places come free.
+		p.others.at, p.place = time.Time{}, 0
+		if own < total {
+			p.place = turnsTake * time.Duration(first) / time.Duration(total)
+		}
+		p.turn = time.Now().Add(p.place)
 	}
 	p.stir()
 }
@@ -161,6 +171,8 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 		return time.Hour, false // Share wakes
 	case now.Before(p.paused):
 		return p.paused.Sub(now), false
+	case now.Before(p.turn):
+		return p.turn.Sub(now), false
 	}
 	p.forget(now)
 	used, allowed := len(p.stamps)+p.held, p.allowed(now)

@@ -93,7 +93,7 @@ func departures(start time.Time, all []time.Time) string {
 
 func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
 	p := upsert.NewPace(cfg)
-	p.Share(own, total)
+	p.Share(own, total, 0)
 	return p
 }
 
@@ -248,7 +248,7 @@ func TestPaceSharesMove(t *testing.T) {
 					own[owner]++
 				}
 				for id, p := range paces {
-					p.Share(own[id], partitions)
+					p.Share(own[id], partitions, id)
 				}
 				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
 			}
@@ -273,7 +273,7 @@ func TestPaceLosesAll(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
-		time.AfterFunc(15*time.Second, func() { p.Share(0, 1); p.Share(1, 1) })
+		time.AfterFunc(15*time.Second, func() { p.Share(0, 1, 0); p.Share(1, 1, 0) })
 		a.replica(ctx, p)
 		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
