@@ -43,9 +43,10 @@ type Config struct {
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
-	// Share is told how many partitions of how many this member has, and the number of its first one, when that changes. Between two calls no other
-	// member had them. It may be nil.
-	Share func(own, total, first int)
+	// Share is told how many partitions of how many this member has, the number of its first one, and the notes of the
+	// other members, when the group has divided them. Between two calls no other member had them. It may be nil.
+	Share func(own, total, first int, notes [][]byte)
+	Note  func() []byte // what the other members are told when this one joins; nil: nothing
 	Board *hold.Board
 	Log   zerolog.Logger
 }
@@ -58,6 +59,8 @@ const (
 	lookEvery   = 5 * time.Second  // for new partitions, and for the lag of what is not being fetched
 	patience    = 10 * time.Second // of errors before they are called a hold
 	slack       = 10 * time.Second // between the drain's end and the group's patience with it
+
+	notesTimeout = 2 * time.Second
 )
 
 // Consumer is one member of a consumer group.
@@ -88,6 +91,9 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.HeartbeatInterval == 0 {
 		cfg.HeartbeatInterval = time.Second
 	}
+	if cfg.Note == nil {
+		cfg.Note = func() []byte { return nil }
+	}
 	if len(cfg.Brokers) == 0 || len(cfg.Topics) == 0 || cfg.Group == "" || cfg.MaxPending < 1 || cfg.MaxPendingBytes < 1 {
 		return nil, errors.New("a consumer needs brokers, topics, a group, and room for at least one record")
 	}
@@ -110,7 +116,8 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 		ID: c.cfg.Group, Brokers: c.cfg.Brokers, Topics: c.cfg.Topics, Dialer: c.cfg.dialer(&c.sockets),
 		SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
 		RebalanceTimeout: c.cfg.DrainTimeout + slack, JoinGroupBackoff: 500 * time.Millisecond,
-		StartOffset: kafka.FirstOffset, Timeout: dialTimeout,
+		GroupBalancers: []kafka.GroupBalancer{balancer{note: c.cfg.Note}},
+		StartOffset:    kafka.FirstOffset, Timeout: dialTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("make the consumer group: %w", err)
@@ -128,10 +135,14 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			c.flows()
 			c.rebalances.Add(1)
 			if last != nil && gen.ID != last.gen.ID+1 {
-				c.share(nil) // there was a generation without us
+				c.share(nil, nil) // there was a generation without us
+			}
+			notes, err := c.notes(ctx, gen.MemberID)
+			if err != nil {
+				c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit comes into force within one window")
 			}
 			last = newGeneration(c, gen, deliver, drop)
-			c.share(last.parts)
+			c.share(last.parts, notes)
 			c.setCurrent(last)
 			gen.Start(func(over context.Context) { last.run(ctx, over) })
 		}
@@ -258,7 +269,7 @@ func (c *Consumer) Proven() bool {
 }
 
 // share tells how many partitions are ours from now on.
-func (c *Consumer) share(own []*partition) {
+func (c *Consumer) share(own []*partition, notes [][]byte) {
 	if c.cfg.Share == nil {
 		return
 	}
@@ -268,7 +279,7 @@ func (c *Consumer) share(own []*partition) {
 			first = p.id
 		}
 	}
-	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first)
+	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first, notes)
 }
 
 func (c *Consumer) setCurrent(g *generation) {

@@ -197,7 +197,7 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 	case gone(err):
 		g.evict.Do(func() {
 			close(g.evicted)
-			g.c.share(nil)
+			g.c.share(nil, nil)
 		})
 		for _, p := range g.parts {
 			p.lose()

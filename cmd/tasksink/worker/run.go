@@ -30,7 +30,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	// member's part of the partitions is its part of HubSpot's rate limit.
 	var group *consumer.Consumer
 	pace := upsert.NewPace(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
-	group, err = consumer.New(cfg.consumer(conn, pace.Share, board, log))
+	group, err = consumer.New(cfg.consumer(conn, pace, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
