@@ -22,12 +22,27 @@ const envPrefix = "TASKSINK"
 
 type cli struct {
 	Run struct {
-		File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
-		worker.Config
+		settings
 	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
 	Version struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
+}
+
+// settings are what each command takes that has to do with the worker: all its settings, and the file they may stand in.
+type settings struct {
+	File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
+	worker.Config
+}
+
+// settings are those of the command, nil if it takes none.
+func (c *cli) settings(command string) *settings {
+	switch command {
+	case "run":
+		return &c.Run.settings
+	default:
+		return nil
+	}
 }
 
 // run is the program, but for the process around it.
@@ -59,8 +74,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if exited {
 		return exitDone
 	}
-	if err == nil && parsed.Command() == "run" {
-		wrong.addOthers(c.Run.Check())
+	if err == nil {
+		if s := c.settings(parsed.Command()); s != nil {
+			wrong.addOthers(s.Check())
+		}
 	}
 	if len(wrong) > 0 {
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
