@@ -48,6 +48,7 @@ type oauth struct {
 
 	mu      sync.Mutex // guards what follows
 	access  *secret.Secret
+	scopes  []string // of access; empty if HubSpot did not say
 	got     time.Time
 	until   time.Time // access is good before this
 	doubted bool      // access met a 401 before its time, and another one was asked for: once is enough
@@ -177,11 +178,28 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err = err; err == nil {
-		o.access, o.got, o.until, o.doubted = secret.Text(token.AccessToken), asked, asked.Add(life), false
+		o.access, o.got, o.until, o.doubted, o.scopes = secret.Text(token.AccessToken), asked, asked.Add(life), false, scopesOf(token)
 	}
 	close(o.changed)
 	o.changed = make(chan struct{})
 	return life, err
+}
+
+// granted is what the present access token may do.
+func (o *oauth) granted() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.scopes
+}
+
+func scopesOf(token *oauth2.Token) (scopes []string) {
+	list, _ := token.Extra("scopes").([]any)
+	for _, scope := range list {
+		if name, is := scope.(string); is {
+			scopes = append(scopes, name)
+		}
+	}
+	return scopes
 }
 
 // refusal is the token endpoint's word that what we offer is no good.
