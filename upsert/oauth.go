@@ -232,6 +232,9 @@ var (
 	correlationID = regexp.MustCompile(`^[0-9a-fA-F-]{8,64}$`)
 )
 
+// ErrTokenEndpoint says that the token endpoint was reached, and served neither a token nor a refusal.
+var ErrTokenEndpoint = errors.New("get an access token: HubSpot's token endpoint does not serve")
+
 // explained says what went wrong without the answer's own text, which may quote what was sent.
 func explained(err error) error {
 	var answered *oauth2.RetrieveError
@@ -240,14 +243,14 @@ func explained(err error) error {
 		if errors.As(err, &sent) {
 			return fmt.Errorf("get an access token: %w", err)
 		}
-		return errors.New("get an access token: HubSpot's token endpoint gave an answer that cannot be read")
+		return fmt.Errorf("%w: it gave an answer that cannot be read", ErrTokenEndpoint)
 	}
 	status := answered.Response.StatusCode
 	switch {
 	case status >= 200 && status < 300:
 		status = http.StatusBadRequest // it carries an error all the same
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		return fmt.Errorf("get an access token: HubSpot's token endpoint answered %d", status)
+		return fmt.Errorf("%w: it answered %d", ErrTokenEndpoint, status)
 	}
 	var body struct {
 		Status        string `json:"status"`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
@@ -25,6 +26,11 @@ type cli struct {
 		File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
 		worker.Config
 	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
+	Check struct {
+		File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
+		worker.Config
+		JSON bool `name:"json" group:"Output" help:"An array of {check, subject, result, seen, remedy}; result is ok, warning, failed or skipped."`
+	} `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
 	Version struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
@@ -62,12 +68,23 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == nil && parsed.Command() == "run" {
 		wrong.addOthers(c.Run.Check())
 	}
+	if err == nil && parsed.Command() == "check" {
+		wrong.addOthers(c.Check.Config.Check())
+	}
 	if len(wrong) > 0 {
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
 		return exitUsage
 	}
 	if parsed.Command() == "version" {
 		printVersion(stdout, c.Version.JSON)
+		return exitDone
+	}
+	if parsed.Command() == "check" {
+		warnUnknown(parser, environ, newLog(stderr, "warn", "console"))
+		if err := check.Run(ctx, c.Check.Config, c.Check.JSON, stdout, stderr); err != nil {
+			_, _ = fmt.Fprintln(stderr, "tasksink check:", err)
+			return exitFailed
+		}
 		return exitDone
 	}
 	log := newLog(stderr, c.Run.LogLevel, c.Run.LogFormat)

@@ -1,0 +1,348 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/upsert"
+)
+
+const (
+	accountPath  = "/account-info/v3/details"
+	usagePath    = "/account-info/v3/api-usage/daily/private-apps"
+	propertyPath = "/crm/v3/properties/"
+
+	scopeNeeded = "crm.objects.contacts.write"
+	maxSkew     = time.Minute // between HubSpot's clock and ours
+	littleLeft  = 10          // per cent of the day's calls
+)
+
+// hubspotLook is what the looks at HubSpot share.
+type hubspotLook struct {
+	cfg     worker.Config
+	waiting *waiting
+	client  *upsert.Client
+}
+
+// failure is HubSpot's word for what it refuses.
+type failure struct {
+	Category   string `json:"category"`
+	PolicyName string `json:"policyName"`
+	Errors     []struct {
+		Context struct {
+			Scopes []string `json:"requiredGranularScopes"`
+		} `json:"context"`
+	} `json:"errors"`
+}
+
+func lookAtHubSpot(ctx context.Context, cfg worker.Config, w *waiting) (rows []Row) {
+	client, err := cfg.Client()
+	if err != nil {
+		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}
+	}
+	defer client.Close()
+	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	keeper.Go(func() { client.KeepToken(ctx, zerolog.Nop()) })
+
+	h := &hubspotLook{cfg: cfg, waiting: w, client: client}
+	rows, account := h.accountRows(ctx)
+	if account == nil {
+		for _, check := range []string{"scope", "id property", "quota", "clock"} {
+			rows = append(rows, skip(check, "", "HubSpot does not serve us so far"))
+		}
+		return rows
+	}
+	var scope, property, quota Row
+	var all sync.WaitGroup
+	all.Go(func() { scope = h.scopeRow(ctx) })
+	all.Go(func() { property = h.propertyRow(ctx) })
+	all.Go(func() { quota = h.quotaRow(ctx, *account) })
+	all.Wait()
+	return append(rows, scope, property, quota, account.clock)
+}
+
+// get asks HubSpot one question.
+func (h *hubspotLook) get(ctx context.Context, name, path string) (upsert.Reply, failure, error) {
+	ctx, done := within(ctx, h.waiting, name)
+	defer done()
+	res, err := h.client.Get(ctx, path)
+	var f failure
+	if err == nil && res.Status != http.StatusOK {
+		_ = json.Unmarshal(res.Body, &f) // a page says nothing
+	}
+	return res, f, err
+}
+
+// account is the first answer.
+type account struct {
+	header  http.Header
+	limited failure // of a 429
+	clock   Row
+}
+
+// accountRows look whether HubSpot can be reached, and takes the token. account is nil if not.
+func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen *account) {
+	asked := time.Now()
+	res, f, err := h.get(ctx, "HubSpot", accountPath)
+	took := time.Since(asked)
+	row := Row{Check: "HubSpot", Subject: h.cfg.HubspotURL, Result: Failed}
+	if errors.Is(err, upsert.ErrTokenEndpoint) {
+		row.Result, row.Seen = OK, "answers"
+		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(), "see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}}, nil
+	}
+	if err != nil {
+		row.Seen, row.Remedy = plain(err), h.unreached(err)
+		return []Row{row, skip("token", h.tokenFrom(), "HubSpot is not reached")}, nil
+	}
+	row.Result, row.Seen = OK, "answers"
+	token := Row{Check: "token", Subject: h.tokenFrom(), Result: OK, Seen: "is good"}
+	seen = &account{header: res.Header, limited: f, clock: clockRow(res.Header, asked.Add(took/2))}
+	switch {
+	case res.Status == http.StatusOK:
+		var who struct {
+			PortalID json.Number `json:"portalId"`
+			TimeZone string      `json:"timeZone"`
+		}
+		if json.Unmarshal(res.Body, &who) == nil && who.PortalID != "" {
+			token.Seen = "is good for account " + who.PortalID.String()
+			row.Seen += ", time zone " + who.TimeZone
+		}
+		if set := h.cfg.HubspotTimezone; set != "auto" && who.TimeZone != "" && set != who.TimeZone {
+			row.Result, row.Seen = Warning, "answers, time zone "+who.TimeZone+"; --hubspot-timezone="+set
+			row.Remedy = "leave --hubspot-timezone out, or set it to " + who.TimeZone + ": the day's calls count from that midnight"
+		}
+	case res.Status == http.StatusUnauthorized:
+		token.Result, token.Seen = Failed, "HubSpot refuses it: "+cmp.Or(f.Category, "status 401")
+		token.Remedy = h.renewed(f.Category)
+		return []Row{row, token}, nil
+	case res.Status == http.StatusForbidden && f.Category != "":
+		// The token is good, only the account's details are not for it.
+	case res.Status == http.StatusTooManyRequests:
+		// So is it here; the quota's row says more.
+	case res.Status >= 500:
+		row.Result, row.Seen = Failed, fmt.Sprintf("answers with status %d: an outage", res.Status)
+		row.Remedy = "see https://status.hubspot.com, and wait: tasksink goes on by itself when HubSpot does"
+		return []Row{row, skip("token", h.tokenFrom(), "HubSpot does not serve")}, nil
+	default:
+		row.Result, row.Seen = Failed, fmt.Sprintf("answers with status %d, which HubSpot does not", res.Status)
+		row.Remedy = "check --hubspot-url (and --hubspot-oauth-path, with OAuth): is it https://api.hubapi.com, or a proxy for it?"
+		return []Row{row, skip("token", h.tokenFrom(), "it may not be HubSpot that answers")}, nil
+	}
+	return []Row{row, token}, seen
+}
+
+// tokenFrom is the setting that the token comes from.
+func (h *hubspotLook) tokenFrom() string {
+	return cmp.Or(h.cfg.HubspotTokenFile, h.cfg.HubspotOAuthRefreshTokenFile, "--hubspot-token")
+}
+
+func (h *hubspotLook) renewed(category string) string {
+	if h.cfg.HubspotToken != "" {
+		return "set --hubspot-token to a valid token: HubSpot, Settings > Integrations > Private Apps > the app > Auth"
+	}
+	return upsert.AuthRemedy(category)
+}
+
+func (h *hubspotLook) unreached(err error) string {
+	host := h.cfg.HubspotURL
+	if u, parsed := url.Parse(h.cfg.HubspotURL); parsed == nil {
+		host = u.Host
+	}
+	var (
+		name      *net.DNSError
+		authority x509.UnknownAuthorityError
+		noTLS     tls.RecordHeaderError
+		wrong     *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &name):
+		return "correct --hubspot-url, let this machine resolve " + host + ", or set HTTPS_PROXY"
+	case errors.As(err, &authority):
+		return "if a proxy opens TLS on the way, add its authority to this machine's (SSL_CERT_FILE names a file of them); else check --hubspot-url"
+	case errors.As(err, &wrong):
+		return "check --hubspot-url, and the clock of this machine: " + wrong.Err.Error()
+	case errors.As(err, &noTLS):
+		return "check --hubspot-url: no TLS is spoken there"
+	default:
+		return "let this machine through to " + host + " (firewall, NetworkPolicy), set HTTPS_PROXY, or correct --hubspot-url"
+	}
+}
+
+// scopeRow looks whether the token may write tasks, without a write.
+func (h *hubspotLook) scopeRow(ctx context.Context) Row {
+	ctx, done := within(ctx, h.waiting, "the token's scopes")
+	defer done()
+	scopes, known, err := h.client.Scopes(ctx)
+	switch {
+	case err != nil:
+		return skip("scope", scopeNeeded, plain(err))
+	case !known:
+		return skip("scope", scopeNeeded, "HubSpot does not tell what this token may do; the first batch shows it")
+	case !slices.Contains(scopes, scopeNeeded):
+		return Row{"scope", scopeNeeded, Failed, "is not granted", grant(h.cfg, scopeNeeded)}
+	}
+	return Row{"scope", scopeNeeded, OK, "is granted", ""}
+}
+
+func grant(cfg worker.Config, scope string) string {
+	if cfg.HubspotOAuthClientID != "" {
+		return "add the scope " + scope + " to the app, and install it in the account again"
+	}
+	return "grant the scope " + scope + ": HubSpot, Settings > Integrations > Private Apps (or Service Keys) > Edit > Scopes"
+}
+
+var upsertPath = regexp.MustCompile(`/objects/(?:\d{4}-\d\d/)?([^/]+)/batch/upsert$`)
+
+// propertyRow looks whether ids can be told apart by --hubspot-id-property.
+func (h *hubspotLook) propertyRow(ctx context.Context) Row {
+	name := h.cfg.HubspotIDProperty
+	if name == "" {
+		return skip("id property", "", "--hubspot-id-property is not set: each event must bring its idProperty")
+	}
+	object := upsertPath.FindStringSubmatch(h.cfg.HubspotPath)
+	if object == nil {
+		return Row{"id property", name, Warning, "--hubspot-path=" + h.cfg.HubspotPath + " does not look like a batch upsert", "check --hubspot-path: it is /crm/v3/objects/tasks/batch/upsert, unless HubSpot has a newer one"}
+	}
+	path := propertyPath + object[1] + "/" + url.PathEscape(name)
+	row := Row{Check: "id property", Subject: name, Result: Failed}
+	create := "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, internal name " + name + ", and under Rules \"Require unique values for this property\", which cannot be set later"
+	res, f, err := h.get(ctx, "the id property", path)
+	switch {
+	case err != nil:
+		return skip("id property", name, plain(err))
+	case res.Status == http.StatusForbidden:
+		row = skip("id property", name, "the token may not read the definitions of properties, which only this check needs")
+		if len(f.Errors) > 0 && len(f.Errors[0].Context.Scopes) > 0 {
+			row.Remedy = "to have it looked at, " + grant(h.cfg, strings.Join(f.Errors[0].Context.Scopes, ", or "))
+		}
+		return row
+	case res.Status == http.StatusNotFound:
+		if res, _, err = h.get(ctx, "the id property", path+"?archived=true"); err == nil && res.Status == http.StatusOK {
+			row.Seen, row.Remedy = "is archived", "restore it: HubSpot, Settings > Properties > Task properties > Archived properties > "+name+" > Restore"
+			return row
+		}
+		row.Seen, row.Remedy = "is no property of "+object[1], "correct --hubspot-id-property, or create it: "+create
+		return row
+	case res.Status != http.StatusOK:
+		return skip("id property", name, fmt.Sprintf("HubSpot answers with status %d", res.Status))
+	}
+	var p struct {
+		HasUniqueValue bool `json:"hasUniqueValue"`
+	}
+	switch err := json.Unmarshal(res.Body, &p); {
+	case err != nil:
+		return skip("id property", name, "HubSpot's answer cannot be read")
+	case name == "hs_object_id":
+		row.Seen, row.Remedy = "is HubSpot's own id, which an upsert does not take", "set --hubspot-id-property to a property of your own: "+strings.Replace(create, name, "external_task_id", 1)
+		return row
+	case !p.HasUniqueValue:
+		row.Seen, row.Remedy = "its values are not unique, and HubSpot refuses every upsert by it", "set --hubspot-id-property to another property, made new with unique values: "+strings.Replace(create, "internal name "+name, "another internal name", 1)
+		return row
+	}
+	row.Result, row.Seen = OK, "has unique values"
+	return row
+}
+
+// quotaRow looks how many calls are left, of the day and of the window.
+func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
+	row := Row{Check: "quota", Subject: "the account's calls", Result: OK}
+	switch a.limited.PolicyName {
+	case "":
+	case "DAILY":
+		row.Result, row.Seen = Failed, "all of the day's calls are used up"
+		row.Remedy = "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account Defaults > API usage; tasksink holds meanwhile, and goes on by itself"
+		return row
+	default:
+		row.Result, row.Seen = Warning, "all requests of the last 10 s are used up ("+a.limited.PolicyName+")"
+		row.Remedy = "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink takes what is left, and its part if all are tasksink's"
+		return row
+	}
+	var seen []string
+	number := func(name string) (int, bool) {
+		n, err := strconv.Atoi(a.header.Get("X-HubSpot-RateLimit-" + name))
+		return n, err == nil
+	}
+	daily, is := number("Daily")
+	left, told := number("Daily-Remaining")
+	if !is || !told {
+		daily, left, is = h.usage(ctx)
+	}
+	if is {
+		seen = append(seen, fmt.Sprintf("%d of %d calls a day are left", left, daily))
+	}
+	most, is10 := number("Max")
+	if rest, told := number("Remaining"); told && is10 {
+		seen = append(seen, fmt.Sprintf("%d of %d requests in 10 s", rest, most))
+	}
+	switch {
+	case len(seen) == 0:
+		return skip("quota", row.Subject, "HubSpot does not tell")
+	case is && left <= 0:
+		row.Result, row.Remedy = Failed, "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account Defaults > API usage"
+	case is && left < daily*littleLeft/100:
+		row.Result, row.Remedy = Warning, "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink slows down to make them last until midnight"
+	}
+	row.Seen = strings.Join(seen, ", ")
+	return row
+}
+
+// usage asks for the day's calls, which not all answers carry.
+func (h *hubspotLook) usage(ctx context.Context) (daily, left int, told bool) {
+	res, _, err := h.get(ctx, "the day's calls", usagePath)
+	if err != nil || res.Status != http.StatusOK {
+		return 0, 0, false
+	}
+	var body struct {
+		Results []struct {
+			UsageLimit   int `json:"usageLimit"`
+			CurrentUsage int `json:"currentUsage"`
+		} `json:"results"`
+	}
+	if json.Unmarshal(res.Body, &body) != nil || len(body.Results) == 0 || body.Results[0].UsageLimit <= 0 {
+		return 0, 0, false
+	}
+	r := body.Results[0]
+	return r.UsageLimit, r.UsageLimit - r.CurrentUsage, true
+}
+
+// clockRow compares this machine's clock with HubSpot's, which tells full seconds. now is when HubSpot will have looked at
+// it.
+func clockRow(header http.Header, now time.Time) Row {
+	theirs, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return skip("clock", "", "HubSpot's answer has no date")
+	}
+	skew := now.Sub(theirs.Add(500 * time.Millisecond)).Round(time.Second)
+	row := Row{"clock", "this machine's", OK, "agrees with HubSpot's", ""}
+	if skew.Abs() <= 2*time.Second {
+		return row
+	}
+	row.Seen = fmt.Sprintf("%v ahead of HubSpot's", skew)
+	if skew < 0 {
+		row.Seen = fmt.Sprintf("%v behind HubSpot's", -skew)
+	}
+	if skew.Abs() > maxSkew {
+		row.Result, row.Remedy = Warning, "set this machine's clock by NTP (timedatectl set-ntp true): certificates, tokens and the day's calls depend on it"
+	}
+	return row
+}
