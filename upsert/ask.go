@@ -25,7 +25,7 @@ const tokenInfo = "/oauth/v2/private-apps/get/access-token-info"
 // Scopes asks HubSpot what the token may do. known is false where HubSpot does not tell.
 func (c *Client) Scopes(ctx context.Context) (scopes []string, known bool, err error) {
 	if c.oauth != nil {
-		scopes = c.oauth.granted()
+		scopes, _ = c.oauth.granted()
 		return scopes, len(scopes) > 0, nil
 	}
 	body, err := json.Marshal(map[string]string{"tokenKey": c.cfg.Token.Value()})
@@ -44,6 +44,16 @@ func (c *Client) Scopes(ctx context.Context) (scopes []string, known bool, err e
 		return nil, false, nil
 	}
 	return told.Scopes, len(told.Scopes) > 0, nil
+}
+
+// Replaced tells whether HubSpot sent another refresh token in place of the one that was configured, which may be of no more
+// use then.
+func (c *Client) Replaced() bool {
+	if c.oauth == nil {
+		return false
+	}
+	_, another := c.oauth.granted()
+	return another
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Reply, error) {

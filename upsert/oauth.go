@@ -49,6 +49,7 @@ type oauth struct {
 	mu      sync.Mutex // guards what follows
 	access  *secret.Secret
 	scopes  []string // of access; empty if HubSpot did not say
+	another bool     // HubSpot sent another refresh token than the file's
 	got     time.Time
 	until   time.Time // access is good before this
 	doubted bool      // access met a 401 before its time, and another one was asked for: once is enough
@@ -178,18 +179,19 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err = err; err == nil {
-		o.access, o.got, o.until, o.doubted, o.scopes = secret.Text(token.AccessToken), asked, asked.Add(life), false, scopesOf(token)
+		o.access, o.got, o.until, o.doubted = secret.Text(token.AccessToken), asked, asked.Add(life), false
+		o.scopes, o.another = scopesOf(token), token.RefreshToken != o.file.Value()
 	}
 	close(o.changed)
 	o.changed = make(chan struct{})
 	return life, err
 }
 
-// granted is what the present access token may do.
-func (o *oauth) granted() []string {
+// granted is what the present access token may do, and whether it came with another refresh token than the file's.
+func (o *oauth) granted() (scopes []string, another bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.scopes
+	return o.scopes, o.another
 }
 
 func scopesOf(token *oauth2.Token) (scopes []string) {

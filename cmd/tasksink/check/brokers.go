@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -167,7 +166,7 @@ func (k *kafkaLook) aboutTLS(err error) bool {
 // aboutSASL tells whether it was the login that failed. Some brokers only hang up.
 func (k *kafkaLook) aboutSASL(err error) bool {
 	return k.conn.SASL != nil && err != nil && (errors.Is(err, kafka.SASLAuthenticationFailed) || errors.Is(err, kafka.UnsupportedSASLMechanism) ||
-		errors.Is(err, kafka.IllegalSASLState) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
+		errors.Is(err, kafka.IllegalSASLState) || hungUp(err))
 }
 
 func (k *kafkaLook) tlsRows(brokers []*broker) (rows []Row) {
@@ -184,7 +183,7 @@ func (k *kafkaLook) tlsRows(brokers []*broker) (rows []Row) {
 		case !b.reached:
 			continue
 		case err != nil:
-			rows = append(rows, Row{"TLS", b.addr, Failed, plain(err), cmp.Or(consumer.Remedy(err), "check that the broker speaks TLS 1.2 or newer at this port")})
+			rows = append(rows, Row{"TLS", b.addr, Failed, plain(err), cmp.Or(consumer.Remedy(err), "check that the broker speaks TLS 1.2 or newer at this port, or leave --kafka-tls out")})
 			continue
 		}
 		end := expiry(b.tls.PeerCertificates)

@@ -133,7 +133,10 @@ func (k *kafkaLook) topicRow(check string, t metadata.ResponseTopic, of map[stri
 		row.Remedy = "start a broker that has a replica of it: " + tool(k.cfg, "kafka-topics", "--describe --unavailable-partitions --topic %s", t.Name)
 	case len(thin) > 0:
 		row.Seen = "fewer replicas in sync than min.insync.replicas=" + strconv.Itoa(of[t.Name].inSync) + ", for partition " + strings.Join(thin, ", ")
-		row.Remedy = "start the brokers that are missing, as no dead letter can be written: " + tool(k.cfg, "kafka-topics", "--describe --topic %s", t.Name)
+		row.Remedy = "start the brokers that are missing, as no dead letter can be written: " + tool(k.cfg, "kafka-topics", "--describe --under-min-isr-partitions --topic %s", t.Name)
+		if replicas < of[t.Name].inSync {
+			row.Remedy = "no dead letter can ever be written: add replicas, or " + setTopic(k.cfg, t.Name, "min.insync.replicas", replicas)
+		}
 	default:
 		row.Result, row.Seen = OK, plural(len(t.Partitions), "partition")+", each with a leader, "+plural(replicas, "replica")
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -33,6 +34,8 @@ type groupSeen struct {
 
 // dead is the state of a group that Kafka does not know: it has neither members nor offsets.
 const dead = "Dead"
+
+const again = 250 * time.Millisecond // between two questions after offsets, while leaders move
 
 func (k *kafkaLook) lookAtGroup(ctx context.Context, from *broker, topics map[string]metadata.ResponseTopic) (g groupSeen) {
 	var both sync.WaitGroup
@@ -157,11 +160,32 @@ func (k *kafkaLook) logs(ctx context.Context, topics map[string]metadata.Respons
 	ctx, done := within(ctx, k.waiting, "the topics' offsets")
 	defer done()
 	client := &kafka.Client{Addr: kafka.TCP(k.cfg.KafkaBrokers...), Transport: k.transport}
-	res, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: req})
-	if err != nil {
-		return nil, err
+	for {
+		res, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: req})
+		if err == nil && !moving(res.Topics) {
+			return res.Topics, nil
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			if err == nil {
+				return res.Topics, nil // each partition says what is the matter
+			}
+			return nil, err
+		}
 	}
-	return res.Topics, nil
+}
+
+// moving tells whether a leader is on its way, as it is for a moment after a topic was made or a broker stopped.
+func moving(topics map[string][]kafka.PartitionOffsets) bool {
+	for _, parts := range topics {
+		for _, p := range parts {
+			if errors.Is(p.Error, kafka.NotLeaderForPartition) || errors.Is(p.Error, kafka.LeaderNotAvailable) || errors.Is(p.Error, kafka.UnknownTopicOrPartition) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (k *kafkaLook) groupRows(topics map[string]metadata.ResponseTopic, g groupSeen) (rows []Row) {

@@ -66,17 +66,17 @@ func lookAtHubSpot(ctx context.Context, cfg worker.Config, w *waiting) (rows []R
 
 	h := &hubspotLook{cfg: cfg, waiting: w, client: client}
 	rows, account := h.accountRows(ctx)
-	if account == nil {
-		for _, check := range []string{"scope", "id property", "quota", "clock"} {
+	if !account.serves {
+		for _, check := range []string{"scope", "id property", "quota"} {
 			rows = append(rows, skip(check, "", "HubSpot does not serve us so far"))
 		}
-		return rows
+		return append(rows, account.clock)
 	}
 	var scope, property, quota Row
 	var all sync.WaitGroup
 	all.Go(func() { scope = h.scopeRow(ctx) })
 	all.Go(func() { property = h.propertyRow(ctx) })
-	all.Go(func() { quota = h.quotaRow(ctx, *account) })
+	all.Go(func() { quota = h.quotaRow(ctx, account) })
 	all.Wait()
 	return append(rows, scope, property, quota, account.clock)
 }
@@ -95,28 +95,29 @@ func (h *hubspotLook) get(ctx context.Context, name, path string) (upsert.Reply,
 
 // account is the first answer.
 type account struct {
+	serves  bool // us: the token is good
 	header  http.Header
 	limited failure // of a 429
 	clock   Row
 }
 
-// accountRows look whether HubSpot can be reached, and takes the token. account is nil if not.
-func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen *account) {
+// accountRows look whether HubSpot can be reached, and takes the token.
+func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account) {
 	asked := time.Now()
 	res, f, err := h.get(ctx, "HubSpot", accountPath)
 	took := time.Since(asked)
 	row := Row{Check: "HubSpot", Subject: h.cfg.HubspotURL, Result: Failed}
+	seen = account{header: res.Header, limited: f, clock: clockRow(res.Header, asked.Add(took/2))}
 	if errors.Is(err, upsert.ErrTokenEndpoint) {
 		row.Result, row.Seen = OK, "answers"
-		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(), "see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}}, nil
+		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(), "see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}}, seen
 	}
 	if err != nil {
 		row.Seen, row.Remedy = plain(err), h.unreached(err)
-		return []Row{row, skip("token", h.tokenFrom(), "HubSpot is not reached")}, nil
+		return []Row{row, skip("token", h.tokenFrom(), "HubSpot is not reached")}, seen
 	}
 	row.Result, row.Seen = OK, "answers"
 	token := Row{Check: "token", Subject: h.tokenFrom(), Result: OK, Seen: "is good"}
-	seen = &account{header: res.Header, limited: f, clock: clockRow(res.Header, asked.Add(took/2))}
 	switch {
 	case res.Status == http.StatusOK:
 		var who struct {
@@ -134,7 +135,7 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen *accoun
 	case res.Status == http.StatusUnauthorized:
 		token.Result, token.Seen = Failed, "HubSpot refuses it: "+cmp.Or(f.Category, "status 401")
 		token.Remedy = h.renewed(f.Category)
-		return []Row{row, token}, nil
+		return []Row{row, token}, seen
 	case res.Status == http.StatusForbidden && f.Category != "":
 		// The token is good, only the account's details are not for it.
 	case res.Status == http.StatusTooManyRequests:
@@ -142,12 +143,17 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen *accoun
 	case res.Status >= 500:
 		row.Result, row.Seen = Failed, fmt.Sprintf("answers with status %d: an outage", res.Status)
 		row.Remedy = "see https://status.hubspot.com, and wait: tasksink goes on by itself when HubSpot does"
-		return []Row{row, skip("token", h.tokenFrom(), "HubSpot does not serve")}, nil
+		return []Row{row, skip("token", h.tokenFrom(), "HubSpot does not serve")}, seen
 	default:
 		row.Result, row.Seen = Failed, fmt.Sprintf("answers with status %d, which HubSpot does not", res.Status)
 		row.Remedy = "check --hubspot-url (and --hubspot-oauth-path, with OAuth): is it https://api.hubapi.com, or a proxy for it?"
-		return []Row{row, skip("token", h.tokenFrom(), "it may not be HubSpot that answers")}, nil
+		return []Row{row, skip("token", h.tokenFrom(), "it may not be HubSpot that answers")}, seen
 	}
+	if h.client.Replaced() {
+		token.Result, token.Seen = Warning, token.Seen+"; HubSpot sent another refresh token in place of the file's"
+		token.Remedy = "should a start be refused, install the app in the account again, and put its refresh token into the file that --hubspot-oauth-refresh-token-file names"
+	}
+	seen.serves = true
 	return []Row{row, token}, seen
 }
 
@@ -330,7 +336,7 @@ func (h *hubspotLook) usage(ctx context.Context) (daily, left int, told bool) {
 func clockRow(header http.Header, now time.Time) Row {
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		return skip("clock", "", "HubSpot's answer has no date")
+		return skip("clock", "this machine's", "no answer of HubSpot's tells the time")
 	}
 	skew := now.Sub(theirs.Add(500 * time.Millisecond)).Round(time.Second)
 	row := Row{"clock", "this machine's", OK, "agrees with HubSpot's", ""}

@@ -103,10 +103,10 @@ func (k *kafkaLook) retentionRow(topic string, s settings) Row {
 	case !strings.Contains(s.policy, "delete"):
 		return Row{"retention", topic, OK, "cleanup.policy=" + s.policy + ": the last record of each key stays", ""}
 	case s.retention >= 0 && s.retention < shortRetention:
-		return Row{"retention", topic, Warning, "records are kept for " + span(s.retention) + ": an outage that lasts longer loses some",
+		return Row{"retention", topic, Warning, "records are kept " + kept(s.retention) + ": an outage that lasts longer loses some",
 			"keep them for a week: " + setTopic(k.cfg, topic, "retention.ms", int64(7*24*time.Hour/time.Millisecond))}
 	default:
-		return Row{"retention", topic, OK, "records are kept for " + span(s.retention), ""}
+		return Row{"retention", topic, OK, "records are kept " + kept(s.retention), ""}
 	}
 }
 
@@ -134,11 +134,11 @@ func (k *kafkaLook) keepingRow(letters string, of map[string]settings) Row {
 		if source < 0 {
 			ms = -1
 		}
-		return Row{"retention", letters, Failed, "dead letters are kept for " + span(s.retention) + ", records for " + span(source),
+		return Row{"retention", letters, Failed, "dead letters are kept " + kept(s.retention) + ", records " + kept(source),
 			"keep them as long: " + setTopic(k.cfg, letters, "retention.ms", ms)}
 	}
 	if !strings.Contains(s.policy, "delete") {
 		s.retention = -1
 	}
-	return Row{"retention", letters, OK, "dead letters are kept for " + span(s.retention), ""}
+	return Row{"retention", letters, OK, "dead letters are kept " + kept(s.retention), ""}
 }

@@ -39,7 +39,7 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 		}
 		return colors[r].EscapeSeq() + s + text.Reset.EscapeSeq()
 	}
-	const checkWidth, subjectWidth = 20, 26
+	const checkWidth, subjectWidth = 18, 30
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.Options{SeparateColumns: false, DrawBorder: false, SeparateHeader: true}

@@ -47,17 +47,17 @@ func setTopic(cfg worker.Config, topic, setting string, value any) string {
 	return tool(cfg, "kafka-configs", "--alter --entity-type topics --entity-name %s --add-config %s=%v", topic, setting, value)
 }
 
-// span is a duration as people say it.
-func span(d time.Duration) string {
+// kept is for how long, as people say it.
+func kept(d time.Duration) string {
 	switch day := 24 * time.Hour; {
 	case d < 0:
 		return "for ever"
 	case d >= 2*day && d%day == 0:
-		return fmt.Sprintf("%d days", d/day)
+		return fmt.Sprintf("for %d days", d/day)
 	case d >= time.Hour && d%time.Hour == 0:
-		return fmt.Sprintf("%d h", d/time.Hour)
+		return fmt.Sprintf("for %d h", d/time.Hour)
 	default:
-		return d.String()
+		return "for " + d.String()
 	}
 }
 
