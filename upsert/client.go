@@ -115,7 +115,7 @@ func (c *Client) ReloadToken() (changed bool, err error) {
 
 // authorize makes a request that carries the token. Where HubSpot's token endpoint refuses one, refused is its answer.
 func (c *Client) authorize(ctx context.Context, method, target string, body io.Reader) (req *http.Request, refused *Reply, err error) {
-	token := ""
+	var token string
 	if c.oauth == nil {
 		token = c.cfg.Token.Value()
 	} else if token, err = c.oauth.bearer(ctx); err != nil {

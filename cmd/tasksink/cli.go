@@ -69,7 +69,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		wrong.addOthers(c.Run.Check())
 	}
 	if err == nil && parsed.Command() == "check" {
-		wrong.addOthers(c.Check.Config.Check())
+		wrong.addOthers(c.Check.Check())
 	}
 	if len(wrong) > 0 {
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))

@@ -34,7 +34,6 @@ type place struct {
 	name    string // of the topic and of the group
 	cfg     worker.Config
 	told    string // what the last look showed
-	tidy    *strings.Replacer
 }
 
 func newPlace(t *testing.T, b *kafkatest.Broker) *place {
