@@ -137,7 +137,7 @@ func (k *kafkaLook) brokerRows(brokers []*broker) (rows []Row) {
 			row.Seen = "accepts connections"
 		case b.asked != nil:
 			row.Result, row.Seen = Failed, "accepts connections, then: "+plain(b.asked)
-			row.Remedy = cmp.Or(consumer.Remedy(b.asked), "check that a Kafka broker listens there, and its log")
+			row.Remedy = cmp.Or(consumer.Remedy(b.asked), "check that a Kafka broker listens there, whether it expects TLS, and its log")
 		}
 		rows = append(rows, row)
 	}

@@ -51,8 +51,9 @@ func (w *waiting) show(out io.Writer) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				line := fmt.Sprintf("%.0f s: waiting for %s", time.Since(start).Seconds(), w)
-				_, _ = fmt.Fprintf(out, "\r\x1b[K%.*s", width-1, line) // only a picture
+				if names := w.String(); names != "" {
+					_, _ = fmt.Fprintf(out, "\r\x1b[K%.*s", width-1, fmt.Sprintf("%.0f s: waiting for %s", time.Since(start).Seconds(), names)) // only a picture
+				}
 			case <-over:
 				_, _ = fmt.Fprint(out, "\r\x1b[K")
 				return
