@@ -183,7 +183,11 @@ func (k *kafkaLook) tlsRows(brokers []*broker) (rows []Row) {
 		case !b.reached:
 			continue
 		case err != nil:
-			rows = append(rows, Row{"TLS", b.addr, Failed, plain(err), cmp.Or(consumer.Remedy(err), "check that the broker speaks TLS 1.2 or newer at this port, or leave --kafka-tls out")})
+			remedy := consumer.Remedy(err)
+			if remedy == "" || hungUp(err) {
+				remedy = "check that the broker speaks TLS 1.2 or newer at this port, or leave --kafka-tls out"
+			}
+			rows = append(rows, Row{"TLS", b.addr, Failed, plain(err), remedy})
 			continue
 		}
 		end := expiry(b.tls.PeerCertificates)

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -118,6 +119,7 @@ func (k *kafkaLook) topicRow(check string, t metadata.ResponseTopic, of map[stri
 	}
 	var leaderless, thin []string
 	replicas := 0
+	slices.SortFunc(t.Partitions, func(x, y metadata.ResponsePartition) int { return cmp.Compare(x.PartitionIndex, y.PartitionIndex) })
 	for _, p := range t.Partitions {
 		id := strconv.Itoa(int(p.PartitionIndex))
 		if p.LeaderID < 0 {

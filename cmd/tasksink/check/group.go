@@ -113,7 +113,7 @@ func (k *kafkaLook) groupRows(topics map[string]metadata.ResponseTopic, g groupS
 		because := "Kafka does not let " + principal(k.cfg) + " see it: see rights"
 		rows = append(rows, skip("group", name, because))
 	} else if g.err != nil {
-		rows = append(rows, skip("group", name, "no broker tells of it: "+plain(g.err)))
+		rows = append(rows, skip("group", name, untoldGroup(g.err)))
 	} else {
 		rows = append(rows, k.membersRow(g), k.replicasRow(topics, g))
 	}
@@ -121,6 +121,14 @@ func (k *kafkaLook) groupRows(topics map[string]metadata.ResponseTopic, g groupS
 		rows = append(rows, k.offsetsRow(topic, topics[topic], g))
 	}
 	return rows
+}
+
+// untoldGroup says why nothing is known of the group.
+func untoldGroup(err error) string {
+	if errors.Is(err, kafka.GroupCoordinatorNotAvailable) {
+		return "no broker coordinates it: Kafka may have had no group yet"
+	}
+	return "no broker tells of it: " + plain(err)
 }
 
 // membersRow looks who is in the group beside tasksink.

@@ -186,9 +186,10 @@ func TestBrokers(t *testing.T) {
 		{"a partition has no leader", func(p *place) {
 			p.metadata(func(res *kmsg.MetadataResponse) {
 				for i := range res.Topics {
-					if *res.Topics[i].Topic == p.name {
-						res.Topics[i].Partitions[2].Leader = -1
-						res.Topics[i].Partitions[2].ErrorCode = 5
+					for j := range res.Topics[i].Partitions {
+						if part := &res.Topics[i].Partitions[j]; *res.Topics[i].Topic == p.name && part.Partition > 1 {
+							part.Leader, part.ErrorCode = -1, 5
+						}
 					}
 				}
 			})

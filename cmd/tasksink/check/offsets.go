@@ -99,6 +99,8 @@ func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSe
 		return skip("offsets", topic, "the topic is not to be seen")
 	case errors.Is(err, kafka.GroupAuthorizationFailed) || errors.Is(err, kafka.TopicAuthorizationFailed):
 		return skip("offsets", topic, "Kafka does not let "+principal(k.cfg)+" see them: see rights")
+	case g.err != nil:
+		return skip("offsets", topic, untoldGroup(g.err))
 	case err != nil:
 		return skip("offsets", topic, "Kafka does not tell what is committed: "+plain(err))
 	case g.listed != nil:

@@ -1,11 +1,13 @@
 package check_test
 
 import (
+	"crypto/tls"
 	"io"
 	"log"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,11 +132,13 @@ func TestSecured(t *testing.T) {
 	}
 	// The brokers' own words differ, so each kind has its golden.
 	got := map[string]*strings.Builder{"kfake": {}, "kafka": {}}
+	first := map[string]*sync.Once{"kfake": {}, "kafka": {}}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			kafkatest.EachSecured(t, tc.mode, func(t *testing.T, s *kafkatest.Secured) {
 				p := newPlace(t, s.Broker)
 				p.topics(nil, good())
+				first[s.Kind].Do(func() { p.firstGroup(s) })
 				p.as(s)
 				tc.spoil(p, s)
 				told := strings.ReplaceAll(p.troubles(tc.name, p.look()), "User:"+s.User, "User:USER")
@@ -158,8 +162,36 @@ func lives(a *kafkatest.Authority, life time.Duration) *kafkatest.Authority {
 
 // live gives the broker a certificate that lives so long, until the test ends.
 func (p *place) live(s *kafkatest.Secured, life time.Duration) {
+	p.t.Helper()
+	p.t.Cleanup(func() { s.Renew(p.t, s.Old); p.served(s, 24*time.Hour*50) })
 	s.Renew(p.t, lives(s.Old, life))
-	p.t.Cleanup(func() { s.Renew(p.t, s.Old) })
+	p.served(s, life-time.Hour)
+}
+
+// served waits until the broker's certificate lives about so long: Kafka changes it in its own time.
+func (p *place) served(s *kafkatest.Secured, life time.Duration) {
+	p.t.Helper()
+	var left time.Duration
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		c, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true}) // only to see it
+		if err != nil {
+			continue
+		}
+		left = time.Until(c.ConnectionState().PeerCertificates[0].NotAfter)
+		_ = c.Close()
+		if left > life && left < life+24*time.Hour*12 {
+			return
+		}
+	}
+	p.t.Fatalf("the broker's certificate lives for %v, want about %v", left, life)
+}
+
+// firstGroup makes a group, as what a cluster tells before its first one is another test's.
+func (p *place) firstGroup(s *kafkatest.Secured) {
+	p.t.Helper()
+	if s.Kind == "kafka" {
+		p.commit(0)
+	}
 }
 
 // TestNoTLS: TLS, where none is spoken.
