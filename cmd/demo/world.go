@@ -58,7 +58,7 @@ func (w *world) start(ctx context.Context) error {
 		port, address = 9092, "127.0.0.1:8090"
 	}
 	// Retention is set, or a long run would lose what it has not read yet.
-	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letterbox),
+	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic),
 		kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000", "max.message.bytes": "10485760"})}
 	if port > 0 {
 		opts = append(opts, kfake.Ports(port))
@@ -66,6 +66,10 @@ func (w *world) start(ctx context.Context) error {
 	var err error
 	if w.kafka, err = kfake.NewCluster(opts...); err != nil {
 		return fmt.Errorf("start Kafka: %w", err)
+	}
+	// A dead letter is larger than its record, by its headers.
+	if err := w.kafka.CreateTopic(letterbox, 1, map[string]string{"max.message.bytes": "12582912"}); err != nil {
+		return fmt.Errorf("create %s: %w", letterbox, err)
 	}
 	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka.ListenAddrs()...), Transport: &kafka.Transport{}}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
@@ -99,7 +103,7 @@ func (w *world) serve(ctx context.Context) error {
 
   go run ./cmd/tasksink run --kafka-brokers=127.0.0.1:9092 --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console
 
-Ctrl-C ends both.
+(tasksink check, with the same settings, looks at them first.) Ctrl-C ends both.
 `, w.Records, w.url, w.url, idProperty)
 	<-ctx.Done()
 	return nil

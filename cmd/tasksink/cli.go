@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
@@ -28,6 +29,10 @@ type cli struct {
 		settings
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the settings in force, and where each comes from."`
+	Check struct {
+		settings
+		JSON bool `name:"json" help:"An array of {check, subject, result, seen, remedy}; result is ok, warning, failed or skipped."`
+	} `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
 	Version struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
@@ -46,6 +51,8 @@ func (c *cli) settings(command string) *settings {
 		return &c.Run.settings
 	case "config":
 		return &c.Config.settings
+	case "check":
+		return &c.Check.settings
 	default:
 		return nil
 	}
@@ -124,11 +131,20 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	var log zerolog.Logger
-	if s != nil {
+	switch {
+	case command == "check": // its table is read by people, whatever the worker logs
+		log = newLog(stderr, "warn", "console")
+	case s != nil:
 		log = newLog(stderr, s.LogLevel, s.LogFormat)
-		r.warnUnknown(log)
 	}
+	r.warnUnknown(log)
 	switch command {
+	case "check":
+		if err := check.Run(ctx, s.Config, c.Check.JSON, stdout, stderr); err != nil {
+			_, _ = fmt.Fprintln(stderr, "tasksink check:", err)
+			return exitFailed
+		}
+		return exitDone
 	case "config":
 		return printConfig(stdout, s.Config, r.sources, c.Config.JSON)
 	case "version":

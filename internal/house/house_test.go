@@ -29,7 +29,8 @@ var mayImport = map[string][]string{
 	"internal/house":           {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/worker"},
+	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker"},
+	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
 	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }

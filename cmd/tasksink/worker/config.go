@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -132,13 +133,11 @@ func (c Config) consumer(conn consumer.Connection, pace *upsert.Pace, board *hol
 }
 
 func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: func(source string) string {
-		if c.DLQTopic != "" {
-			return c.DLQTopic
-		}
-		return source + ".dlq"
-	}}
+	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: c.DeadLetters}
 }
+
+// DeadLetters is the topic for a topic's dead letters.
+func (c Config) DeadLetters(topic string) string { return cmp.Or(c.DLQTopic, topic+".dlq") }
 
 func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {
 	zone, _ := c.zone() // Check has refused what is none

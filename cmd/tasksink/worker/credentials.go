@@ -119,11 +119,18 @@ func (c Config) usesOAuth() bool {
 	return c.HubspotOAuthClientID != "" || c.HubspotOAuthClientSecretFile != "" || c.HubspotOAuthRefreshTokenFile != ""
 }
 
-// connection says how to reach Kafka.
-func (c Config) connection() (conn consumer.Connection, err error) {
+// ClientID begins the name by which each replica goes at the brokers: in their logs and quotas, and among the members of
+// the group.
+const ClientID = "tasksink"
+
+// Connection says how to reach Kafka.
+func (c Config) Connection() (conn consumer.Connection, err error) {
 	host, err := os.Hostname() // the pod's name: stable, so that partitions mostly stay where they were
 	if err != nil {
 		host = "tasksink"
+	}
+	if !strings.HasPrefix(host, ClientID) {
+		host = ClientID + "-" + host
 	}
 	conn = consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
 	if c.usesTLS() {
@@ -143,8 +150,8 @@ func (c Config) connection() (conn consumer.Connection, err error) {
 	return conn, nil
 }
 
-// client is for HubSpot.
-func (c Config) client() (*upsert.Client, error) {
+// Client is for HubSpot.
+func (c Config) Client() (*upsert.Client, error) {
 	cfg := upsert.ClientConfig{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {

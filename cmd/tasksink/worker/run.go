@@ -21,7 +21,7 @@ import (
 // drains, leaves the group, and returns nil if all that was sent was also settled and committed.
 func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	board := hold.NewBoard(log)
-	conn, err := cfg.connection()
+	conn, err := cfg.Connection()
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
 
 	// HubSpot out. Its confirmation settles the record; what it refuses goes to the dead letters.
-	client, err := cfg.client()
+	client, err := cfg.Client()
 	if err != nil {
 		return err
 	}
