@@ -1,10 +1,10 @@
 // Two small charts over the same quarter of an hour: what flows, and how much waits. Drawn anew at each look, at the
 // width that there is, so that its text keeps its size.
 
-import { between, clock, count, rate } from "./words.js";
+import { between, clock, count, rate, short } from "./words.js";
 
 const minutes = 15;
-const left = 46, right = 8, top = 8;
+const left = 44, right = 8, top = 8;
 const flowHeight = 132, gap = 26, lagHeight = 52, axis = 22;
 const height = top + flowHeight + gap + lagHeight + axis;
 
@@ -15,10 +15,10 @@ function make(name, attributes, ...children) {
   return e;
 }
 
-/** The least of 1, 2, 5, 10, 20, 50 … that is not below n. */
+/** The least round number that is not below n. */
 function round(n) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, n)));
-  return [1, 2, 5, 10].map((m) => m * power).find((m) => m >= n);
+  return [1, 1.2, 1.6, 2, 3, 4, 6, 8, 10].map((m) => m * power).find((m) => m >= n);
 }
 
 /** The rates of each step between two points. */
@@ -42,16 +42,19 @@ export function draw(svg, all, at) {
   const line = (kind, x1, y1, x2, y2) => parts.push(make("line", { class: kind, x1, y1, x2, y2 }));
   const text = (kind, px, py, anchor, words) => parts.push(make("text", { class: kind, x: px, y: py, "text-anchor": anchor }, words));
 
-  for (const s of list) {
-    if (s.held) parts.push(make("rect", { class: "held", x: x(s.from), y: top, width: Math.max(1, x(s.to) - x(s.from) + 0.5), height: lagTop + lagHeight - top }));
+  for (let i = 0; i < list.length; i++) {
+    if (!list[i].held) continue;
+    const from = list[i].from;
+    while (i + 1 < list.length && list[i + 1].held) i++; // one shade, not one beside the other with seams
+    parts.push(make("rect", { class: "held", x: x(from), y: top, width: Math.max(1, x(list[i].to) - x(from)), height: lagTop + lagHeight - top }));
   }
   for (const v of [0, most / 2, most]) {
     line("grid", left, flow(v), width - right, flow(v));
-    text("tick", left - 8, flow(v) + 4, "end", rate(v));
+    text("tick", left - 8, flow(v) + 4, "end", short(v));
   }
   for (const v of [0, mostLag]) {
     line("grid", left, lag(v), width - right, lag(v));
-    text("tick", left - 8, lag(v) + 4, "end", count(v));
+    text("tick", left - 8, lag(v) + 4, "end", short(v));
   }
   for (let m = 0; m <= minutes; m += width < 480 ? 5 : 3) {
     const t = end - m * 60_000;

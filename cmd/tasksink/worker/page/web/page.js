@@ -2,7 +2,7 @@
 // HubSpot's words, and the events', may be hostile.
 
 import { draw, rows } from "./chart.js";
-import { answers, bytes, clock, count, figures, holdWords, rate, say, sentence, span } from "./words.js";
+import { answers, bytes, clock, count, figures, rate, say, sentence, span } from "./words.js";
 
 const second = 1000, longestPause = 15 * second, shownPartitions = 20;
 const $ = (id) => document.getElementById(id);
@@ -15,6 +15,12 @@ let pause = second, timer = 0, asking = false, pointed = null;
 /** Text is only touched where it changed, so that selections and screen readers are left in peace. */
 function put(e, text) {
   if (e.textContent !== text) e.textContent = text;
+}
+
+/** The same, with the names of settings set apart, so that they neither break nor pass for words. */
+function rich(e, text) {
+  if (e.textContent === text) return;
+  e.replaceChildren(...text.split(/(--[a-z][a-z-]*[a-z])/).map((part, i) => (i % 2 ? element("code", "", part) : part)));
 }
 
 function element(name, kind, text) {
@@ -72,14 +78,14 @@ function show() {
   const now = new Date();
   document.body.classList.toggle("stale", silent !== null);
   if (silent) {
-    const text = `No answer since ${clock(silent, now, true)}.`;
+    const text = ` since ${clock(silent, now, true)}.`;
     hero({ tone: "gone", word: "No answer", text, more: `The process has stopped, or cannot be reached. Asked again every ${span(pause / second)}.` });
     put($("fresh"), "no answer");
     return;
   }
   const f = figures(status, samples);
   hero(say(status, f));
-  put($("fresh"), clock(f.now, now, true));
+  put($("fresh"), clock(f.now, f.now, true));
   put($("instance"), status.instance);
   put($("group"), `group ${status.group}`);
   for (const [name, [figure, unit, line]] of Object.entries(answers(status, f))) {
@@ -88,6 +94,7 @@ function show() {
     put($(`${name}-line`), line);
     $(name).parentElement.classList.toggle("wordy", /[a-z]{2}/i.test(figure));
   }
+  $("holding").classList.toggle("bad", status.holds.length > 0 || status.sender.outage !== null);
   flow(f);
   holds(f);
   pace(f);
@@ -103,7 +110,7 @@ function hero({ tone, word, text, more }) {
   document.title = `${word} · tasksink`;
   put($("word"), word);
   put($("text"), text);
-  put($("more"), more);
+  rich($("more"), more);
 }
 
 function flow(f) {
@@ -119,13 +126,12 @@ function flow(f) {
 function holds(f) {
   each($("holds"), status.holds, () => {
     const li = element("li");
-    li.append(element("h3"), element("p", "detail"), element("p", "remedy"), element("p", "note"));
+    li.append(element("h3"), element("p", "remedy"), element("p", "note"));
     return li;
   }, (li, hold) => {
-    const [title, detail, remedy, note] = li.children;
-    put(title, sentence(holdWords(hold)[1]));
-    put(detail, hold.detail);
-    put(remedy, sentence(hold.remedy));
+    const [title, remedy, note] = li.children;
+    put(title, sentence(hold.detail));
+    rich(remedy, sentence(hold.remedy));
     put(note, `${hold.reason} · since ${clock(new Date(hold.since), f.now)}, ${span((f.now - Date.parse(hold.since)) / 1000)}`);
   });
   const o = status.sender.outage;
@@ -160,8 +166,9 @@ function pace(f) {
     return;
   }
   const slow = d.gap_seconds > 0 ? ` One call every ${span(d.gap_seconds)}.` : d.batch_wait_seconds > 2 ? ` Batches wait ${span(d.batch_wait_seconds)} to fill.` : "";
+  const zone = { observed: "as observed", "assumed UTC": "midnight UTC, assumed" }[d.zone] ?? `midnight in ${d.zone}`;
   meter("daily", d.remaining, d.limit, `${count(d.remaining)} of ${count(d.limit)}`,
-    `Begins anew at ${clock(new Date(d.resets_at), f.now)} (${d.zone}).${slow}`);
+    `Begins anew ${clock(new Date(d.resets_at), f.now)} (${zone}).${slow}`);
 }
 
 function load(f) {
@@ -176,7 +183,7 @@ function partitions(f) {
   // Those that are behind come first, the worst of them on top; the others stay in order, or they would dance.
   const late = (p) => (p.age_seconds > f.patience || p.lag > 1000 ? p.lag : 0);
   const sorted = [...status.partitions].sort((a, b) => late(b) - late(a));
-  const most = Math.max(1, ...sorted.map((p) => p.lag));
+  const most = Math.max(1000, ...sorted.map((p) => p.lag));
   const several = new Set(sorted.map((p) => p.topic)).size > 1;
   const fill = (tr, p) => {
     const [name, lag, spark, age, committed] = tr.children;
@@ -210,7 +217,7 @@ function dead(f) {
     const [title, letters, meaning, note] = li.children;
     put(title, [r.category, r.code, r.property].filter(Boolean).join(" · ") || "no reason given");
     put(letters, count(r.letters));
-    put(meaning, r.meaning || "HubSpot's own code; the letter's message says more.");
+    rich(meaning, r.meaning || "HubSpot's own code; the letter's message says more.");
     put(note, `last ${clock(new Date(r.last), f.now)} · ${r.stage === "decode" ? "no task event" : "refused by HubSpot"}`);
   });
   $("reasons").classList.toggle("none", reasons.length === 0);

@@ -13,6 +13,11 @@ export function records(n) {
   return n === 1 ? "1 record" : `${count(n)} records`;
 }
 
+/** A count for where there is little room: 12 k, 1.2 M. */
+export function short(n) {
+  return n >= 1e4 && n < 1e6 ? `${fine.format(n / 1e3)} k` : n < 10 ? fine.format(n) : count(n);
+}
+
 /** Records per second. */
 export function rate(n) {
   return n > 0 && n < 0.1 ? "under 0.1" : n < 10 ? fine.format(n) : count(n);
@@ -139,7 +144,12 @@ export function holdWords(hold) {
 /** A sentence as it is written: with a capital, and a full stop. */
 export function sentence(text) {
   const s = text.trim();
-  return s === "" ? "" : s[0].toUpperCase() + s.slice(1) + (/[.!?]$/.test(s) ? "" : ".");
+  return s === "" ? "" : stop(s[0].toUpperCase() + s.slice(1));
+}
+
+/** With a full stop. */
+function stop(text) {
+  return text + (/[.!?]$/.test(text) ? "" : ".");
 }
 
 /** What an outage's code means to a person: 503, no answer. */
@@ -148,56 +158,61 @@ export function failure(code) {
 }
 
 /**
- * The sentence at the top. tone is good, busy, bad or idle; word is the tone in words; more says why, or what to do.
+ * The sentence at the top: its first words, which name the state, and the rest of it. tone is good, busy, bad or idle;
+ * more says why, or what to do.
  */
 export function say(status, f) {
   const { sender, holds } = status;
   const lag = records(f.lag);
   const why = f.limit ? f.limit[1] : "";
   if (status.state === "draining") {
-    return { tone: "busy", word: "Stopping", text: "Stopping: what was sent is being settled.", more: "The rest is left to the replicas that stay." };
+    return { tone: "busy", word: "Stopping", text: ": what was sent is being settled.", more: "The rest is left to the replicas that stay." };
   }
   if (holds.length > 0) {
     const first = [...holds].sort((a, b) => Date.parse(a.since) - Date.parse(b.since))[0];
     const others = holds.length > 1 ? ` ${holds.length - 1} more below.` : "";
-    return { tone: "bad", word: "Held", text: sentence(`Held since ${clock(new Date(first.since), f.now)}: ${holdWords(first)[1]}`),
+    return { tone: "bad", word: "Held", text: ` since ${clock(new Date(first.since), f.now)}: ${stop(holdWords(first)[1])}`,
       more: sentence(first.remedy) + others };
   }
   if (sender.outage) {
     const at = clock(new Date(sender.outage.since), f.now);
     const wait = f.lag === 0 ? "no record waits" : f.lag === 1 ? "1 record waits" : `${lag} wait`;
-    return { tone: "bad", word: "HubSpot down", text: `HubSpot is down since ${at} (${failure(sender.outage.failure)}); ${wait}.`,
+    return { tone: "bad", word: "HubSpot is down", text: ` since ${at} (${failure(sender.outage.failure)}); ${wait}.`,
       more: `Asked again every ${span(sender.outage.every_seconds)}. It goes on by itself; nothing is dead-lettered for this.` };
   }
   if (status.state === "starting") {
-    return { tone: "busy", word: "Starting", text: `Starting: joining the consumer group ${status.group}.`, more: "A rebalance takes some seconds." };
+    return { tone: "busy", word: "Starting", text: `: joining the consumer group ${status.group}.`, more: "A rebalance takes some seconds." };
   }
   if (status.partitions.length === 0) {
-    return { tone: "idle", word: "Standing by", text: "Standing by: this replica has no partition.", more: "There are more replicas than partitions." };
+    return { tone: "idle", word: "Standing by", text: ": this replica has no partition.", more: "There are more replicas than partitions." };
   }
   if (f.lag > 0 && f.still > 30 + f.patience) {
-    return { tone: "bad", word: "Not flowing", text: `Not flowing: ${lag} wait, and none was settled for ${span(f.still)}.`,
+    return { tone: "bad", word: "Not flowing", text: `: ${lag} wait, and none was settled for ${span(f.still)}.`,
       more: why || "The log says what was tried last." };
   }
   if (f.behind) {
     const end = f.drained ? `, drained about ${clock(f.drained, f.now)} at the present ${status.daily && status.daily.gap_seconds > 0 ? "quota" : "pace"}` :
       f.lately.falls < -0.5 && f.lately.seconds >= 10 ? `, and ${rate(-f.lately.falls)} more each second` : "";
-    return { tone: "busy", word: "Behind", text: `Behind: ${lag}${end}.`, more: why || `The oldest one waits for ${span(f.age)}.` };
+    return { tone: "busy", word: "Behind", text: `: ${lag}${end}.`, more: why || `The oldest one waits for ${span(f.age)}.` };
   }
   if (f.lag === 0 && f.lately.upserted + f.lately.dead < 0.05) {
     const last = f.seen < 15 ? "" : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
-    return { tone: "good", word: "Up to date", text: "Up to date: every record is settled.", more: last };
+    return { tone: "good", word: "Up to date", text: ": every record is settled.", more: last };
   }
   const within = status.partitions.length === 1 ? "its partition" : "all partitions";
-  return { tone: "good", word: "Flowing", text: `Flowing: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why };
+  return { tone: "good", word: "Flowing", text: `: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why || deadLately(f) };
+}
+
+function deadLately(f) {
+  const n = f.all[f.all.length - 1].dead - f.all[0].dead;
+  return n > 0 ? `${n === 1 ? "1 record" : records(n)} went to the dead letters in the last ${span(f.seen)}.` : "";
 }
 
 /** The answers to the four questions, each a figure and a line below it. */
 export function answers(status, f) {
   const { holds, sender } = status;
-  const quarter = between(f.all[0], f.all[f.all.length - 1]);
-  const dead = Math.round(quarter.dead * quarter.seconds);
-  const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)} dead letter${dead === 1 ? "" : "s"} in ${span(quarter.seconds)}`];
+  const dead = f.all[f.all.length - 1].dead - f.all[0].dead;
+  const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)} dead letter${dead === 1 ? "" : "s"} in ${span(f.seen)}`];
   let holding = ["Nothing", "", "No hold stands, and HubSpot answers."];
   if (holds.length > 0) holding = [holdWords(holds[0])[0], "", `since ${clock(new Date(holds[0].since), f.now)}${holds.length > 1 ? `, and ${holds.length - 1} more` : ""}`];
   else if (sender.outage) holding = ["HubSpot", "", `fails since ${clock(new Date(sender.outage.since), f.now)}: ${failure(sender.outage.failure)}`];
@@ -205,6 +220,8 @@ export function answers(status, f) {
   const behind = [count(f.lag), f.lag === 1 ? "record" : "records", f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits."];
   let until = ["Now", "", "Nothing to catch up with."];
   if (f.drained) until = [clock(f.drained, f.now), "", `in ${span((f.drained - f.now) / 1000)}, at the present pace`];
-  else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes than leaves." : holds.length + (sender.outage ? 1 : 0) > 0 ? "When the hold ends, it falls again." : "Too early to say."];
+  else if (f.lag > 0 && holds.length > 0) until = ["Held", "", "It falls again when the hold ends."];
+  else if (f.lag > 0 && sender.outage) until = ["Unknown", "", "It falls again when HubSpot is back."];
+  else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes than leaves." : "Too early to say."];
   return { flowing, holding, behind, until };
 }
