@@ -71,12 +71,13 @@ func (s *stage) fail(away bool) {
 }
 
 // TestPageScenes: in each state of the worker the page says what stands in the golden, in the words that a reader sees;
-// hostile text in any place stays text; every text stands out from its ground, in light and in dark; and on a phone
+// hostile text in any place stays text; nothing jumps when the sentence changes; every text stands out from its ground, in light and in dark; and on a phone
 // nothing is cut off or scrolls sideways.
 func TestPageScenes(t *testing.T) {
 	t.Parallel()
 	b, s := startBrowser(t), newStage(t)
 	var said strings.Builder
+	first := 0.0 // where the chart begins
 	for _, scene := range scenes() {
 		s.play(scene)
 		p := b.open(t, s.URL, 1280, 900, "light")
@@ -84,6 +85,13 @@ func TestPageScenes(t *testing.T) {
 		fmt.Fprintf(&said, "# %s\n%s\n\n", scene.name, eval[string](p, words))
 		if n := eval[int](p, "document.querySelectorAll('img, main script').length"); n != 0 {
 			t.Errorf("%s: hostile text became %d elements", scene.name, n)
+		}
+		// Long words of a stranger aside, all sentences fit into the place that is kept for them.
+		switch top := eval[float64](p, `document.querySelector("#chart").getBoundingClientRect().top`); {
+		case first == 0:
+			first = top
+		case top != first && !strings.Contains(scene.name, "does not know"):
+			t.Errorf("%s: the chart is at %v, before it was at %v: the page jumps", scene.name, top, first)
 		}
 		for _, scheme := range []string{"light", "dark"} {
 			p.prefers(scheme)

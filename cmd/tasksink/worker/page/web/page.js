@@ -107,6 +107,7 @@ function show() {
 
 function hero({ tone, word, text, more }) {
   document.body.dataset.tone = tone;
+  if ($("word").textContent !== word) $("announce").textContent = word + text; // figures change each second: only a new state is read out
   document.title = `${word} · tasksink`;
   put($("word"), word);
   put($("text"), text);

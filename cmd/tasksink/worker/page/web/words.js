@@ -106,18 +106,19 @@ function drained(status, all) {
   return trend.falls > 0 ? new Date(last.at + last.lag / trend.falls * 1000) : null;
 }
 
-/** What sets the pace, in a word and a sentence; null if nothing does. */
+/** What sets the pace, in a word, a sentence, and a figure; null if nothing does. */
 function limit(status) {
   const { rate, daily, sender, limits } = status;
   const own = rate.limit * rate.share;
   if (daily && daily.gap_seconds > 0) {
-    return ["The day's quota", `The day's calls run short: one call every ${span(daily.gap_seconds)}, so that they last.`];
+    return ["The day's quota", `The day's calls run short: one call every ${span(daily.gap_seconds)}, so that they last.`, `one call every ${span(daily.gap_seconds)}`];
   }
   if (!rate.unlimited && own > 0 && rate.in_window >= 0.9 * own) {
-    return ["The rate limit", `The account's rate limit sets the pace: ${count(rate.in_window)} of ${count(rate.limit)} requests in ${span(rate.window_seconds)} are this replica's.`];
+    const used = `${count(rate.in_window)} of ${count(rate.limit)} requests in ${span(rate.window_seconds)}`;
+    return ["The rate limit", `The account's rate limit sets the pace: ${used} are this replica's.`, used];
   }
   if (sender.in_flight >= limits.max_in_flight) {
-    return ["HubSpot's answers", `All ${count(sender.in_flight)} requests are out: HubSpot's answers set the pace.`];
+    return ["HubSpot's answers", `All ${count(sender.in_flight)} requests are out: HubSpot's answers set the pace.`, `all ${count(sender.in_flight)} requests are out`];
   }
   return null;
 }
@@ -126,8 +127,8 @@ const held = {
   auth: ["Token refused", "HubSpot refuses the token"],
   scope: ["Scope missing", "HubSpot refuses the call for want of a scope"],
   config: ["Settings", "HubSpot refuses every record: path or idProperty do not fit"],
-  daily: ["The day's quota", "the account's calls of the day are used up"],
-  quota: ["The day's quota", "the account's calls of the day are used up"],
+  daily: ["The day's quota", "the day's calls are used up"],
+  quota: ["The day's quota", "the day's calls are used up"],
   migrating: ["Account moves", "HubSpot moves the account to another region"],
   blocked: ["All refused", "one request after another is refused and none passes"],
   flood: ["Flood of bad records", "a thousand records in a row failed alike"],
@@ -135,6 +136,10 @@ const held = {
   commit: ["Kafka", "Kafka refuses commits"],
   dlq: ["Dead-letter topic", "dead letters cannot be written"],
 };
+
+function oldest(holds) {
+  return holds.reduce((a, b) => (Date.parse(b.since) < Date.parse(a.since) ? b : a));
+}
 
 /** A hold in a word and in half a sentence. */
 export function holdWords(hold) {
@@ -145,6 +150,11 @@ export function holdWords(hold) {
 export function sentence(text) {
   const s = text.trim();
   return s === "" ? "" : stop(s[0].toUpperCase() + s.slice(1));
+}
+
+/** Records wait, and none of them ends. */
+function stuck(f) {
+  return f.lag > 0 && f.still > 30 + f.patience;
 }
 
 /** With a full stop. */
@@ -169,9 +179,10 @@ export function say(status, f) {
     return { tone: "busy", word: "Stopping", text: ": what was sent is being settled.", more: "The rest is left to the replicas that stay." };
   }
   if (holds.length > 0) {
-    const first = [...holds].sort((a, b) => Date.parse(a.since) - Date.parse(b.since))[0];
+    const first = oldest(holds);
+    const until = first.reason === "quota" && status.daily ? `; sending goes on at ${clock(new Date(status.daily.resets_at), new Date(status.daily.resets_at))}` : "";
     const others = holds.length > 1 ? ` ${holds.length - 1} more below.` : "";
-    return { tone: "bad", word: "Held", text: ` since ${clock(new Date(first.since), f.now)}: ${stop(holdWords(first)[1])}`,
+    return { tone: "bad", word: "Held", text: ` since ${clock(new Date(first.since), f.now)}: ${stop(holdWords(first)[1] + until)}`,
       more: sentence(first.remedy) + others };
   }
   if (sender.outage) {
@@ -186,7 +197,7 @@ export function say(status, f) {
   if (status.partitions.length === 0) {
     return { tone: "idle", word: "Standing by", text: ": this replica has no partition.", more: "There are more replicas than partitions." };
   }
-  if (f.lag > 0 && f.still > 30 + f.patience) {
+  if (stuck(f)) {
     return { tone: "bad", word: "Not flowing", text: `: ${lag} wait, and none was settled for ${span(f.still)}.`,
       more: why || "The log says what was tried last." };
   }
@@ -212,16 +223,22 @@ function deadLately(f) {
 export function answers(status, f) {
   const { holds, sender } = status;
   const dead = f.all[f.all.length - 1].dead - f.all[0].dead;
-  const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)} dead letter${dead === 1 ? "" : "s"} in ${span(f.seen)}`];
+  const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)}\u00a0dead letter${dead === 1 ? "" : "s"} in ${span(f.seen)}`];
   let holding = ["Nothing", "", "No hold stands, and HubSpot answers."];
-  if (holds.length > 0) holding = [holdWords(holds[0])[0], "", `since ${clock(new Date(holds[0].since), f.now)}${holds.length > 1 ? `, and ${holds.length - 1} more` : ""}`];
+  if (holds.length > 0) holding = [holdWords(oldest(holds))[0], "", `since ${clock(new Date(oldest(holds).since), f.now)}${holds.length > 1 ? `, and ${holds.length - 1} more` : ""}`];
   else if (sender.outage) holding = ["HubSpot", "", `fails since ${clock(new Date(sender.outage.since), f.now)}: ${failure(sender.outage.failure)}`];
-  else if (f.limit) holding = [f.limit[0], "", f.limit[1]];
+  else if (status.state === "draining") holding = ["The stop", "", "No record is fetched any more."];
+  else if (status.partitions.length === 0) holding = [status.state === "starting" ? "The group" : "No partition", "", status.state === "starting" ? "It gives out the partitions." : "Others have them all."];
+  else if (f.limit) holding = [f.limit[0], "", f.limit[2]];
+  else if (stuck(f)) holding = ["Unknown", "", "No hold stands. The log says more."];
+  if (status.partitions.length === 0) {
+    return { flowing, holding, behind: ["–", "", "Known once a partition is here."], until: ["–", "", ""] };
+  }
   const behind = [count(f.lag), f.lag === 1 ? "record" : "records", f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits."];
   let until = ["Now", "", "Nothing to catch up with."];
   if (f.drained) until = [clock(f.drained, f.now), "", `in ${span((f.drained - f.now) / 1000)}, at the present pace`];
-  else if (f.lag > 0 && holds.length > 0) until = ["Held", "", "It falls again when the hold ends."];
-  else if (f.lag > 0 && sender.outage) until = ["Unknown", "", "It falls again when HubSpot is back."];
-  else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes than leaves." : "Too early to say."];
+  else if (f.lag > 0 && holds.length > 0) until = ["Held", "", "The backlog falls when the hold ends."];
+  else if (f.lag > 0 && sender.outage) until = ["Unknown", "", "The backlog falls when HubSpot is back."];
+  else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes in than leaves." : "Too early to say."];
   return { flowing, holding, behind, until };
 }
