@@ -26,8 +26,8 @@ type PartitionStatus struct {
 	Position  int64  `json:"position"`  // all below it is settled
 	End       int64  `json:"end"`       // the log's, as of the last look; -1 before the first
 	Lag       int64  `json:"lag"`       // records not settled yet
-
-	Age float64 `json:"age_seconds"` // of the oldest record in memory that is not settled, by its time in Kafka; 0 if there is none
+	// LagSeconds is the age of the oldest record in memory that is not settled, by its time in Kafka; 0 if there is none.
+	LagSeconds float64 `json:"lag_seconds"`
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
@@ -41,12 +41,13 @@ func (c *Consumer) Status() Status {
 		return st
 	}
 	st.Joined, st.Draining = !g.over(), g.draining.Load()
+	now := time.Now()
 	for _, p := range g.parts {
 		position, _ := p.position()
 		p.mu.Lock()
 		s := PartitionStatus{Topic: p.topic, Partition: p.id, Committed: p.committed, Position: position, End: p.end}
 		p.mu.Unlock()
-		s.Lag, s.Age = p.lag(), p.age(time.Now()).Seconds()
+		s.Lag, s.LagSeconds = p.lag(), p.age(now).Seconds()
 		st.Partitions = append(st.Partitions, s)
 	}
 	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {

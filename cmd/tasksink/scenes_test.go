@@ -41,7 +41,7 @@ func calm(name string, change func(*scene)) scene {
 	for i := range 6 {
 		committed := int64(30_512_000 + 7919*i)
 		s.status.Partitions = append(s.status.Partitions, consumer.PartitionStatus{Topic: "tasks", Partition: 2 * i, Committed: committed,
-			Position: committed + 12, End: committed + 240, Lag: 210 + int64(i*i*7%60), Age: 0.4 + 0.25*float64(i)})
+			Position: committed + 12, End: committed + 240, Lag: 210 + int64(i*i*7%60), LagSeconds: 0.4 + 0.25*float64(i)})
 	}
 	s.flow(func(t float64) (in, out, lag float64) {
 		in = 930 + 90*math.Sin(t/140) + 40*math.Sin(t/31)
@@ -81,9 +81,9 @@ func (s *scene) lag(records int64, age time.Duration) {
 			p.Lag = left
 		}
 		left -= p.Lag
-		p.Age = age.Seconds() / float64(i+1)
+		p.LagSeconds = age.Seconds() / float64(i+1)
 		if p.Lag == 0 {
-			p.Age = 0
+			p.LagSeconds = 0
 		}
 	}
 }

@@ -182,7 +182,7 @@ function load(f) {
 
 function partitions(f) {
   // Those that are behind come first, the worst of them on top; the others stay in order, or they would dance.
-  const late = (p) => (p.age_seconds > f.patience || p.lag > 1000 ? p.lag : 0);
+  const late = (p) => (p.lag_seconds > f.patience || p.lag > 1000 ? p.lag : 0);
   const sorted = [...status.partitions].sort((a, b) => late(b) - late(a));
   const most = Math.max(1000, ...sorted.map((p) => p.lag));
   const several = new Set(sorted.map((p) => p.topic)).size > 1;
@@ -192,7 +192,7 @@ function partitions(f) {
     put(lag, count(p.lag));
     if (!spark.firstChild) spark.append(element("i"));
     spark.firstChild.style.inlineSize = `${(p.lag / most * 100).toFixed(1)}%`;
-    put(age, p.age_seconds > 0 ? span(p.age_seconds) : p.lag > 0 ? "not read yet" : "–");
+    put(age, p.lag_seconds > 0 ? span(p.lag_seconds) : p.lag > 0 ? "not read yet" : "–");
     put(committed, p.committed < 0 ? "never" : p.committed.toLocaleString("en-US"));
     tr.classList.toggle("late", late(p) > 0);
   };

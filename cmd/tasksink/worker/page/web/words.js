@@ -88,7 +88,7 @@ export function figures(status, samples) {
   for (let i = 1; i < all.length; i++) {
     if (all[i].upserted + all[i].dead > all[i - 1].upserted + all[i - 1].dead) moved = all[i].at;
   }
-  const age = status.partitions.reduce((oldest, p) => Math.max(oldest, p.age_seconds), 0);
+  const age = status.partitions.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
   const patience = 15 + (status.daily ? status.daily.batch_wait_seconds : 0);
   const behind = age > patience || last.lag > 1000 && last.lag > 30 * lately.upserted;
   return { now, all, lag: last.lag, age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
