@@ -159,9 +159,9 @@ func (p *tab) text(selector string) string {
 // says waits until an element's text contains what is wanted.
 func (p *tab) says(selector, want string, limit time.Duration) {
 	p.t.Helper()
-	last := ""
 	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		if last = p.text(selector); strings.Contains(last, want) {
+		last := p.text(selector)
+		if strings.Contains(last, want) {
 			return
 		}
 		if time.Now().After(deadline) {

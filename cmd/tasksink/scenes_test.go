@@ -141,6 +141,13 @@ func scenes() []scene {
 			s.lag(1_204_800, 47*time.Minute)
 			s.flow(func(t float64) (in, out, lag float64) { return 220, 950, 1_204_800 + 730*t })
 		}),
+		calm("behind, just started", func(s *scene) { // the first sample is from before the group was joined
+			s.status.Started = night.Add(-30 * time.Second)
+			s.lag(31_400, 33*time.Second)
+			s.flow(func(t float64) (in, out, lag float64) { return 0, 1000, 31_400 + 1000*t })
+			s.history = s.history[len(s.history)-6:]
+			s.history[0].Lag = 0
+		}),
 		calm("behind, and growing", func(s *scene) {
 			s.status.Sender.InFlight = 32
 			s.lag(88_000, 100*time.Second)

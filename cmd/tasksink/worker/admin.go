@@ -110,7 +110,7 @@ func (p *statusPage) status() Status {
 func (p *statusPage) sample() page.Sample {
 	st := p.status()
 	s := page.Sample{At: st.Time, Held: len(st.Holds) > 0 || st.Sender.Outage != nil, Arrived: st.Records.Arrived, Upserted: st.Records.Upserted,
-		DeadLettered: st.Records.DeadLettered, Inputs: st.Sender.Inputs}
+		DeadLettered: st.Records.DeadLettered, Skipped: st.Records.Skipped, Inputs: st.Sender.Inputs}
 	for _, n := range st.Sender.Requests {
 		s.Requests += n
 	}

@@ -20,6 +20,7 @@ type Sample struct {
 	Arrived      int64     `json:"arrived"` // records that came to the replica's partitions
 	Upserted     uint64    `json:"upserted"`
 	DeadLettered int       `json:"dead_lettered"`
+	Skipped      uint64    `json:"skipped"`
 	Inputs       uint64    `json:"inputs"` // that requests carried
 	Requests     int       `json:"requests"`
 	Lag          int64     `json:"lag"`

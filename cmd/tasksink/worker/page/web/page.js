@@ -70,8 +70,8 @@ async function look() {
     pause = Math.min(pause * 2, longestPause);
   }
   asking = false;
-  show();
   if (!document.hidden) timer = setTimeout(look, pause);
+  show();
 }
 
 function show() {
@@ -136,7 +136,7 @@ function holds(f) {
     put(note, `${hold.reason} · since ${clock(new Date(hold.since), f.now)}, ${span((f.now - Date.parse(hold.since)) / 1000)}`);
   });
   const o = status.sender.outage;
-  put($("breaker"), o ? `${status.breaker}, since ${clock(new Date(o.since), f.now)}` : "closed: HubSpot answers");
+  put($("breaker"), o ? `${status.breaker} since ${clock(new Date(o.since), f.now)}, asks every ${span(o.every_seconds)}` : "closed: HubSpot answers");
   $("holds").classList.toggle("none", status.holds.length === 0);
 }
 
@@ -174,7 +174,8 @@ function pace(f) {
 
 function load(f) {
   const { sender, limits, records: r } = status;
-  meter("fill", f.fill ?? 0, limits.batch_size, f.fill === null ? "no request" : `${Math.round(f.fill)} of ${limits.batch_size}`);
+  const fill = Math.min(limits.batch_size, Math.round(f.fill ?? 0)); // inputs count when they leave, requests when they are answered
+  meter("fill", fill, limits.batch_size, f.fill === null ? "no request" : `${fill} of ${limits.batch_size}`);
   meter("flight", sender.in_flight, limits.max_in_flight, `${count(sender.in_flight)} of ${count(limits.max_in_flight)}`);
   meter("pending", Math.max(r.pending / limits.max_pending, r.pending_bytes / limits.max_pending_bytes), 1,
     `${count(r.pending)} of ${count(limits.max_pending)}`, `${bytes(r.pending_bytes)} of ${bytes(limits.max_pending_bytes)}`);

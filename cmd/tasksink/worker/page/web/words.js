@@ -54,7 +54,7 @@ export function points(status, samples) {
   const lag = status.partitions.reduce((sum, p) => sum + p.lag, 0);
   const present = {
     at: Date.parse(status.time), held: status.holds.length > 0 || status.sender.outage !== null, arrived: status.records.arrived,
-    upserted: status.records.upserted, dead: status.records.dead_lettered, inputs: status.sender.inputs, requests, lag,
+    upserted: status.records.upserted, dead: status.records.dead_lettered, skipped: status.records.skipped, inputs: status.sender.inputs, requests, lag,
   };
   const past = samples
     .map((s) => ({ ...s, at: Date.parse(s.at), dead: s.dead_lettered }))
@@ -62,12 +62,16 @@ export function points(status, samples) {
   return [...past, present];
 }
 
-/** What happened between two points. */
+/**
+ * What happened between two points, per second. How fast the backlog falls comes of what ended and what came, as the
+ * lag itself jumps when partitions come or go.
+ */
 export function between(a, b) {
   const seconds = Math.max(0.001, (b.at - a.at) / 1000);
   const per = (name) => Math.max(0, b[name] - a[name]) / seconds;
-  return { seconds, arrived: per("arrived"), upserted: per("upserted"), dead: per("dead"), requests: per("requests"),
-    falls: (a.lag - b.lag) / seconds, fill: b.requests > a.requests ? (b.inputs - a.inputs) / (b.requests - a.requests) : null };
+  const settled = per("upserted") + per("dead") + per("skipped");
+  return { seconds, arrived: per("arrived"), upserted: per("upserted"), dead: per("dead"), settled, falls: settled - per("arrived"),
+    fill: b.requests > a.requests ? (b.inputs - a.inputs) / (b.requests - a.requests) : null };
 }
 
 function since(all, seconds) {
@@ -86,11 +90,11 @@ export function figures(status, samples) {
   const lately = since(all, 10);
   let moved = all[0].at; // when a record was last settled
   for (let i = 1; i < all.length; i++) {
-    if (all[i].upserted + all[i].dead > all[i - 1].upserted + all[i - 1].dead) moved = all[i].at;
+    if (between(all[i - 1], all[i]).settled > 0) moved = all[i].at;
   }
   const age = status.partitions.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
   const patience = 15 + (status.daily ? status.daily.batch_wait_seconds : 0);
-  const behind = age > patience || last.lag > 1000 && last.lag > 30 * lately.upserted;
+  const behind = age > patience || last.lag > 1000 && last.lag > 10 * lately.settled;
   return { now, all, lag: last.lag, age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
     fill: since(all, 60).fill, drained: behind ? drained(status, all) : null, limit: limit(status) };
 }
@@ -206,8 +210,8 @@ export function say(status, f) {
       f.lately.falls < -0.5 && f.lately.seconds >= 10 ? `, and ${rate(-f.lately.falls)} more each second` : "";
     return { tone: "busy", word: "Behind", text: `: ${lag}${end}.`, more: why || `The oldest one waits for ${span(f.age)}.` };
   }
-  if (f.lag === 0 && f.lately.upserted + f.lately.dead < 0.05) {
-    const last = f.seen < 15 ? "" : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
+  if (f.lag === 0 && f.lately.settled < 0.05) {
+    const last = f.seen < 15 ? "Nothing holds it." : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
     return { tone: "good", word: "Up to date", text: ": every record is settled.", more: last };
   }
   const within = status.partitions.length === 1 ? "its partition" : "all partitions";
@@ -216,7 +220,7 @@ export function say(status, f) {
 
 function deadLately(f) {
   const n = f.all[f.all.length - 1].dead - f.all[0].dead;
-  return n > 0 ? `${n === 1 ? "1 record" : records(n)} went to the dead letters in the last ${span(f.seen)}.` : "";
+  return n > 0 ? `${records(n)} went to the dead letters in the last ${span(f.seen)}.` : "Nothing holds it.";
 }
 
 /** The answers to the four questions, each a figure and a line below it. */
