@@ -3,6 +3,7 @@ package consumer
 import (
 	"sort"
 	"sync"
+	"time"
 )
 
 // partition is what a member knows of one partition during one generation: what was delivered of it, which of that
@@ -195,6 +196,16 @@ func (p *partition) lag() int64 {
 		return 0
 	}
 	return max(0, p.end-max(position, p.logStart))
+}
+
+// age is how old the oldest record in memory is that is not settled; 0 if there is none. A producer's clock may be ahead.
+func (p *partition) age(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.delivered) == 0 { // the run passes what is settled: the first one is not
+		return 0
+	}
+	return max(0, now.Sub(p.delivered[0].Time))
 }
 
 // skipTo moves the fetch position past what holds no records for us.

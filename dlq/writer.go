@@ -54,6 +54,7 @@ type Writer struct {
 	mu     sync.Mutex
 	queue  []letter
 	status Status
+	tally  tally
 	told   time.Time
 }
 
@@ -70,6 +71,8 @@ type Status struct {
 	Written   map[string]int `json:"written"`   // by category
 	Truncated int            `json:"truncated"` // letters too large for the topic, written without their value
 	Errors    int            `json:"errors"`    // writes that failed and were tried again
+
+	Reasons []Count `json:"reasons"` // of what was written, the one met last first; at most 50
 }
 
 // NewWriter returns a Writer that waits for Run.
@@ -209,6 +212,7 @@ func (w *Writer) apart(ctx context.Context, letters []letter) (failed []letter, 
 func (w *Writer) written(l letter) {
 	w.mu.Lock()
 	w.status.Written[l.reason.Category]++
+	w.tally.add(l.reason, time.Now())
 	if l.small > 0 {
 		w.status.Truncated++
 	}
@@ -251,6 +255,7 @@ func (w *Writer) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.status
+	st.Reasons = w.tally.list()
 	st.Queued, st.Written = len(w.queue), make(map[string]int, len(w.status.Written))
 	for category, n := range w.status.Written {
 		st.Written[category] = n

@@ -42,6 +42,8 @@ type gate struct {
 	changed chan struct{} // closed and replaced at each change
 	state   gobreaker.State
 	reopen  time.Time            // while open: when it lets a probe pass
+	since   time.Time            // while not closed: when it opened first
+	failure string               // what the last failed request met
 	holds   map[string]time.Time // the instant of each one's next probe
 	probing bool                 // a probe, or a request of the ramp, is out
 	failed  int                  // probes in a row that did not pass
@@ -76,6 +78,9 @@ func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate
 			switch to {
 			case gobreaker.StateOpen:
 				g.reopen = time.Now().Add(g.open)
+				if from == gobreaker.StateClosed {
+					g.since = time.Now()
+				}
 			case gobreaker.StateClosed:
 				g.step, g.failed = 0, 0
 			}
@@ -180,9 +185,10 @@ func (g *gate) passed(p permit, o outcome) {
 	})
 }
 
-// failedWith returns a permit whose request failed as an outage does.
-func (g *gate) failedWith(p permit, err error) {
+// failedWith returns a permit whose request failed as an outage does; met is a code for what it met.
+func (g *gate) failedWith(p permit, err error, met string) {
 	g.finish(p, err, func() {
+		g.failure = met
 		if p.varied {
 			g.failed++
 		}
@@ -227,6 +233,23 @@ func (g *gate) BreakerState() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return fmt.Sprint(g.state)
+}
+
+// Outage is how HubSpot fails while the breaker is not closed.
+type Outage struct {
+	Since   time.Time `json:"since"`         // when the breaker opened
+	Failure string    `json:"failure"`       // what the last request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
+	Every   float64   `json:"every_seconds"` // between two questions whether it is over
+}
+
+// outage is nil while the breaker is closed.
+func (g *gate) outage() *Outage {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gobreaker.StateClosed {
+		return nil
+	}
+	return &Outage{Since: g.since, Failure: g.failure, Every: g.open.Seconds()}
 }
 
 // healthy tells whether the breaker is closed: only then does a failure speak against the records that met it.

@@ -70,6 +70,7 @@ type penned struct {
 // Status is what a Sender shows of itself.
 type Status struct {
 	Breaker  string         `json:"breaker"` // closed, open, half-open
+	Outage   *Outage        `json:"outage"`  // null while the breaker is closed
 	InFlight int            `json:"in_flight"`
 	Queued   int            `json:"queued"`    // records waiting for a batch
 	Upserted uint64         `json:"upserted"`  // records confirmed, merged ones included
@@ -232,7 +233,7 @@ func (s *Sender) flowed(records, inputs int) {
 
 // Status tells where the Sender stands.
 func (s *Sender) Status() Status {
-	st := Status{Breaker: s.gate.BreakerState(), InFlight: len(s.slots), Queued: s.cfg.Queue.Len(),
+	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: len(s.slots), Queued: s.cfg.Queue.Len(),
 		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

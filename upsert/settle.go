@@ -1,6 +1,7 @@
 package upsert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -69,7 +70,7 @@ func (s *Sender) settle(p permit, f flight, a Answer) {
 		s.gate.passed(p, answered)
 	default:
 		s.failed(f, a.Reason, 0)
-		s.gate.failedWith(p, errFailed)
+		s.gate.failedWith(p, errFailed, failureCode(f, a.Reason))
 	}
 }
 
@@ -185,10 +186,7 @@ func (s *Sender) conflicted(f flight, reason dlq.Reason) {
 // failed settles a request of which nothing is known. All of it goes again; a batch that keeps failing while others
 // pass is quartered, because a record of it may be what HubSpot fails on.
 func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
-	if reason.Code == "" {
-		reason.Code = fmt.Sprintf("HTTP_%d", f.status)
-	}
-	reason.Category = ServerError
+	reason.Category, reason.Code = ServerError, failureCode(f, reason)
 	alone, most := len(f.batch) == 1, int32(0)
 	for _, sealed := range f.batch {
 		most = max(most, sealed.Records[0].attempts)
@@ -202,6 +200,11 @@ func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
 		}
 		s.unanswered(sealed, alone && f.healthy, again, reason)
 	}
+}
+
+// failureCode is what a failed request met: NO_ANSWER, HTTP_503 and the like.
+func failureCode(f flight, reason dlq.Reason) string {
+	return cmp.Or(reason.Code, fmt.Sprintf("HTTP_%d", f.status))
 }
 
 // unanswered sends an input again that nothing is known of, unless it has failed often enough by itself.

@@ -31,7 +31,8 @@ var mayImport = map[string][]string{
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker"},
 	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
-	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
+	"cmd/tasksink/worker/page": {},
+	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
@@ -53,8 +54,9 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
 		Board: board, Log: log})
 
-	page := &statusPage{group: group, letters: letters, sender: sender, pace: pace, board: board}
-	admin, err := listenAdmin(ctx, cfg.Listen, page, log)
+	source := &statusPage{cfg: cfg, host: conn.ClientID, started: time.Now(), group: group, letters: letters, sender: sender, pace: pace, board: board}
+	history := page.NewHistory(source.sample)
+	admin, err := listenAdmin(ctx, cfg.Listen, source, history, log)
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
 	parts.Go(func() { admin.serve(downstream) })
+	parts.Go(func() { history.Run(downstream) })
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
@@ -73,7 +76,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty}
 	deliver := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {
-			page.skipped.Add(1)
+			source.skipped.Add(1)
 			rec.Settle()
 			return
 		}
