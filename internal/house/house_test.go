@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal/hold":            {},
 	"internal/secret":          {},
 	"tracing":                  {},
+	"tracing/tracingtest":      {},
 	"consumer":                 {"tracing", "internal/hold", "internal/secret"},
 	"dlq":                      {"consumer", "tracing", "internal/hold"},
 	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "internal/hold", "internal/secret"},
