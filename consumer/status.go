@@ -16,6 +16,8 @@ type Status struct {
 	Arrived      int64             `json:"arrived"` // records that came to our partitions while they were ours
 	Lost         int64             `json:"lost"`    // records deleted by retention before they were read
 	Rebalances   int64             `json:"rebalances"`
+	CommitErrors int64             `json:"commit_errors"` // commits that failed and were tried again
+	Consumed     map[string]int64  `json:"consumed"`      // records delivered, by topic
 }
 
 // PartitionStatus is one partition of this member.
@@ -26,13 +28,18 @@ type PartitionStatus struct {
 	Position  int64  `json:"position"`  // all below it is settled
 	End       int64  `json:"end"`       // the log's, as of the last look; -1 before the first
 	Lag       int64  `json:"lag"`       // records not settled yet
-	// LagSeconds is the age of the oldest record in memory that is not settled, by its time in Kafka; 0 if there is none.
+	// LagSeconds is the age of the oldest record that is not settled; 0 if there is none. While that one is not in memory
+	// yet, it is the time since it was noticed.
 	LagSeconds float64 `json:"lag_seconds"`
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
 func (c *Consumer) Status() Status {
-	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(), Rebalances: c.rebalances.Load()}
+	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(), Rebalances: c.rebalances.Load(),
+		CommitErrors: c.commitErrors.Load(), Consumed: map[string]int64{}}
+	for topic, n := range c.consumed {
+		st.Consumed[topic] = n.Load()
+	}
 	st.Pending, st.PendingBytes = c.room.used()
 	c.mu.Lock()
 	g := c.current

@@ -6,44 +6,35 @@ import (
 )
 
 const (
-	talliedReasons = 50 // HubSpot chooses the words: their number has to have a bound
-	talliedBytes   = 80 // of a category, a code or a property
+	talliedKinds  = 500 // that are counted apart: HubSpot, not we, makes the words up
+	talliedProper = 80  // bytes of a property's name
 )
 
-// Count is how many letters were written for a reason. It holds no message, as that may quote a record.
+// Count is how many letters were written for a kind of reason. It holds no message, as that may quote a record.
 type Count struct {
-	Stage    string    `json:"stage"`
-	Category string    `json:"category"`
-	Code     string    `json:"code"`
+	Kind
 	Property string    `json:"property"` // that the last one was refused for; empty if none was named
 	Letters  int       `json:"letters"`
 	Last     time.Time `json:"last"` // when the last one was written
 }
 
-// tally counts letters by reason. When there are too many reasons, the one that was met longest ago makes room.
-type tally struct {
-	counts []Count // the one met last comes last
-}
+// tally counts letters by kind. When there are too many kinds, further ones count as OTHER.
+type tally map[Kind]Count
 
-func (t *tally) add(r Reason, now time.Time) {
-	c := Count{Stage: r.Stage, Category: brief(r.Category, talliedBytes), Code: brief(r.Code, talliedBytes), Property: brief(r.Property, talliedBytes)}
-	i := slices.IndexFunc(t.counts, func(x Count) bool {
-		return x.Stage == c.Stage && x.Category == c.Category && x.Code == c.Code
-	})
-	switch {
-	case i >= 0:
-		c.Letters = t.counts[i].Letters
-		t.counts = slices.Delete(t.counts, i, i+1)
-	case len(t.counts) == talliedReasons:
-		t.counts = slices.Delete(t.counts, 0, 1)
+func (t tally) add(r Reason, now time.Time) {
+	kind := r.Kind()
+	if _, known := t[kind]; !known && len(t) >= talliedKinds {
+		kind = Kind{Stage: kind.Stage, Category: other, Code: other}
 	}
-	c.Letters, c.Last = c.Letters+1, now
-	t.counts = append(t.counts, c)
+	t[kind] = Count{Kind: kind, Property: brief(r.Property, talliedProper), Letters: t[kind].Letters + 1, Last: now}
 }
 
-// list returns the counts, the reason met last first. It is never nil.
-func (t *tally) list() []Count {
-	all := append([]Count{}, t.counts...)
-	slices.Reverse(all)
+// list returns the counts, the kind met last first. It is never nil.
+func (t tally) list() []Count {
+	all := make([]Count, 0, len(t))
+	for _, c := range t {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b Count) int { return b.Last.Compare(a.Last) })
 	return all
 }

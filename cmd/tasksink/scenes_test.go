@@ -33,9 +33,9 @@ func calm(name string, change func(*scene)) scene {
 		Limits:  worker.Limits{BatchSize: 100, MaxInFlight: 32, MaxPending: 20_000, MaxPendingBytes: 64 << 20},
 		Build:   worker.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
 		DeadLetters: worker.DeadLetters{Reasons: []worker.Reason{
-			{Count: dlq.Count{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION", Property: "hs_task_status", Letters: 187, Last: night.Add(-4 * time.Minute)},
+			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION"}, Property: "hs_task_status", Letters: 187, Last: night.Add(-4 * time.Minute)},
 				Meaning: "The value is none of the property's options. Add the option in HubSpot, or mend the producer, then redrive."},
-			{Count: dlq.Count{Stage: dlq.StageDecode, Category: "INVALID_JSON", Code: "SYNTAX", Letters: 27, Last: night.Add(-31 * time.Hour)},
+			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageDecode, Category: "INVALID_JSON", Code: "SYNTAX"}, Letters: 27, Last: night.Add(-31 * time.Hour)},
 				Meaning: "The value is not JSON. Mend the producer; nothing to redrive."},
 		}}}}
 	for i := range 6 {
@@ -172,7 +172,7 @@ func scenes() []scene {
 		}),
 		calm("held, for a reason that the page does not know", func(s *scene) {
 			s.held(hostile, hostile+" said the other side", hostile, 2*time.Minute)
-			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Stage: hostile, Category: hostile, Code: hostile, Property: hostile, Letters: 1, Last: night}, Meaning: hostile}}
+			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Kind: dlq.Kind{Stage: hostile, Category: hostile, Code: hostile}, Property: hostile, Letters: 1, Last: night}, Meaning: hostile}}
 			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostile, hostile, hostile, hostile
 		}),
 		calm("an outage", func(s *scene) {

@@ -20,9 +20,11 @@ var mayImport = map[string][]string{
 	"batcher":                  {},
 	"internal/hold":            {},
 	"internal/secret":          {},
-	"consumer":                 {"internal/hold", "internal/secret"},
-	"dlq":                      {"consumer", "internal/hold"},
-	"upsert":                   {"batcher", "consumer", "dlq", "internal/hold", "internal/secret"},
+	"tracing":                  {},
+	"tracing/tracingtest":      {},
+	"consumer":                 {"tracing", "internal/hold", "internal/secret"},
+	"dlq":                      {"consumer", "tracing", "internal/hold"},
+	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "internal/hold", "internal/secret"},
 	"upsert/hubspottest":       {},
 	"internal/kafkatest":       {},
 	"internal/golden":          {},
@@ -32,7 +34,7 @@ var mayImport = map[string][]string{
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker"},
 	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
 	"cmd/tasksink/worker/page": {},
-	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
+	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
 

@@ -89,7 +89,7 @@ func (p *statusPage) status() Status {
 		State:  "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
 		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
-	for _, c := range letters.Reasons {
+	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
 		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, explain(c.Category, c.Code)})
 	}
 	for _, n := range letters.Written {
@@ -127,7 +127,7 @@ func (p *statusPage) ready() bool {
 	return st.Joined && !st.Draining
 }
 
-// admin is the server of /livez, /readyz, /status, and the page at /.
+// admin is the server of /livez, /readyz, /metrics, /status, and the page at /.
 type admin struct {
 	listener net.Listener
 	server   *http.Server
@@ -135,7 +135,7 @@ type admin struct {
 }
 
 // listenAdmin opens the address, so that a mistake in it shows before anything starts.
-func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, log zerolog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, metrics http.Handler, log zerolog.Logger) (*admin, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen=%s: %w", address, err)
@@ -151,6 +151,7 @@ func listenAdmin(ctx context.Context, address string, source *statusPage, histor
 		_ = enc.Encode(source.status()) // a client that went away is no concern of ours
 	})
 	page.Mount(mux, history)
+	mux.Handle("GET /metrics", metrics)
 	return &admin{listener: listener, log: log, server: &http.Server{Handler: http.MaxBytesHandler(mux, 1<<10),
 		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 )
 
@@ -63,7 +64,7 @@ type Config struct {
 	OnFlood      string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What follows 1,000 failures in a row that are alike."`
 	DrainTimeout time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
 
-	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of /livez, /readyz and /status; without a host: all of this one's."`
+	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of the page, /livez, /readyz, /metrics and /status; without a host: all of this one's."`
 	LogLevel  string `name:"log-level" group:"process" placeholder:"LEVEL" default:"info" choices:"debug,info,warn,error" help:"The least that is logged."`
 	LogFormat string `name:"log-format" group:"process" placeholder:"FORMAT" default:"json" choices:"json,console" help:"How it is logged, on stderr."`
 	Insecure  bool   `name:"insecure" group:"process" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
@@ -127,13 +128,13 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-func (c Config) consumer(conn consumer.Connection, pace *upsert.Pace, board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn consumer.Connection, pace *upsert.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
-		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Board: board, Log: log}
+		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Telemetry: telemetry, Board: board, Log: log}
 }
 
-func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: c.DeadLetters}
+func (c Config) letters(conn consumer.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
+	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Telemetry: telemetry, Board: board, Log: log, Topic: c.DeadLetters}
 }
 
 // DeadLetters is the topic for a topic's dead letters.
