@@ -131,7 +131,7 @@ func TestSettings(t *testing.T) {
 
 // TestLinks: what the documents point at is there.
 func TestLinks(t *testing.T) {
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"} {
 		b, err := os.ReadFile("../../" + doc)
 		if err != nil {
 			t.Fatal(err)

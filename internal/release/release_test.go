@@ -176,6 +176,26 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// TestDockerfile: with Docker the same image comes out, but for the base below it.
+func TestDockerfile(t *testing.T) {
+	dockerfile := string(read(t, root, "Dockerfile"))
+	want := []string{
+		strings.Join(buildFlags, " "), "CGO_ENABLED=0", fmt.Sprintf("\nUSER %d:%d\n", nobody, nobody),
+		"\nENTRYPOINT [\"/tasksink\"]\n", "\nCMD [\"run\"]\n", "\nEXPOSE 8080\n", " /usr/share/doc/tasksink/\n",
+	}
+	for label, value := range labels(program{version: "$VERSION", revision: "$REVISION"}) {
+		if strings.HasSuffix(label, "created") {
+			value = "$CREATED"
+		}
+		want = append(want, fmt.Sprintf("%s=%q", label, value))
+	}
+	for _, w := range want {
+		if !strings.Contains(dockerfile, w) {
+			t.Errorf("the Dockerfile lacks %q", w)
+		}
+	}
+}
+
 // checkImage opens an image as whoever runs it would find it.
 func checkImage(t *testing.T, img v1.Image, arch string) {
 	t.Helper()
