@@ -33,7 +33,7 @@ type module struct {
 func linked(ctx context.Context, root string) ([]module, error) {
 	found := map[string]*module{}
 	for _, arch := range architectures {
-		cmd := exec.CommandContext(ctx, "go", "list", "-C", root, "-mod=readonly", "-deps", "-json=Dir,Standard,Module", "./cmd/tasksink")
+		cmd := exec.CommandContext(ctx, "go", "list", "-C", root, "-deps", "-json=Dir,Standard,Module", "./cmd/tasksink")
 		cmd.Env = buildEnv(arch)
 		err := readJSON(cmd, func(pkg struct {
 			Dir      string

@@ -32,7 +32,7 @@ func build(ctx context.Context, root, arch, dir string) (program, error) {
 	if err != nil {
 		return program{}, err
 	}
-	args := append([]string{"build", "-C", root, "-mod=readonly", "-buildvcs=true"}, buildFlags...)
+	args := append([]string{"build", "-C", root, "-buildvcs=true"}, buildFlags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", path, "./cmd/tasksink")...)
 	cmd.Env = buildEnv(arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -41,9 +41,10 @@ func build(ctx context.Context, root, arch, dir string) (program, error) {
 	return inspect(path)
 }
 
-// buildEnv pins what would change the program from one machine to the next.
+// buildEnv pins what would change the program from one machine to the next. (GOFLAGS must not be empty: then what go env -w
+// wrote would count.)
 func buildEnv(arch string) []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off")
+	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off")
 }
 
 // inspect reads what the toolchain wrote into a program.
