@@ -20,13 +20,17 @@ const (
 
 const envPrefix = "TASKSINK"
 
+// settings is what the commands share that work with Kafka or HubSpot.
+type settings struct {
+	File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
+	worker.Config
+}
+
 type cli struct {
-	Run struct {
-		File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
-		worker.Config
-	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
+	Run     struct{ settings } `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
+	DLQ     dlqCommands        `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
 	Version struct {
-		JSON bool `name:"json" help:"As JSON."`
+		JSON bool `name:"json" env:"-" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
 }
 
@@ -42,6 +46,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
 		return exitUsage
 	}
+	hideOthers(parser)
 	file := readFile(parser, configPath(args), &wrong)
 	if err := kong.Resolvers(file).Apply(parser); err != nil {
 		wrong.add(err)
@@ -62,6 +67,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == nil && parsed.Command() == "run" {
 		wrong.addOthers(c.Run.Check())
 	}
+	ofLetters := err == nil && strings.HasPrefix(parsed.Command(), "dlq ")
+	if ofLetters {
+		wrong.addOthers(c.DLQ.check(parsed.Command()))
+	}
 	if len(wrong) > 0 {
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
 		return exitUsage
@@ -69,6 +78,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if parsed.Command() == "version" {
 		printVersion(stdout, c.Version.JSON)
 		return exitDone
+	}
+	if ofLetters {
+		warnUnknown(parser, environ, newLog(stderr, "warn", "console"))
+		return c.DLQ.run(ctx, parsed.Command(), stdout, stderr)
 	}
 	log := newLog(stderr, c.Run.LogLevel, c.Run.LogFormat)
 	warnUnknown(parser, environ, log)

@@ -47,6 +47,14 @@ func (m *mistakes) add(err error) {
 	}
 }
 
+// err is all of them.
+func (m *mistakes) err() error {
+	if len(*m) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(*m, "\n"))
+}
+
 // addOthers leaves out what is said of settings that are wrong already: their values were never read.
 func (m *mistakes) addOthers(err error) {
 	var others mistakes
@@ -82,6 +90,7 @@ func (m *mistakes) mappers() []kong.Option {
 			err = r.UnmarshalText([]byte(text))
 			return r, err
 		})),
+		kong.TypeMapper(reflect.TypeFor[moment](), mapper(m, parseMoment)),
 	}
 }
 
@@ -135,7 +144,7 @@ func readFile(parser *kong.Kong, path string, wrong *mistakes) kong.ResolverFunc
 	}
 	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		v, is := values[flag.Name]
-		if !is || v == nil {
+		if !is || v == nil || len(flag.Envs) == 0 {
 			return nil, nil
 		}
 		for _, env := range flag.Envs { // the environment goes over the file
@@ -158,7 +167,8 @@ func flagNames(parser *kong.Kong) (names []string) {
 	for _, node := range parser.Model.Leaves(true) {
 		for _, group := range node.AllFlags(true) {
 			for _, flag := range group {
-				if flag.Name != "help" && !slices.Contains(names, flag.Name) {
+				// A flag without a variable is one of a command, such as --yes, and no setting.
+				if len(flag.Envs) > 0 && !slices.Contains(names, flag.Name) {
 					names = append(names, flag.Name)
 				}
 			}

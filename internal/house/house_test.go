@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"internal/house":           {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/worker"},
+	"cmd/tasksink":             {"cmd/tasksink/worker", "dlq"},
 	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }

@@ -99,36 +99,13 @@ func (r *Rate) UnmarshalText(text []byte) error {
 func (c Config) Check() error {
 	var all []error
 	wrong := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
-	oneOf := func(flag, value string, allowed ...string) {
-		if !slices.Contains(allowed, value) {
-			wrong("%s=%s: choose one of %s", flag, value, strings.Join(allowed, ", "))
-		}
-	}
+	oneOf := choice(wrong)
 	atLeast := func(flag string, value, least int64) {
 		if value < least {
 			wrong("%s=%d: at least %d is needed", flag, value, least)
 		}
 	}
-	if len(c.KafkaBrokers) == 0 {
-		wrong("--kafka-brokers is missing: name at least one broker as host:port")
-	}
-	for _, b := range c.KafkaBrokers {
-		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			wrong("--kafka-brokers=%s: write each broker as host:port", b)
-		}
-	}
-	if len(c.KafkaTopics) == 0 {
-		wrong("--kafka-topics is empty: name at least one topic")
-	}
-	if c.KafkaGroup == "" {
-		wrong("--kafka-group is empty: name a consumer group")
-	}
-	for _, topic := range c.KafkaTopics {
-		if topic == c.DLQTopic {
-			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic", topic)
-		}
-	}
-	c.checkKafkaSecurity(wrong, oneOf)
+	c.checkKafka(wrong)
 	c.checkHubSpot(wrong)
 	atLeast("--batch-size", int64(c.BatchSize), 1)
 	if c.BatchSize > 100 {
@@ -152,6 +129,38 @@ func (c Config) Check() error {
 	oneOf("--log-level", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("--log-format", c.LogFormat, "json", "console")
 	return errors.Join(all...)
+}
+
+// choice returns what says that a value must be one of some.
+func choice(wrong func(string, ...any)) func(flag, value string, allowed ...string) {
+	return func(flag, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			wrong("%s=%s: choose one of %s", flag, value, strings.Join(allowed, ", "))
+		}
+	}
+}
+
+func (c Config) checkKafka(wrong func(string, ...any)) {
+	if len(c.KafkaBrokers) == 0 {
+		wrong("--kafka-brokers is missing: name at least one broker as host:port")
+	}
+	for _, b := range c.KafkaBrokers {
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			wrong("--kafka-brokers=%s: write each broker as host:port", b)
+		}
+	}
+	if len(c.KafkaTopics) == 0 {
+		wrong("--kafka-topics is empty: name at least one topic")
+	}
+	if c.KafkaGroup == "" {
+		wrong("--kafka-group is empty: name a consumer group")
+	}
+	for _, topic := range c.KafkaTopics {
+		if topic == c.DLQTopic {
+			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic", topic)
+		}
+	}
+	c.checkKafkaSecurity(wrong, choice(wrong))
 }
 
 func (c Config) checkHubSpot(wrong func(string, ...any)) {
@@ -179,12 +188,7 @@ func (c Config) consumer(conn consumer.Connection, share func(own, total, first 
 }
 
 func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: func(source string) string {
-		if c.DLQTopic != "" {
-			return c.DLQTopic
-		}
-		return source + ".dlq"
-	}}
+	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: c.deadLetterTopic}
 }
 
 func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {
