@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -208,7 +209,7 @@ func (r *Reader) try(ctx context.Context, do func(ctx context.Context) error) er
 
 // withRemedy adds to an error of Kafka's what an operator can do about it.
 func withRemedy(err error) error {
-	remedy := consumer.Remedy(err)
+	remedy, _, _ := strings.Cut(consumer.Remedy(err), "; ") // what follows there is for a worker, which goes on by itself
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err

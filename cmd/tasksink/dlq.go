@@ -15,6 +15,7 @@ import (
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // dlqCommands read dead letters back, and send them back to where they came from. They need of the settings only
@@ -43,7 +44,7 @@ func (c *dlqCommands) run(ctx context.Context, command string, stdout, stderr io
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	s.tell("tasksink: %s", visible(err.Error()))
+	s.tell("tasksink: %s", visible.Text(err.Error()))
 	return exitFailed
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 type dlqList struct {
@@ -130,7 +131,7 @@ func (n *newest) end(w io.Writer) error {
 	t := plainTable()
 	t.AppendHeader(table.Row{"letter", "source", "failed at", "stage", "category", "code", "about", "attempts", "redriven"})
 	for _, l := range n.kept {
-		t.AppendRow(table.Row{place(l.Place, n.topics), visible(l.Source.String()), l.FailedAt.Format(time.RFC3339), cell(l.Reason.Stage),
+		t.AppendRow(table.Row{place(l.Place, n.topics), visible.Text(l.Source.String()), l.FailedAt.Format(time.RFC3339), cell(l.Reason.Stage),
 			cell(l.Reason.Category), cell(l.Reason.Code), about(l), l.Reason.Attempts, l.Redrives})
 	}
 	_, err := fmt.Fprintln(w, t.Render())
@@ -145,11 +146,11 @@ func about(l *dlq.Letter) string {
 			return cell(all[0].Name)
 		}
 	}
-	return cut(visible(l.Reason.Message), 60)
+	return cut(visible.Text(l.Reason.Message), 60)
 }
 
 // cell is a word of HubSpot's; one that is no word shall not stretch its column.
-func cell(text string) string { return cut(visible(text), 48) }
+func cell(text string) string { return cut(visible.Text(text), 48) }
 
 type jsonLines struct{ w io.Writer }
 

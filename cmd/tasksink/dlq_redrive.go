@@ -34,11 +34,12 @@ func (c *dlqRedrive) check() error {
 	var wrong mistakes
 	wrong.add(c.CheckKafka())
 	wrong.add(c.selection.check(c.KafkaTopics))
-	for flag, n := range map[string]int{"--limit": c.Limit, "--rate": c.Rate - 1, "--max-redrives": c.MaxRedrives - 1} {
-		if n < 0 && flag == "--limit" {
-			wrong.add(fmt.Errorf("--limit=%d: at least 0 is needed", c.Limit))
-		} else if n < 0 {
-			wrong.add(fmt.Errorf("%s=%d: at least 1 is needed", flag, n+1))
+	for _, n := range []struct {
+		flag         string
+		value, least int
+	}{{"--limit", c.Limit, 0}, {"--rate", c.Rate, 1}, {"--max-redrives", c.MaxRedrives, 1}} {
+		if n.value < n.least {
+			wrong.add(fmt.Errorf("%s=%d: at least %d is needed", n.flag, n.value, n.least))
 		}
 	}
 	if _, err := c.places(c.Letters, ""); err != nil {

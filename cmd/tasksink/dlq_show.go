@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 type dlqShow struct {
@@ -101,14 +102,14 @@ func page(l *dlq.Letter) string {
 	if l.Foreign {
 		line("", "This record is no dead letter that this version of tasksink knows.")
 	} else {
-		line("source", fmt.Sprintf("%s of %s", visible(l.Source.String()), l.SourceTime.Format(time.RFC3339Nano)))
-		line("group", visible(l.Group))
+		line("source", fmt.Sprintf("%s of %s", visible.Text(l.Source.String()), l.SourceTime.Format(time.RFC3339Nano)))
+		line("group", visible.Text(l.Group))
 		line("failed at", l.FailedAt.Format(time.RFC3339Nano))
-		line("stage", visible(l.Reason.Stage))
-		line("category", visible(l.Reason.Category))
-		line("code", visible(l.Reason.Code))
-		line("message", visible(l.Reason.Message))
-		line("correlation id", visible(l.Reason.CorrelationID))
+		line("stage", visible.Text(l.Reason.Stage))
+		line("category", visible.Text(l.Reason.Category))
+		line("code", visible.Text(l.Reason.Code))
+		line("message", visible.Text(l.Reason.Message))
+		line("correlation id", visible.Text(l.Reason.CorrelationID))
 		line("attempts", strconv.Itoa(l.Reason.Attempts))
 		line("redriven", strconv.Itoa(l.Redrives))
 		line("what it means", wrap(dlq.Explain(l.Reason.Category, l.Reason.Code), 80, 16))
@@ -125,13 +126,13 @@ func page(l *dlq.Letter) string {
 		}
 		lines := strings.Split(string(value), "\n")
 		for i := range lines {
-			lines[i] = visible(lines[i])
+			lines[i] = visible.Text(lines[i])
 		}
 		fmt.Fprintf(&b, "\n%s, %d bytes\n%s\n", name, len(value), indent(strings.Join(lines, "\n"), 2))
 	}
 	payload("key", l.Key)
 	for _, h := range l.Headers {
-		payload("header "+visible(h.Key), h.Value)
+		payload("header "+visible.Text(h.Key), h.Value)
 	}
 	payload("value", l.Value)
 	return b.String()
@@ -233,7 +234,7 @@ func payloadOf(b []byte) *payload {
 func writeJSON(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {
-		_, err = w.Write(append(visibleJSON(b), '\n'))
+		_, err = w.Write(append(visible.JSON(b), '\n'))
 	}
 	return err
 }

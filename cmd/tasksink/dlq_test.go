@@ -321,3 +321,79 @@ func TestRedrivePace(t *testing.T) {
 		}
 	})
 }
+
+// TestLettersSecured: with TLS, SCRAM and ACLs, and what docs/security.md says must be allowed, letters are listed and
+// redriven; without, it says what is missing.
+func TestLettersSecured(t *testing.T) {
+	t.Parallel()
+	kafkatest.EachSecured(t, kafkatest.Scram512, func(t *testing.T, s *kafkatest.Secured) {
+		t.Parallel()
+		topic := s.Topic(t, 1, nil)
+		s.CreateTopic(t, topic+".dlq", 1, nil)
+		s.Produce(t, topic+".dlq", letter(topic, 0, []byte("task-0"), []byte("{}")))
+		dir := t.TempDir()
+		ca := dir + "/ca"
+		if err := os.WriteFile(ca, s.Old.PEM, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.SetPassword(t, "swordfish")
+		args := []string{"--kafka-brokers=" + s.Addr, "--kafka-topics=" + topic, "--kafka-tls-ca=" + ca, "--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=" + s.User}
+		try := func(want int, says string, more ...string) {
+			t.Helper()
+			status, stdout, stderr := tasksink(t, nil, append(append([]string{"dlq"}, more...), args...)...)
+			if status != want || !strings.Contains(stdout+stderr, says) {
+				t.Errorf("%v: status %d, want %d and %q: %s%s", more, status, want, says, stdout, stderr)
+			}
+		}
+		try(1, "--kafka-sasl-username", "list", "--kafka-sasl-password=wrong")
+		args = append(args, "--kafka-sasl-password=swordfish")
+		try(1, "docs/security.md", "list")
+		s.Allow(t, kafkatest.ACL{Resource: "topic", Name: topic + ".dlq", Operation: "Read"})
+		try(0, "task-0", "show", "0/0")
+		try(0, "INVALID_OPTION", "list")
+		try(1, "docs/security.md", "redrive", "--yes")
+		s.Allow(t, kafkatest.ACL{Resource: "topic", Name: topic, Operation: "Write"})
+		try(0, "1  sent", "redrive", "--yes")
+		if n := len(s.ReadAll(t, topic)); n != 1 {
+			t.Errorf("%d records in the topic, want 1", n)
+		}
+	})
+}
+
+// TestRedriveTooLarge: a letter that with its headers no longer fits into its topic is refused and counted, and the
+// others go on; those of a key stay in order.
+func TestRedriveTooLarge(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic := b.Topic(t, 3, map[string]string{"max.message.bytes": "20000"})
+		b.CreateTopic(t, topic+".dlq", 2, nil)
+		var msgs []kafka.Message
+		for i := range 40 {
+			value := fmt.Appendf(nil, "%d", i)
+			if i == 20 {
+				value = []byte(strings.Repeat("0123456789", 1950))
+			}
+			msgs = append(msgs, letter(topic, i, fmt.Appendf(nil, "task-%d", i%4), value, "partition", strconv.Itoa(i%4%3)))
+		}
+		b.Produce(t, topic+".dlq", msgs...)
+		status, stdout, stderr := tasksink(t, nil, "dlq", "redrive", "--yes", "--rate=1000", "--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic)
+		if status != 0 || !strings.Contains(stdout, "39  sent") || !strings.Contains(stdout, "1   refused: too large") {
+			t.Errorf("status %d: %s%s", status, stdout, stderr)
+		}
+		last := map[string]int{}
+		for _, m := range b.ReadAll(t, topic) {
+			n, err := strconv.Atoi(string(m.Value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before, is := last[string(m.Key)]; is && n < before {
+				t.Errorf("%s: letter %d came after %d", m.Key, n, before)
+			}
+			last[string(m.Key)] = n
+			if m.Partition != n%4%3 {
+				t.Errorf("letter %d went to partition %d, want %d", n, m.Partition, n%4%3)
+			}
+		}
+	})
+}

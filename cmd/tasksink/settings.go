@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // configPath is the file that --config or TASKSINK_CONFIG names. It is needed before the other settings are read.
@@ -229,7 +230,12 @@ func warnUnknown(parser *kong.Kong, environ []string, log zerolog.Logger) {
 
 func newLog(w io.Writer, level, format string) zerolog.Logger {
 	if format == "console" {
-		w = zerolog.ConsoleWriter{Out: w}
+		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+			if text, is := event[zerolog.MessageFieldName].(string); is {
+				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
+			}
+			return nil
+		}}
 	}
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil {

@@ -18,7 +18,8 @@ const module = "github.com/tasksink/tasksink/"
 // mayImport is who may know whom, of the repository's own packages. Tests are free.
 var mayImport = map[string][]string{
 	"batcher":                  {},
-	"internal/hold":            {},
+	"internal/visible":         {},
+	"internal/hold":            {"internal/visible"},
 	"internal/secret":          {},
 	"consumer":                 {"internal/hold", "internal/secret"},
 	"dlq":                      {"consumer", "internal/hold"},
@@ -29,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/house":           {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/worker", "dlq"},
+	"cmd/tasksink":             {"cmd/tasksink/worker", "dlq", "internal/visible"},
 	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
