@@ -35,7 +35,8 @@ func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, s
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"}} {
+	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"},
+		"list-help.golden": {"dlq", "list", "--help"}, "show-help.golden": {"dlq", "show", "--help"}, "redrive-help.golden": {"dlq", "redrive", "--help"}} {
 		status, stdout, stderr := tasksink(t, []string{"COLUMNS=100"}, args...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%v: status %d, %s", args, status, stderr)
@@ -93,6 +94,13 @@ func TestMistakes(t *testing.T) {
 		{"files that hold nothing of use", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file=" + several,
 			"--hubspot-oauth-refresh-token-file=" + dir + "/none", "--kafka-tls-ca=" + several, "--kafka-tls-cert=" + several, "--kafka-tls-key=" + broken,
 			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password-file=" + several}},
+		{"secrets that would end a header, profiles for everyone", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=pat-secret\r\nX-Forged: 1", "--pprof=:6060",
+			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password=hunter2\x01"}},
+		{"profiles at another address", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--pprof=10.0.0.1:6060"}},
+		{"dead letters, everything wrong", nil, []string{"dlq", "redrive", "x", "other.dlq/0/1", "--from=1/2,1/3,y", "--rate=0", "--max-redrives=0", "--limit=-1", "--stage=never", "--topic=other",
+			"--since=yesterday", "--until=2026-11-23"}},
+		{"dead letters of several topics", nil, []string{"dlq", "show", "0/1", "--kafka-brokers=a:1", "--kafka-topics=a,b", "--raw", "--json"}},
+		{"a list by nothing, of no time", nil, []string{"dlq", "list", "--kafka-brokers=a:1", "--by=colour", "--limit=-1", "--since=2026-11-23T10:00:00Z", "--until=2026-11-22T10:00:00Z"}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)

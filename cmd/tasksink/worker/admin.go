@@ -78,8 +78,9 @@ func (p *statusPage) ready() bool {
 	return st.Joined && !st.Draining
 }
 
-// admin is the server of /livez, /readyz and /status.
+// admin is the server of /livez, /readyz and /status, or that of profiles.
 type admin struct {
+	name     string
 	listener net.Listener
 	server   *http.Server
 	log      zerolog.Logger
@@ -100,8 +101,9 @@ func listenAdmin(ctx context.Context, address string, page *statusPage, log zero
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(page.status()) // a client that went away is no concern of ours
 	})
-	return &admin{listener: listener, log: log, server: &http.Server{Handler: http.MaxBytesHandler(mux, 1<<10),
-		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}, nil
+	a := &admin{name: "admin server", log: log}
+	a.listener, a.server = guard(listener, mux, log)
+	return a, nil
 }
 
 func answer(w http.ResponseWriter, ok bool) {
@@ -115,7 +117,7 @@ func answer(w http.ResponseWriter, ok bool) {
 
 // serve answers until ctx ends.
 func (a *admin) serve(ctx context.Context) {
-	a.log.Info().Stringer("address", a.listener.Addr()).Msg("admin server listens")
+	a.log.Info().Stringer("address", a.listener.Addr()).Msg(a.name + " listens")
 	stop := context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -123,6 +125,6 @@ func (a *admin) serve(ctx context.Context) {
 	})
 	defer stop()
 	if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error().Err(err).Msg("admin server")
+		a.log.Error().Err(err).Msg(a.name)
 	}
 }

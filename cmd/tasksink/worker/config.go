@@ -57,6 +57,7 @@ type Config struct {
 	OnFlood                      string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
 	DrainTimeout                 time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
 	Listen                       string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
+	Pprof                        string        `group:"Behaviour" placeholder:"ADDRESS" help:"Address of Go's profiles, on this machine only, such as 127.0.0.1:6060; default: none."`
 	LogLevel                     string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
 	LogFormat                    string        `group:"Behaviour" default:"json" help:"json or console."`
 	Insecure                     bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
@@ -123,6 +124,9 @@ func (c Config) Check() error {
 	}
 	if c.DrainTimeout < c.HubspotTimeout+2*time.Second {
 		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, c.HubspotTimeout+2*time.Second)
+	}
+	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || remote(host)) {
+		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of localhost", c.Pprof)
 	}
 	oneOf("--tombstones", c.Tombstones, "dead-letter", "skip")
 	oneOf("--on-flood", c.OnFlood, "hold", "dead-letter")

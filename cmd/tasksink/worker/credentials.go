@@ -52,6 +52,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string
 		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
 	}
 	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
+	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
 	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
@@ -69,6 +70,7 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 		wrong("--hubspot-token-file, --hubspot-token or --hubspot-oauth-client-id: give one of them")
 	}
 	readable(wrong, "--hubspot-token-file", c.HubspotTokenFile)
+	oneLine(wrong, "--hubspot-token", c.HubspotToken)
 	if !c.usesOAuth() {
 		return
 	}
@@ -82,6 +84,13 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 	readable(wrong, "--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile)
 	if !strings.HasPrefix(c.HubspotOAuthPath, "/") {
 		wrong("--hubspot-oauth-path=%s: it must begin with /", c.HubspotOAuthPath)
+	}
+}
+
+// oneLine refuses a secret that would be more than one line of a header. It never shows it.
+func oneLine(wrong func(string, ...any), flag string, value Secret) {
+	if secret.Check(string(value)) != nil {
+		wrong("%s: it holds a line break or another control character; give one line of text", flag)
 	}
 }
 

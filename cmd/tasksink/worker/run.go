@@ -53,6 +53,10 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
 		Board: board, Log: log})
 
+	profiles, err := listenPprof(ctx, cfg.Pprof, log)
+	if err != nil {
+		return err
+	}
 	page := &statusPage{group: group, letters: letters, sender: sender, pace: pace, board: board}
 	admin, err := listenAdmin(ctx, cfg.Listen, page, log)
 	if err != nil {
@@ -63,6 +67,9 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
 	parts.Go(func() { admin.serve(downstream) })
+	if profiles != nil {
+		parts.Go(func() { profiles.serve(downstream) })
+	}
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
