@@ -12,6 +12,7 @@ import (
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Exit statuses.
@@ -25,14 +26,15 @@ type cli struct {
 	Run struct {
 		settings
 	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
-	Config struct {
-		settings
-		JSON bool `name:"json" help:"As JSON."`
-	} `cmd:"" help:"Print the settings in force, and where each comes from."`
 	Check struct {
 		settings
 		JSON bool `name:"json" help:"An array of {check, subject, result, seen, remedy}; result is ok, warning, failed or skipped."`
 	} `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
+	Config struct {
+		settings
+		JSON bool `name:"json" help:"As JSON."`
+	} `cmd:"" help:"Print the settings in force, and where each comes from."`
+	DLQ     dlqCommands `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
 	Version struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
@@ -81,6 +83,9 @@ var groups = []kong.Group{
 func describe(value *kong.Value) string {
 	s, is := settingCalled(value.Name)
 	if !is {
+		if value.HasDefault && value.Default != "" && !value.IsBool() {
+			return value.Help + " Default: " + value.Default + "."
+		}
 		return value.Help
 	}
 	text := s.Help
@@ -108,6 +113,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
 		return exitUsage
 	}
+	hideOthers(parser)
 	args = r.readArgs(parser.Model.Node, args)
 	var command string
 	if len(args) > 0 || len(r.wrong) == 0 {
@@ -123,7 +129,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 	}
 	s := c.settings(command)
-	if s != nil {
+	ofLetters := strings.HasPrefix(command, "dlq ")
+	switch {
+	case ofLetters:
+		r.addCheck(c.DLQ.check(command))
+	case s != nil:
 		r.addCheck(s.Check())
 	}
 	if len(r.wrong) > 0 {
@@ -132,12 +142,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	var log zerolog.Logger
 	switch {
-	case command == "check": // its table is read by people, whatever the worker logs
+	case command == "check", ofLetters: // they are read by people, whatever the worker logs
 		log = newLog(stderr, "warn", "console")
 	case s != nil:
 		log = newLog(stderr, s.LogLevel, s.LogFormat)
 	}
 	r.warnUnknown(log)
+	if ofLetters {
+		return c.DLQ.run(ctx, command, stdout, stderr)
+	}
 	switch command {
 	case "check":
 		if err := check.Run(ctx, s.Config, c.Check.JSON, stdout, stderr); err != nil {
@@ -160,7 +173,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 func newLog(w io.Writer, level, format string) zerolog.Logger {
 	if format == "console" {
-		w = zerolog.ConsoleWriter{Out: w}
+		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+			if text, is := event[zerolog.MessageFieldName].(string); is {
+				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
+			}
+			return nil
+		}}
 	}
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil {

@@ -22,7 +22,8 @@ func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, s
 
 func TestHelp(t *testing.T) {
 	t.Setenv("COLUMNS", "100")
-	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"}} {
+	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"},
+		"list-help.golden": {"dlq", "list", "--help"}, "show-help.golden": {"dlq", "show", "--help"}, "redrive-help.golden": {"dlq", "redrive", "--help"}} {
 		status, stdout, stderr := tasksink(t, nil, args...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%v: status %d, %s", args, status, stderr)
@@ -119,6 +120,13 @@ tombstones: drop
 		{"two documents", nil, []string{"run", "--config=" + file("two.yaml", "batch-size: 5\n---\nbatch-wait: 1s\n"), "--kafka-brokers=a:1", "--hubspot-token=t"}},
 		{"a file that is no mapping", nil, []string{"run", "--config=" + file("text.yaml", "hunter2\n")}},
 		{"a value that YAML takes for an alias", nil, []string{"run", "--config=" + file("alias.yaml", "hubspot-token: *hunter2\n")}},
+		{"secrets that would end a header, profiles for everyone", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=pat-secret\r\nX-Forged: 1", "--pprof=:6060",
+			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password=hunter2\x01"}},
+		{"profiles at another address", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--pprof=10.0.0.1:6060"}},
+		{"dead letters, everything wrong", nil, []string{"dlq", "redrive", "x", "other.dlq/0/1", "--from=1/2,1/3,y", "--rate=0", "--max-redrives=0", "--limit=-1", "--stage=never", "--topic=other",
+			"--since=yesterday", "--until=2026-11-23"}},
+		{"dead letters of several topics", nil, []string{"dlq", "show", "0/1", "--kafka-brokers=a:1", "--kafka-topics=a,b", "--raw", "--json"}},
+		{"a list by nothing, of no time", nil, []string{"dlq", "list", "--kafka-brokers=a:1", "--by=colour", "--limit=-1", "--since=2026-11-23T10:00:00Z", "--until=2026-11-22T10:00:00Z"}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)

@@ -80,7 +80,7 @@ func TestPageStaged(t *testing.T) {
 }
 
 // scenesOnPage: in each state of the worker the page says what stands in the golden, in the words that a reader sees;
-// hostile text in any place stays text; nothing jumps when the sentence changes; every text stands out from its ground, in light and in dark; and on a phone
+// hostileText text in any place stays text; nothing jumps when the sentence changes; every text stands out from its ground, in light and in dark; and on a phone
 // nothing is cut off or scrolls sideways.
 func scenesOnPage(t *testing.T, b *browser) {
 	s := newStage(t)
@@ -216,7 +216,7 @@ func asksOnPage(t *testing.T, b *browser) {
 	p.says("#word", "Flowing", 20*time.Second)
 }
 
-// TestPage: the page of a real worker, through an outage of HubSpot and dead letters with hostile reasons, to its end.
+// TestPage: the page of a real worker, through an outage of HubSpot and dead letters with hostileText reasons, to its end.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	browser := startBrowser(t)

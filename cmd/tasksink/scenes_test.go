@@ -112,7 +112,7 @@ func (s *scene) stood(since time.Duration) {
 	s.status.Records.Pending, s.status.Records.PendingBytes = int(min(20_000, 120*since.Seconds())), int64(min(20_000, 120*since.Seconds())*890)
 }
 
-const hostile = `<img src=x onerror=alert(1)><script>alert(2)</script>`
+const hostileText = `<img src=x onerror=alert(1)><script>alert(2)</script>`
 
 func scenes() []scene {
 	token := func(s *scene) {
@@ -171,9 +171,9 @@ func scenes() []scene {
 			s.status.Daily.Remaining, s.status.Daily.Ours, s.status.Daily.DrainedAt = 0, 0, &at
 		}),
 		calm("held, for a reason that the page does not know", func(s *scene) {
-			s.held(hostile, hostile+" said the other side", hostile, 2*time.Minute)
-			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Kind: dlq.Kind{Stage: hostile, Category: hostile, Code: hostile}, Property: hostile, Letters: 1, Last: night}, Meaning: hostile}}
-			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostile, hostile, hostile, hostile
+			s.held(hostileText, hostileText+" said the other side", hostileText, 2*time.Minute)
+			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Kind: dlq.Kind{Stage: hostileText, Category: hostileText, Code: hostileText}, Property: hostileText, Letters: 1, Last: night}, Meaning: hostileText}}
+			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostileText, hostileText, hostileText, hostileText
 		}),
 		calm("an outage", func(s *scene) {
 			s.stood(103 * time.Second)

@@ -151,6 +151,7 @@ func (r *reader) mappers() []kong.Option {
 			err = v.UnmarshalText([]byte(text))
 			return v, err
 		})),
+		kong.TypeMapper(reflect.TypeFor[moment](), mapper(r, parseMoment)),
 		kong.TypeMapper(reflect.TypeFor[bool](), boolMapper{mapper(r, func(text string) (bool, error) {
 			v, err := strconv.ParseBool(text)
 			if err != nil {
@@ -195,8 +196,14 @@ func (m boolMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error 
 }
 
 // decodeList reads a comma list. Blanks around the commas are no part of the names, and a flag that is given twice
-// adds to the list.
+// adds to the list. Arguments without a flag are a list themselves.
 func decodeList(ctx *kong.DecodeContext, target reflect.Value) error {
+	if ctx.Value.Flag == nil {
+		for ctx.Scan.Peek().IsValue() {
+			target.Set(reflect.Append(target, reflect.ValueOf(ctx.Scan.Pop().String())))
+		}
+		return nil
+	}
 	var text string
 	if err := ctx.Scan.PopValueInto("value", &text); err != nil {
 		return err

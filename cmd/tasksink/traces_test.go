@@ -259,7 +259,10 @@ func TestWaits(t *testing.T) {
 	mend()
 	until(t, "one is accepted", 20*time.Second, func() bool { return len(hubspot.Journal()) > 0 })
 	mend = hubspot.Inject(hubspottest.Fault{Status: 503})
-	until(t, "the breaker opens", time.Minute, func() bool { open, _ := seriesValue(m.scrape(t)["tasksink_breaker_state"], "state=open"); return open == 1 })
+	until(t, "the breaker opens", time.Minute, func() bool {
+		open, _ := seriesValue(m.scrape(t)["tasksink_breaker_state"], "state=open")
+		return open == 1
+	})
 	mend()
 	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	if err := m.terminate(t); err != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Hold is one condition that stops the flow.
@@ -35,8 +37,10 @@ func NewBoard(log zerolog.Logger) *Board {
 	return &Board{log: log, holds: map[string]Hold{}, ever: map[string]bool{}}
 }
 
-// Set says that reason holds the flow. Setting a reason that stands already only replaces its detail.
+// Set says that reason holds the flow. Setting a reason that stands already only replaces its detail. A detail may name
+// what records and answers brought, such as a property: what of it does not print is escaped.
 func (b *Board) Set(reason, detail, remedy string) {
+	detail = visible.Text(detail)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, stood := b.holds[reason]

@@ -18,7 +18,8 @@ const module = "github.com/tasksink/tasksink/"
 // mayImport is who may know whom, of the repository's own packages. Tests are free.
 var mayImport = map[string][]string{
 	"batcher":                  {},
-	"internal/hold":            {},
+	"internal/visible":         {},
+	"internal/hold":            {"internal/visible"},
 	"internal/secret":          {},
 	"tracing":                  {},
 	"tracing/tracingtest":      {},
@@ -31,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/house":           {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker"},
+	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/visible"},
 	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
 	"cmd/tasksink/worker/page": {},
 	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},

@@ -90,7 +90,7 @@ func (p *statusPage) status() Status {
 		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
-		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, explain(c.Category, c.Code)})
+		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})
 	}
 	for _, n := range letters.Written {
 		st.Records.DeadLettered += n
@@ -127,8 +127,9 @@ func (p *statusPage) ready() bool {
 	return st.Joined && !st.Draining
 }
 
-// admin is the server of /livez, /readyz, /metrics, /status, and the page at /.
+// admin is the server of /livez, /readyz, /metrics, /status, and the page at /; or that of profiles.
 type admin struct {
+	name     string
 	listener net.Listener
 	server   *http.Server
 	log      zerolog.Logger
@@ -152,8 +153,9 @@ func listenAdmin(ctx context.Context, address string, source *statusPage, histor
 	})
 	page.Mount(mux, history)
 	mux.Handle("GET /metrics", metrics)
-	return &admin{listener: listener, log: log, server: &http.Server{Handler: http.MaxBytesHandler(mux, 1<<10),
-		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}, nil
+	a := &admin{name: "admin server", log: log}
+	a.listener, a.server = guard(listener, mux, log)
+	return a, nil
 }
 
 func answer(w http.ResponseWriter, ok bool) {
@@ -167,7 +169,7 @@ func answer(w http.ResponseWriter, ok bool) {
 
 // serve answers until ctx ends.
 func (a *admin) serve(ctx context.Context) {
-	a.log.Info().Stringer("address", a.listener.Addr()).Msg("admin server listens")
+	a.log.Info().Stringer("address", a.listener.Addr()).Msg(a.name + " listens")
 	stop := context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -175,6 +177,6 @@ func (a *admin) serve(ctx context.Context) {
 	})
 	defer stop()
 	if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error().Err(err).Msg("admin server")
+		a.log.Error().Err(err).Msg(a.name)
 	}
 }

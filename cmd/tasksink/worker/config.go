@@ -65,6 +65,7 @@ type Config struct {
 	DrainTimeout time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
 
 	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of the page, /livez, /readyz, /metrics and /status; without a host: all of this one's."`
+	Pprof     string `name:"pprof" group:"process" placeholder:"HOST:PORT" help:"Address of Go's profiles, on this machine only, such as 127.0.0.1:6060. Default: none."`
 	LogLevel  string `name:"log-level" group:"process" placeholder:"LEVEL" default:"info" choices:"debug,info,warn,error" help:"The least that is logged."`
 	LogFormat string `name:"log-format" group:"process" placeholder:"FORMAT" default:"json" choices:"json,console" help:"How it is logged, on stderr."`
 	Insecure  bool   `name:"insecure" group:"process" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
@@ -74,6 +75,22 @@ type Config struct {
 func (c Config) Check() error {
 	var all []error
 	wrong := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	c.checkKafka(wrong)
+	c.checkHubSpot(wrong)
+	c.checkBounds(wrong)
+	if least := max(1, min(c.BatchSize, 100)); c.MaxPending < least {
+		wrong("--max-pending=%d: it must be at least --batch-size, or no batch could fill: %d is needed", c.MaxPending, least)
+	}
+	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
+		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, least)
+	}
+	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || remote(host)) {
+		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of localhost", c.Pprof)
+	}
+	return errors.Join(all...)
+}
+
+func (c Config) checkKafka(wrong func(string, ...any)) {
 	if len(c.KafkaBrokers) == 0 {
 		wrong("--kafka-brokers is missing: name at least one broker as host:port")
 	}
@@ -97,15 +114,6 @@ func (c Config) Check() error {
 		}
 	}
 	c.checkKafkaSecurity(wrong)
-	c.checkHubSpot(wrong)
-	c.checkBounds(wrong)
-	if least := max(1, min(c.BatchSize, 100)); c.MaxPending < least {
-		wrong("--max-pending=%d: it must be at least --batch-size, or no batch could fill: %d is needed", c.MaxPending, least)
-	}
-	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
-		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, least)
-	}
-	return errors.Join(all...)
 }
 
 func (c Config) checkHubSpot(wrong func(string, ...any)) {

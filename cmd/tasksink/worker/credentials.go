@@ -51,6 +51,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
 	}
 	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
+	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
 	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
@@ -68,6 +69,7 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 		wrong("--hubspot-token-file, --hubspot-token or --hubspot-oauth-client-id: give one of them")
 	}
 	readable(wrong, "--hubspot-token-file", c.HubspotTokenFile)
+	oneLine(wrong, "--hubspot-token", c.HubspotToken)
 	if !c.usesOAuth() {
 		return
 	}
@@ -92,6 +94,13 @@ func masked(address string) string {
 		return "***" + address[at:]
 	}
 	return scheme + "://***" + address[at:]
+}
+
+// oneLine refuses a secret that would be more than one line of a header. It never shows it.
+func oneLine(wrong func(string, ...any), flag string, value Secret) {
+	if secret.Check(string(value)) != nil {
+		wrong("%s: it holds a line break or another control character; give one line of text", flag)
+	}
 }
 
 func readable(wrong func(string, ...any), flag, file string) {

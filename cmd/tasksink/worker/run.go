@@ -61,6 +61,10 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
 		Group: cfg.KafkaGroup, Telemetry: telemetry, Board: board, Log: log})
 
+	profiles, err := listenPprof(ctx, cfg.Pprof, log)
+	if err != nil {
+		return err
+	}
 	source := &statusPage{cfg: cfg, host: conn.ClientID, started: time.Now(), group: group, letters: letters, sender: sender, pace: pace, board: board}
 	if err := source.observe(telemetry.Meter(), cfg); err != nil {
 		return fmt.Errorf("set up the metrics: %w", err)
@@ -76,6 +80,9 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { admin.serve(downstream) })
 	parts.Go(func() { history.Run(downstream) })
+	if profiles != nil {
+		parts.Go(func() { profiles.serve(downstream) })
+	}
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
