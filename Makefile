@@ -2,7 +2,7 @@
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BIN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tasksink/bin
 
-.PHONY: help demo test bench lint format
+.PHONY: help demo test chart-test bench lint format
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -11,6 +11,9 @@ demo: ## the main job in one process, with nothing installed; ends with a ledger
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
 	go test -race -parallel 16 -timeout 20m ./...
+
+chart-test: ## lint, render and check the Helm chart; Helm itself is built once
+	cd internal/charttest && go vet ./... && go test -timeout 10m ./...
 
 bench: ## measure; ROWS="a b" some rows, RUNS=n repeats, OUT=FILE as JSON, WORKER='COMMAND' another program: docs/performance.md
 	@mkdir -p $(BIN)

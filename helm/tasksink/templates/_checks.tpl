@@ -35,8 +35,8 @@ What is merely malformed is values.schema.json's part.
 {{- $env := list }}
 {{- range $v.extraEnv }}{{ $env = append $env .name }}{{ end }}
 {{- if and (not $v.hubspot.existingSecret) (or $v.hubspot.oauth.clientID (not (or $v.extraEnvFrom (has "TASKSINK_HUBSPOT_TOKEN" $env) (has "TASKSINK_HUBSPOT_TOKEN_FILE" $env)))) }}
-  {{- $keys := ternary (printf "%s and %s" $v.hubspot.oauth.clientSecretKey $v.hubspot.oauth.refreshTokenKey) $v.hubspot.tokenKey (not (empty $v.hubspot.oauth.clientID)) }}
-  {{- $wrong = append $wrong (printf "hubspot.existingSecret is missing: name a Secret that has %s, such as kubectl create secret generic tasksink-hubspot --from-file=token=FILE makes" $keys) }}
+  {{- $keys := ternary (list $v.hubspot.oauth.clientSecretKey $v.hubspot.oauth.refreshTokenKey) (list $v.hubspot.tokenKey) (not (empty $v.hubspot.oauth.clientID)) }}
+  {{- $wrong = append $wrong (printf "hubspot.existingSecret is missing: name a Secret that has %s; kubectl create secret generic NAME --from-file=%s=FILE makes one" (join " and " $keys) (join "=FILE --from-file=" $keys)) }}
 {{- end }}
 {{- with $v.kafka.tls }}
   {{- if and (not .enabled) (or .existingSecret .certKey .keyKey .serverName) }}
@@ -101,7 +101,7 @@ What is merely malformed is values.schema.json's part.
       {{- $wrong = append $wrong (printf "%s=%s: the account's %s requests per 10 s feed at most %s replicas, and each one more costs rebalances; lower it, or correct hubspot.requestsPer10s" $s.max $max (include "tasksink.requestsPer10s" $.root) $most) }}
     {{- end }}
     {{- if and $max (gt (int64 $s.least) (int64 $max)) }}
-      {{- $wrong = append $wrong (printf "%s=%d: it is more than %s=%s; lower it, or raise kafka.partitions if the topics have more" $s.min (int64 $s.least) $s.max $max) }}
+      {{- $wrong = append $wrong (printf "%s=%d: it is more than %s=%s; lower it, or raise the other%s" $s.min (int64 $s.least) $s.max $max (ternary ", which kafka.partitions bounds" "" (not (empty $partitions)))) }}
     {{- end }}
   {{- end }}
 {{- end }}
@@ -125,10 +125,10 @@ What is merely malformed is values.schema.json's part.
   {{- $wrong = append $wrong (printf "settings.batch-size=%d: HubSpot takes 1 to 100 inputs in a request" $batch) }}
 {{- end }}
 {{- $pending := include "tasksink.setting" (dict "root" .root "name" "max-pending-bytes") }}
-{{- with (dig "limits" "memory" "" $v.resources) }}
+{{- with ((($v.resources).limits).memory) }}
   {{- $limit := include "tasksink.bytes" . }}
   {{- $need := add 67108864 (mul 2 (include "tasksink.bytes" $pending | int64)) }}
-  {{- if not $limit }}
+  {{- if or (not $limit) (hasSuffix "m" (toString .)) }}{{- /* m is a thousandth to Kubernetes */}}
     {{- $wrong = append $wrong (printf "resources.limits.memory=%s: write it as 256Mi or 1Gi, so that GOMEMLIMIT can be reckoned" (toString .)) }}
   {{- else if lt (int64 $limit) $need }}
     {{- $wrong = append $wrong (printf "resources.limits.memory=%s: settings.max-pending-bytes=%s needs at least twice as much + 64Mi = %dMi; raise the one or lower the other" (toString .) $pending (ceil (divf $need 1048576) | int64)) }}

@@ -68,7 +68,7 @@ args:
   {{- with $v.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- $limit := include "tasksink.bytes" (dig "limits" "memory" "" $v.resources) }}
+{{- $limit := include "tasksink.bytes" ((($v.resources).limits).memory | default "") }}
 {{- $own := list }}
 {{- range $v.extraEnv }}{{ $own = append $own .name }}{{ end }}
 {{- $goMemLimit := and $limit (not (has "GOMEMLIMIT" $own)) }}

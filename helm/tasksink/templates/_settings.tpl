@@ -14,8 +14,9 @@ max-pending-bytes: 64MiB
 
 {{- /* One setting as it is in force, as text: dict "root" $ "name" "drain-timeout". */ -}}
 {{- define "tasksink.setting" -}}
-{{- $all := merge (dict) .root.Values.settings (include "tasksink.defaults" .root | fromYaml) }}
-{{- include "tasksink.scalar" (get $all .name) }}
+{{- /* not merge, which takes a 0 for nothing */}}
+{{- $from := ternary .root.Values.settings (include "tasksink.defaults" .root | fromYaml) (hasKey .root.Values.settings .name) }}
+{{- include "tasksink.scalar" (get $from .name) }}
 {{- end }}
 
 {{- /* Helm reads numbers as float64 and would write 67108864 as 6.7108864e+07, which is no number of records. */ -}}
@@ -61,12 +62,10 @@ max-pending-bytes: 64MiB
     {{- $_ := set $s "hubspot-token-file" (printf "/etc/tasksink/hubspot/%s" .tokenKey) }}
   {{- end }}
 {{- end }}
-{{- $s = merge $s $v.settings }}
+{{- range $name, $value := $v.settings }}{{ $_ := set $s $name $value }}{{ end }}
 {{- range $name := keys $s | sortAlpha }}
 {{- $value := get $s $name }}
-{{- if not (kindIs "invalid" $value) }}
-{{ $name }}: {{ if kindIs "slice" $value }}{{ toJson $value }}{{ else if kindIs "string" $value }}{{ toJson $value }}{{ else }}{{ include "tasksink.scalar" $value }}{{ end }}
-{{- end }}
+{{ $name }}: {{ if or (kindIs "slice" $value) (kindIs "string" $value) }}{{ toJson $value }}{{ else }}{{ include "tasksink.scalar" $value }}{{ end }}
 {{- end }}
 {{- end }}
 
