@@ -46,7 +46,7 @@ var mistakes = []string{
 	"serviceMonitor.enabled=true",
 	"service.enabled=true,serviceMonitor.enabled=true,podMonitor.enabled=true",
 	// several at once
-	"kafka.brokers=,hubspot.existingSecret=,settings.batch-size=500,terminationGracePeriodSeconds=5",
+	"kafka.brokers=,hubspot.existingSecret=,settings.drain-timeout=16s,terminationGracePeriodSeconds=5",
 	// what is malformed
 	"kafak.brokers={kafka:9092}",
 	"kafka.broker={kafka:9092}",

@@ -2,18 +2,14 @@ package house_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
-	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/internal/golden"
 )
 
@@ -44,47 +40,37 @@ var ownValue = map[string]string{
 	"listen":                           "port",
 }
 
-// program is the settings of tasksink run as its own parser sees them.
-func program(t *testing.T) (flags []*kong.Flag, parse func(args ...string) worker.Config) {
+// settings are the program's, as its schema describes them: docs/tasksink.schema.json, which cmd/tasksink's tests hold
+// against the program.
+func settings(t *testing.T) map[string]map[string]any {
 	t.Helper()
-	var config struct{ worker.Config }
-	parser, err := kong.New(&config)
+	b, err := os.ReadFile("../../docs/tasksink.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags = slices.DeleteFunc(slices.Clone(parser.Model.Flags), func(f *kong.Flag) bool { return f.Name == "help" })
-	return flags, func(args ...string) worker.Config {
-		t.Helper()
-		if _, err := parser.Parse(args); err != nil {
-			t.Fatal(err)
-		}
-		return config.Config
+	var schema struct {
+		Properties map[string]map[string]any `json:"properties"`
 	}
+	if err := json.Unmarshal(b, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if len(schema.Properties) < 30 {
+		t.Fatalf("only %d settings are in the schema", len(schema.Properties))
+	}
+	return schema.Properties
 }
 
-// TestChartSettings: every setting of the program has its value in the chart, and the chart's schema knows its kind.
-// `go test ./internal/house -run Chart -update` writes the schema's part of it anew.
+// TestChartSettings: every setting of the program has its value in the chart, whose schema says of it what the program's
+// does. `go test ./internal/house -run Chart -update` writes that part of it anew.
 func TestChartSettings(t *testing.T) {
-	flags, parse := program(t)
-	choices := map[string][]string{}
-	for _, flag := range flags {
-		if flag.Target.Kind() == reflect.String && ownValue[flag.Name] == "" {
-			refused := parse("--" + flag.Name + "=?").Check()
-			if m := regexp.MustCompile(`--` + flag.Name + `=\?: choose one of (.*)`).FindStringSubmatch(refused.Error()); m != nil {
-				choices[flag.Name] = strings.Split(m[1], ", ")
-			}
+	properties := settings(t)
+	for name := range ownValue {
+		if properties[name] == nil {
+			t.Errorf("--%s is no setting any more: take it out of the chart", name)
 		}
+		delete(properties, name)
 	}
-	if len(choices) < 4 {
-		t.Errorf("only these settings were found to have choices: %v", choices)
-	}
-	properties := map[string]any{}
-	for _, flag := range flags {
-		if ownValue[flag.Name] == "" {
-			properties[flag.Name] = kindOf(t, flag, choices[flag.Name])
-		}
-	}
-	settings, err := json.MarshalIndent(map[string]any{"type": "object", "additionalProperties": false, "properties": properties}, "    ", "  ")
+	block, err := json.MarshalIndent(map[string]any{"type": "object", "additionalProperties": false, "properties": properties}, "    ", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,42 +78,15 @@ func TestChartSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile(`(?s)\n    "settings": \{.*?\n    \},\n`)
-	if !block.Match(schema) {
-		t.Fatal("the schema has no settings")
+	place := regexp.MustCompile(`(?s)\n    "settings": \{.*?\n    \},\n`)
+	if !place.Match(schema) {
+		t.Fatal("the chart's schema has no settings")
 	}
 	golden.Compare(t, "../"+chart+"values.schema.json",
-		block.ReplaceAllLiteralString(string(schema), "\n    \"settings\": "+string(settings)+",\n"))
+		place.ReplaceAllLiteralString(string(schema), "\n    \"settings\": "+string(block)+",\n"))
 }
 
-func kindOf(t *testing.T, flag *kong.Flag, choices []string) map[string]any {
-	t.Helper()
-	kind := map[string]any{"description": flag.Help}
-	switch flag.Target.Interface().(type) {
-	case bool:
-		kind["type"] = "boolean"
-	case int:
-		kind["type"] = "integer"
-	case time.Duration:
-		kind["type"], kind["pattern"] = "string", `^([0-9]+([.][0-9]+)?(ms|s|m|h))+$`
-	case worker.Size:
-		kind["type"], kind["minimum"], kind["pattern"] = []string{"integer", "string"}, 0, `^[0-9]+([.][0-9]+)? ?([kKmMgG][iI]?)?[bB]?$`
-	case worker.Rate:
-		kind["type"], kind["minimum"], kind["pattern"] = []string{"integer", "string"}, 0, `^(auto|[0-9]+)$`
-	case []string:
-		kind["type"], kind["items"] = "array", map[string]any{"type": "string"}
-	case string:
-		kind["type"] = "string"
-		if choices != nil {
-			kind = map[string]any{"description": flag.Help, "enum": choices}
-		}
-	default:
-		t.Fatalf("--%s is a %s: say how the chart's schema describes that, or that it is a secret", flag.Name, flag.Target.Type())
-	}
-	return kind
-}
-
-// TestChartValues: what the chart makes settings of is among its values, and is a setting.
+// TestChartValues: what the chart makes settings of is among its values.
 func TestChartValues(t *testing.T) {
 	b, err := os.ReadFile(chart + "values.yaml")
 	if err != nil {
@@ -137,11 +96,7 @@ func TestChartValues(t *testing.T) {
 	if err := yaml.Unmarshal(b, &values); err != nil {
 		t.Fatal(err)
 	}
-	flags, _ := program(t)
 	for name, path := range ownValue {
-		if !slices.ContainsFunc(flags, func(f *kong.Flag) bool { return f.Name == name }) {
-			t.Errorf("--%s is no setting any more: take it out of the chart", name)
-		}
 		var at any = values
 		for part := range strings.SplitSeq(path, ".") {
 			m, _ := at.(map[string]any)
@@ -164,17 +119,14 @@ func TestChartDefaults(t *testing.T) {
 	if block == nil {
 		t.Fatal("the chart has no defaults")
 	}
-	defaults := map[string]string{}
+	defaults := map[string]any{}
 	if err := yaml.Unmarshal([]byte(block[1]), &defaults); err != nil {
 		t.Fatal(err)
 	}
-	flags, _ := program(t)
+	properties := settings(t)
 	for name, value := range defaults {
-		i := slices.IndexFunc(flags, func(f *kong.Flag) bool { return f.Name == name })
-		if i < 0 {
-			t.Errorf("the chart has a default for --%s, which does not exist", name)
-		} else if is := flags[i].Default; is != value && (is != "" || value != "false") {
-			t.Errorf("the chart reckons with --%s=%s, the program's default is %s", name, value, is)
+		if is := properties[name]["default"]; fmt.Sprint(is) != fmt.Sprint(value) {
+			t.Errorf("the chart reckons with --%s=%v, the program's default is %v", name, value, is)
 		}
 	}
 }

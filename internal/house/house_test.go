@@ -91,44 +91,6 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
-// TestSettings: the README's table names each setting of tasksink run, its default and nothing else.
-func TestSettings(t *testing.T) {
-	help, err := os.ReadFile("../../cmd/tasksink/testdata/run-help.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	flags := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z-]+)(?:=(\S+))?`).FindAllStringSubmatch(string(help), -1) {
-		if m[1] != "--help" {
-			flags[m[1]] = strings.Trim(strings.TrimSuffix(m[2], ",..."), `"`)
-		}
-	}
-	rows := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| (\\S*)").FindAllStringSubmatch(string(readme), -1) {
-		rows[m[1]] = strings.Trim(m[2], "`|")
-	}
-	if len(flags) < 30 {
-		t.Fatalf("only %d flags found in the help", len(flags))
-	}
-	for flag, value := range flags {
-		shown, is := rows[flag]
-		if !is {
-			t.Errorf("README has no row for %s", flag)
-		} else if isDefault := value != strings.ToUpper(value) || regexp.MustCompile(`^[\d:]+$`).MatchString(value); isDefault && shown != value {
-			t.Errorf("README says that the default of %s is %q, the program says %q", flag, shown, value)
-		}
-	}
-	for flag := range rows {
-		if _, is := flags[flag]; !is {
-			t.Errorf("README has a row for %s, which does not exist", flag)
-		}
-	}
-}
-
 // TestLinks: what the documents point at is there.
 func TestLinks(t *testing.T) {
 	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {

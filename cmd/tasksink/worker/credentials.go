@@ -29,7 +29,7 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText is String, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string, string, ...string)) {
+func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 	if _, err := consumer.NewTLS(c.KafkaTLSCA, "", "", ""); err != nil {
 		wrong("--kafka-tls-ca=%s: %v", c.KafkaTLSCA, err)
 	}
@@ -44,7 +44,6 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string
 		}
 		return
 	}
-	oneOf("--kafka-sasl-mechanism", c.KafkaSASLMechanism, "plain", "scram-sha-256", "scram-sha-512")
 	if c.KafkaSASLUsername == "" {
 		wrong("--kafka-sasl-username is missing: --kafka-sasl-mechanism=%s needs it", c.KafkaSASLMechanism)
 	}
@@ -80,9 +79,19 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 	}
 	readable(wrong, "--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile)
 	readable(wrong, "--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile)
-	if !strings.HasPrefix(c.HubspotOAuthPath, "/") {
-		wrong("--hubspot-oauth-path=%s: it must begin with /", c.HubspotOAuthPath)
+}
+
+// masked is a URL or an address without what stands before the host: it may be a password.
+func masked(address string) string {
+	at := strings.LastIndex(address, "@")
+	if at < 0 {
+		return address
 	}
+	scheme, _, is := strings.Cut(address[:at], "://")
+	if !is {
+		return "***" + address[at:]
+	}
+	return scheme + "://***" + address[at:]
 }
 
 func readable(wrong func(string, ...any), flag, file string) {

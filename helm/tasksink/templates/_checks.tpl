@@ -120,10 +120,6 @@ What is merely malformed is values.schema.json's part.
 {{- if lt (mul 1000 (int64 $v.terminationGracePeriodSeconds)) (add $drainMs 10000) }}
   {{- $wrong = append $wrong (printf "terminationGracePeriodSeconds=%d: it must be at least settings.drain-timeout=%s + 10 s, or Kubernetes kills what still commits; set it to %d" (int64 $v.terminationGracePeriodSeconds) $drain (ceil (divf (add $drainMs 10000) 1000) | int64)) }}
 {{- end }}
-{{- $batch := include "tasksink.setting" (dict "root" .root "name" "batch-size") | int64 }}
-{{- if or (gt $batch 100) (lt $batch 1) }}
-  {{- $wrong = append $wrong (printf "settings.batch-size=%d: HubSpot takes 1 to 100 inputs in a request" $batch) }}
-{{- end }}
 {{- $pending := include "tasksink.setting" (dict "root" .root "name" "max-pending-bytes") }}
 {{- with ((($v.resources).limits).memory) }}
   {{- $limit := include "tasksink.bytes" . }}

@@ -71,10 +71,10 @@ max-pending-bytes: 64MiB
 
 {{- /* A time such as 1m30s in milliseconds; 0 if it is none. */ -}}
 {{- define "tasksink.milliseconds" -}}
-{{- $unit := dict "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 }}
+{{- $unit := dict "ns" 0.000001 "us" 0.001 "µs" 0.001 "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 }}
 {{- $sum := 0.0 }}
-{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 }}
-{{- $u := regexFind "[a-z]+" . }}
+{{- range regexFindAll "[0-9.]+(ns|us|µs|ms|s|m|h)" . -1 }}
+{{- $u := regexFind "[a-zµ]+" . }}
 {{- $sum = addf $sum (mulf (trimSuffix $u . | float64) (get $unit $u)) }}
 {{- end }}
 {{- int64 $sum }}
