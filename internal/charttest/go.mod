@@ -7,8 +7,6 @@ go 1.26.0
 // helm-unittest is built with its own fork of this; a module that uses it has to say so again.
 replace github.com/vmware-labs/yaml-jsonpath v0.3.2 => github.com/helm-unittest/yaml-jsonpath v0.4.0
 
-replace github.com/tasksink/tasksink => ../..
-
 tool (
 	github.com/helm-unittest/helm-unittest/cmd/helm-unittest
 	helm.sh/helm/v4/cmd/helm
