@@ -2,12 +2,15 @@
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BIN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tasksink/bin
 
-.PHONY: help demo test bench lint format
+.PHONY: help demo observe test bench lint format
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## the main job in one process, with nothing installed; ends with a ledger of every record
 	go run ./cmd/demo
+
+observe: ## the demo, tasksink and Prometheus with the alerts, to look at, until Ctrl-C; needs Debian's package prometheus
+	go run ./internal/observe
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
 	go test -race -parallel 16 -timeout 20m ./...
