@@ -25,8 +25,10 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 // Config says what to consume, and within which bounds.
@@ -45,9 +47,10 @@ type Config struct {
 
 	// Share is told how many partitions of how many this member has, and the number of its first one, when that changes. Between two calls no other
 	// member had them. It may be nil.
-	Share func(own, total, first int)
-	Board *hold.Board
-	Log   zerolog.Logger
+	Share     func(own, total, first int)
+	Telemetry *tracing.Telemetry // nil: off
+	Board     *hold.Board
+	Log       zerolog.Logger
 }
 
 const (
@@ -71,7 +74,12 @@ type Consumer struct {
 	lost       atomic.Int64 // records that retention deleted before they were read
 	arrived    atomic.Int64 // records that came to our partitions while they were ours
 	rebalances atomic.Int64
-	total      atomic.Int64 // partitions of all topics
+	consumed   map[string]*atomic.Int64 // records delivered, by topic
+	ages       metric.Float64Histogram
+
+	commitErrors atomic.Int64
+
+	total atomic.Int64 // partitions of all topics
 
 	mu      sync.Mutex
 	current *generation   // nil between generations
@@ -92,7 +100,12 @@ func New(cfg Config) (*Consumer, error) {
 		return nil, errors.New("a consumer needs brokers, topics, a group, and room for at least one record")
 	}
 	transport := cfg.Transport(cfg.Topics...)
-	return &Consumer{cfg: cfg, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
+	consumed := map[string]*atomic.Int64{}
+	for _, topic := range cfg.Topics {
+		consumed[topic] = new(atomic.Int64)
+	}
+	ages := cfg.Telemetry.Histogram("tasksink.record_age", "s", "From a record's own time until it was settled.", .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+	return &Consumer{cfg: cfg, consumed: consumed, ages: ages, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
 		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport}}, nil
 }
 

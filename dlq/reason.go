@@ -1,5 +1,7 @@
 package dlq
 
+import "regexp"
+
 // Stages at which a record can fail.
 const (
 	StageDecode = "decode" // the record is no task event
@@ -15,4 +17,25 @@ type Reason struct {
 	Message       string // for the letter only, never for a log: it may quote the record
 	CorrelationID string // HubSpot's, for its support; may be empty
 	Attempts      int    // how many requests carried the record
+}
+
+// Kind is what dead letters are counted by. Category and Code are words such as VALIDATION_ERROR: what HubSpot wrote
+// in another form counts as OTHER, as it could quote a record.
+type Kind struct{ Stage, Category, Code string }
+
+const (
+	other    = "OTHER"
+	maxKinds = 500 // that are counted apart: HubSpot, not we, makes the words up
+)
+
+var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{0,64}$`)
+
+func (r Reason) kind() Kind {
+	k := Kind{r.Stage, r.Category, r.Code}
+	for _, s := range []*string{&k.Category, &k.Code} {
+		if !word.MatchString(*s) {
+			*s = other
+		}
+	}
+	return k
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -70,12 +71,14 @@ type Status struct {
 	Written   map[string]int `json:"written"`   // by category
 	Truncated int            `json:"truncated"` // letters too large for the topic, written without their value
 	Errors    int            `json:"errors"`    // writes that failed and were tried again
+	Sent      map[string]int `json:"sent"`      // by dead-letter topic
+	Kinds     map[Kind]int   `json:"-"`
 }
 
 // NewWriter returns a Writer that waits for Run.
 func NewWriter(cfg Config) *Writer {
 	transport := cfg.Transport()
-	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}},
+	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}, Sent: map[string]int{}, Kinds: map[Kind]int{}},
 		kafka: &kafka.Writer{
 			Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Balancer: kafka.Murmur2Balancer{},
 			RequiredAcks: kafka.RequireAll, // the zero value is none
@@ -209,6 +212,12 @@ func (w *Writer) apart(ctx context.Context, letters []letter) (failed []letter, 
 func (w *Writer) written(l letter) {
 	w.mu.Lock()
 	w.status.Written[l.reason.Category]++
+	w.status.Sent[w.cfg.Topic(l.rec.Topic)]++
+	kind := l.reason.kind()
+	if _, known := w.status.Kinds[kind]; !known && len(w.status.Kinds) >= maxKinds {
+		kind = Kind{Stage: kind.Stage, Category: other, Code: other}
+	}
+	w.status.Kinds[kind]++
 	if l.small > 0 {
 		w.status.Truncated++
 	}
@@ -251,9 +260,6 @@ func (w *Writer) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.status
-	st.Queued, st.Written = len(w.queue), make(map[string]int, len(w.status.Written))
-	for category, n := range w.status.Written {
-		st.Written[category] = n
-	}
+	st.Queued, st.Written, st.Sent, st.Kinds = len(w.queue), maps.Clone(st.Written), maps.Clone(st.Sent), maps.Clone(st.Kinds)
 	return st
 }

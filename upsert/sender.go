@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 // SenderConfig says what a Sender works with.
@@ -40,6 +42,8 @@ type SenderConfig struct {
 	MaxInFlight int                                // requests out at once
 	IDProperty  string                             // the configured one, for telling whose fault an unknown idProperty is
 	LetFlood    bool                               // dead-letter floods instead of holding them
+	Group       string                             // the consumer group, for metrics and traces
+	Telemetry   *tracing.Telemetry                 // nil: off
 	Board       *hold.Board
 	Log         zerolog.Logger
 }
@@ -47,13 +51,15 @@ type SenderConfig struct {
 // Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
 // HubSpot, or handed to the dead letters. Between the two it is back in the queue.
 type Sender struct {
-	cfg   SenderConfig
-	gate  *gate
-	slots chan struct{} // one for each request in flight
+	cfg      SenderConfig
+	gate     *gate
+	measures *measures
+	slots    chan struct{} // one for each request in flight
 
 	confirmed atomic.Uint64 // records, ever
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
 	inputs    atomic.Uint64 // that requests carried, ever
+	flying    atomic.Int64  // requests that are out
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
@@ -81,7 +87,7 @@ type Status struct {
 
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log),
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: newMeasures(cfg.Telemetry, cfg.Client.target, cfg.Group),
 		slots: make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
 }
 
@@ -104,10 +110,12 @@ func (s *Sender) Run(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		asked := time.Now()
 		ticket, err := s.cfg.Pace.Wait(ctx)
 		if err != nil {
 			return
 		}
+		waited := time.Since(asked)
 		if s.cfg.Prove(ctx) != nil {
 			return
 		}
@@ -118,6 +126,7 @@ func (s *Sender) Run(ctx context.Context) {
 			<-s.slots
 			continue
 		}
+		s.measures.sealed(ctx, len(batch), waited)
 		flights.Go(func() {
 			s.attempt(ctx, p, ticket, batch)
 			<-s.slots
@@ -127,6 +136,7 @@ func (s *Sender) Run(ctx context.Context) {
 
 // attempt sends one request and settles what its answer says.
 func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task]) {
+	began := time.Now()
 	inputs := make([]Input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records
@@ -137,7 +147,11 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 	s.inputs.Add(uint64(len(inputs)))
 	body := AppendRequest(Buffer(), inputs)
 	healthy := s.gate.healthy()
+	s.flying.Add(1)
+	asked := time.Now()
 	reply, err := s.cfg.Client.Post(ctx, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	took := time.Since(asked)
+	s.flying.Add(-1)
 	defer reply.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
@@ -152,18 +166,23 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		return
 	}
 	var a Answer
+	status := "error"
+	if err == nil {
+		status = strconv.Itoa(reply.Status)
+	}
+	s.count(status)
+	s.measures.answered(ctx, status, took)
 	if err != nil {
-		s.count("error")
 		ticket.Return()
 		s.cfg.Log.Warn().Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
 		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
-		s.count(strconv.Itoa(reply.Status))
 		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
 		ticket.Answered(reply.Header, a.Class == Limited, a.RetryAfter)
 		s.cfg.Log.Debug().Int("status", reply.Status).Int("inputs", len(inputs)).Msg("batch answered")
 	}
 	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status}, a)
+	s.measures.processed(ctx, topicOf(inputs), time.Since(began))
 }
 
 func (s *Sender) count(status string) {
@@ -232,7 +251,7 @@ func (s *Sender) flowed(records, inputs int) {
 
 // Status tells where the Sender stands.
 func (s *Sender) Status() Status {
-	st := Status{Breaker: s.gate.BreakerState(), InFlight: len(s.slots), Queued: s.cfg.Queue.Len(),
+	st := Status{Breaker: s.gate.BreakerState(), InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
 		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

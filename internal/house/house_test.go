@@ -20,9 +20,10 @@ var mayImport = map[string][]string{
 	"batcher":                  {},
 	"internal/hold":            {},
 	"internal/secret":          {},
-	"consumer":                 {"internal/hold", "internal/secret"},
-	"dlq":                      {"consumer", "internal/hold"},
-	"upsert":                   {"batcher", "consumer", "dlq", "internal/hold", "internal/secret"},
+	"tracing":                  {},
+	"consumer":                 {"tracing", "internal/hold", "internal/secret"},
+	"dlq":                      {"consumer", "tracing", "internal/hold"},
+	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "internal/hold", "internal/secret"},
 	"upsert/hubspottest":       {},
 	"internal/kafkatest":       {},
 	"internal/golden":          {},
@@ -31,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/worker"},
-	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "internal/hold", "internal/secret"},
+	"cmd/tasksink/worker":      {"batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
 }
 

@@ -78,7 +78,7 @@ func (p *statusPage) ready() bool {
 	return st.Joined && !st.Draining
 }
 
-// admin is the server of /livez, /readyz and /status.
+// admin is the server of /livez, /readyz, /metrics and /status.
 type admin struct {
 	listener net.Listener
 	server   *http.Server
@@ -86,7 +86,7 @@ type admin struct {
 }
 
 // listenAdmin opens the address, so that a mistake in it shows before anything starts.
-func listenAdmin(ctx context.Context, address string, page *statusPage, log zerolog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, address string, page *statusPage, metrics http.Handler, log zerolog.Logger) (*admin, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen=%s: %w", address, err)
@@ -100,6 +100,7 @@ func listenAdmin(ctx context.Context, address string, page *statusPage, log zero
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(page.status()) // a client that went away is no concern of ours
 	})
+	mux.Handle("GET /metrics", metrics)
 	return &admin{listener: listener, log: log, server: &http.Server{Handler: http.MaxBytesHandler(mux, 1<<10),
 		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 )
 
@@ -56,7 +57,7 @@ type Config struct {
 	Tombstones                   string        `group:"Behaviour" default:"dead-letter" help:"Records without a value: dead-letter or skip."`
 	OnFlood                      string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
 	DrainTimeout                 time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
-	Listen                       string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
+	Listen                       string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz, /metrics and /status."`
 	LogLevel                     string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
 	LogFormat                    string        `group:"Behaviour" default:"json" help:"json or console."`
 	Insecure                     bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
@@ -173,9 +174,9 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-func (c Config) consumer(conn consumer.Connection, share func(own, total, first int), board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn consumer.Connection, share func(own, total, first int), telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
-		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Board: board, Log: log}
+		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Telemetry: telemetry, Board: board, Log: log}
 }
 
 func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {

@@ -14,12 +14,18 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 )
 
 // Run is the way of a record, from Kafka to HubSpot and back to a committed offset. It works until ctx ends, then
 // drains, leaves the group, and returns nil if all that was sent was also settled and committed.
 func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
+	telemetry, err := tracing.Start(ctx, ReadBuild().Version, log)
+	if err != nil {
+		return err
+	}
+	defer telemetry.Stop()
 	board := hold.NewBoard(log)
 	conn, err := cfg.connection()
 	if err != nil {
@@ -30,7 +36,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	// member's part of the partitions is its part of HubSpot's rate limit.
 	var group *consumer.Consumer
 	pace := upsert.NewPace(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
-	group, err = consumer.New(cfg.consumer(conn, pace.Share, board, log))
+	group, err = consumer.New(cfg.consumer(conn, pace.Share, telemetry, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
@@ -51,10 +57,13 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	defer client.Close()
 	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Proven: group.Proven, Write: letters.Write,
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
-		Board: board, Log: log})
+		Group: cfg.KafkaGroup, Telemetry: telemetry, Board: board, Log: log})
 
 	page := &statusPage{group: group, letters: letters, sender: sender, pace: pace, board: board}
-	admin, err := listenAdmin(ctx, cfg.Listen, page, log)
+	if err := page.observe(telemetry.Meter(), cfg); err != nil {
+		return fmt.Errorf("set up the metrics: %w", err)
+	}
+	admin, err := listenAdmin(ctx, cfg.Listen, page, telemetry.Page(), log)
 	if err != nil {
 		return err
 	}
