@@ -89,7 +89,7 @@ func observe(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	kafka, hubspot := says[0], says[1]
-	if says, err = run("tasksink", `"address":"([^"]+)".*admin server listens`, filepath.Join(dir, "tasksink"), "run",
+	if says, err = run("tasksink", `"address":"([^"]+)"[^\n]*admin server listens`, filepath.Join(dir, "tasksink"), "run",
 		"--kafka-brokers="+kafka, "--hubspot-url="+hubspot, "--hubspot-token=demo", "--hubspot-id-property=external_task_id", "--listen="+o.Listen); err != nil {
 		return err
 	}
@@ -98,7 +98,8 @@ func observe(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, o.Scrape, o.Scrape, rules, tasksink), 0o600); err != nil {
 		return fmt.Errorf("configure Prometheus: %w", err)
 	}
-	if says, err = run("Prometheus", `Listening on"? address=(\S+)`, prometheus, "--config.file="+config,
+	// It listens before it is ready.
+	if says, err = run("Prometheus", `(?s)Listening on"? address=(\S+).*Server is ready|Server is ready.*Listening on"? address=(\S+)\s`, prometheus, "--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+o.Prometheus); err != nil {
 		return err
 	}

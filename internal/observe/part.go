@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,23 +15,23 @@ import (
 const (
 	startLimit = time.Minute      // until a program says where it is
 	stopLimit  = 30 * time.Second // after SIGTERM; a worker's drain takes 20 s
-	linesKept  = 20               // of what a program says, for when it ends too early
+	bytesKept  = 4 << 10          // of what a program says, for when it ends too early
 )
 
 // part is a program that runs beside this one.
 type part struct {
 	name string
 	cmd  *exec.Cmd
-	said *lines
+	said *speech
 	done chan struct{} // closed when it has ended
 	err  error         // how; valid after done
 }
 
-// start runs a program and waits until a line it writes matches ready, whose groups are returned. The program is in a
+// start runs a program and waits until what it writes matches ready, whose groups are returned. The program is in a
 // process group of its own, so that Ctrl-C reaches it by way of stop, in its turn. When the program ends, it calls fail, which is meant to end ctx.
 func start(ctx context.Context, fail context.CancelCauseFunc, name string, ready *regexp.Regexp, path string, args ...string) (*part, []string, error) {
 	p := &part{name: name, cmd: exec.CommandContext(context.WithoutCancel(ctx), path, args...), done: make(chan struct{}),
-		said: &lines{ready: ready, found: make(chan []string, 1)}}
+		said: &speech{ready: ready, found: make(chan []string, 1)}}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -49,7 +47,7 @@ func start(ctx context.Context, fail context.CancelCauseFunc, name string, ready
 	var err error
 	select {
 	case m := <-p.said.found:
-		return p, m[1:], nil
+		return p, m, nil
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-limit.C:
@@ -81,39 +79,41 @@ func (p *part) stop() error {
 	}
 }
 
-// lines is what a program writes.
-type lines struct {
+// speech is what a program writes.
+type speech struct {
 	ready *regexp.Regexp
-	found chan []string // gets the first match
+	found chan []string // gets the groups of the first match that are not empty
 
-	mu   sync.Mutex
-	rest []byte
-	last []string
+	mu     sync.Mutex
+	heard  bool   // ready has matched
+	latest []byte // all until then, afterwards the end of it
 }
 
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rest = append(l.rest, b...)
-	for {
-		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
-		if !whole {
+func (s *speech) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = append(s.latest, b...)
+	if !s.heard {
+		m := s.ready.FindSubmatch(s.latest)
+		if m == nil {
 			return len(b), nil
 		}
-		l.rest, l.last = rest, append(l.last, string(line))
-		l.last = slices.Delete(l.last, 0, max(0, len(l.last)-linesKept))
-		if m := l.ready.FindStringSubmatch(string(line)); m != nil {
-			select {
-			case l.found <- m:
-			default: // only the first counts
+		s.heard = true
+		var groups []string
+		for _, g := range m[1:] {
+			if len(g) > 0 {
+				groups = append(groups, string(g))
 			}
 		}
+		s.found <- groups // it has a place for the one
 	}
+	s.latest = slices.Delete(s.latest, 0, max(0, len(s.latest)-bytesKept))
+	return len(b), nil
 }
 
 // String is the last of it.
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(append(slices.Clone(l.last), string(l.rest)), "\n")
+func (s *speech) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.latest[max(0, len(s.latest)-bytesKept):])
 }
