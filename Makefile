@@ -3,12 +3,15 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 BIN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tasksink/bin
 
-.PHONY: help demo test chart-test kube-test bench lint format image dependencies
+.PHONY: help demo observe test chart-test kube-test bench lint format image dependencies
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## the main job in one process, with nothing installed; ends with a ledger of every record
 	go run ./cmd/demo
+
+observe: ## the demo, tasksink and Prometheus with the alerts, to look at, until Ctrl-C; needs Debian's package prometheus
+	go run ./internal/observe
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
 	go test -race -parallel 16 -timeout 20m ./...

@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/kafkatest":       {},
 	"internal/golden":          {},
 	"internal/house":           {},
+	"internal/observe":         {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/visible"},
