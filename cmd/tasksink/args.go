@@ -16,7 +16,7 @@ import (
 // wrong is told at once. It shows nothing that may be a value: behind a misspelt --hubspot-token stands a token.
 func (r *reader) readArgs(root *kong.Node, args []string) (good []string) {
 	node, positionals := root, 0
-	dangling := false // a flag without its value went before: what comes may be it
+	dangling := false // what went before has no place: what comes may be its value
 	flagsEnded := false
 	for i := 0; i < len(args); i++ {
 		arg, wasDangling := args[i], dangling
@@ -37,6 +37,7 @@ func (r *reader) readArgs(root *kong.Node, args []string) (good []string) {
 			case positionals < len(node.Positional) || positionals > 0 && node.Positional[len(node.Positional)-1].IsCumulative():
 				positionals++
 			default:
+				dangling = true
 				r.add(fmt.Sprintf("argument %d is not expected: settings are written --name=value", i+1))
 				continue
 			}
@@ -142,6 +143,8 @@ func speakable(name, near string) bool {
 		return false
 	case near != "" && (strings.HasSuffix(near, "-"+bare) || levenshtein.ComputeDistance(bare, plainName(near)) <= 3):
 		return true
+	case near == "" && len(bare) > 16:
+		return false
 	default:
 		return !slices.ContainsFunc(worker.Settings(), func(s worker.Setting) bool {
 			return s.Secret && strings.HasPrefix(bare, s.Name()[:5])

@@ -63,7 +63,8 @@ func configTable(all []inForce, width int) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"setting", "value", "from"})
-	t.Style().Size.WidthMax = width
+	half := max(20, (width-len("hubspot-oauth-refresh-token-file")-10)/2)
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: half}, {Number: 3, WidthMax: half}})
 	for _, s := range all {
 		value, from := "", s.String()
 		switch v := s.Value.(type) {

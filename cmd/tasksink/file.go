@@ -123,7 +123,7 @@ func (r *reader) addUnknownKey(place string, key, value *yaml.Node) {
 	near := nearest(key.Value, known)
 	r.wrongValue[near] = true // it was not given, but that is not the mistake
 	text := place + ": there is no such setting"
-	if speakable(key.Value, near) {
+	if near != "" && speakable(key.Value, near) { // the line says which, and may be nothing but a secret
 		text = fmt.Sprintf("%s: there is no setting %q", place, key.Value)
 	}
 	if near != "" {

@@ -111,7 +111,7 @@ func (s Setting) Bounds() string {
 	}
 }
 
-// Value is what cfg has for the setting: []string, bool, int, or text as it is written, and *** for a secret. nil: it
+// Value is what cfg has for the setting: []string, bool, int (also for a size without a unit), or text as it is written, and *** for a secret. nil: it
 // is not set.
 func (s Setting) Value(cfg Config) any {
 	i := slices.IndexFunc(Settings(), func(other Setting) bool { return other.Flag == s.Flag })
@@ -132,6 +132,11 @@ func (s Setting) Value(cfg Config) any {
 			return "auto"
 		}
 		return v.N
+	case Size:
+		if text := v.String(); strings.HasSuffix(text, "B") {
+			return text
+		}
+		return int(v)
 	case time.Duration:
 		return writtenDuration(v)
 	default:
