@@ -250,7 +250,9 @@ func TestLargeRecords(t *testing.T) {
 			body = append(body, line...)
 		}
 	}
-	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip, BatchSize: 4, BatchBytes: 8 << 20, BatchTimeout: time.Millisecond}
+	transport := &kafka.Transport{}
+	defer transport.CloseIdleConnections()
+	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Transport: transport, Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip, BatchSize: 4, BatchBytes: 8 << 20, BatchTimeout: time.Millisecond}
 	defer func() { _ = w.Close() }()
 	for i := 0; i < 1000; i += 20 {
 		var msgs []kafka.Message
