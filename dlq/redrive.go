@@ -55,7 +55,7 @@ func (r *Redriver) Know(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// Redrive sends the letters of the spans that takes selects, the first limit of them unless that is 0: in order, one
+// Redrive sends the letters of the spans that takes selects, until limit are sent unless that is 0: in order, one
 // after the other, each when Kafka has acknowledged the one before (acks=all), so that it is always known how far it
 // came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each letter it calls
 // done.
@@ -64,7 +64,6 @@ func (r *Redriver) Know(ctx context.Context, topics []string) error {
 // could delete it at once. The letters stay where they are: who redrives them again writes them again.
 func (r *Redriver) Redrive(ctx context.Context, spans []Span, takes func(*Letter) bool, limit int, done func(Ledger)) (Ledger, error) {
 	ledger := Ledger{Refused: map[string]int{}, Left: append([]Span(nil), spans...)}
-	taken := 0
 	for i, s := range spans {
 		left := &ledger.Left[i]
 		for l, err := range r.Reader.Letters(ctx, []Span{s}) {
@@ -72,10 +71,9 @@ func (r *Redriver) Redrive(ctx context.Context, spans []Span, takes func(*Letter
 				return ledger, err
 			}
 			if takes(l) {
-				if limit > 0 && taken == limit {
+				if limit > 0 && ledger.Sent == limit {
 					return ledger, nil
 				}
-				taken++
 				if err := r.redrive(ctx, l, &ledger); err != nil {
 					return ledger, err
 				}
