@@ -25,8 +25,10 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 // Config says what to consume, and within which bounds.
@@ -43,11 +45,13 @@ type Config struct {
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
-	// Share is told how many partitions of how many this member has, and the number of its first one, when that changes. Between two calls no other
-	// member had them. It may be nil.
-	Share func(own, total, first int)
-	Board *hold.Board
-	Log   zerolog.Logger
+	// Share is told how many partitions of how many this member has, the number of its first one, and the notes of the
+	// other members, when the group has divided them. Between two calls no other member had them. It may be nil.
+	Share     func(own, total, first int, notes [][]byte)
+	Note      func() []byte      // what the other members are told when this one joins; nil: nothing
+	Telemetry *tracing.Telemetry // nil: off
+	Board     *hold.Board
+	Log       zerolog.Logger
 }
 
 const (
@@ -58,6 +62,8 @@ const (
 	lookEvery   = 5 * time.Second  // for new partitions, and for the lag of what is not being fetched
 	patience    = 10 * time.Second // of errors before they are called a hold
 	slack       = 10 * time.Second // between the drain's end and the group's patience with it
+
+	notesTimeout = 2 * time.Second
 )
 
 // Consumer is one member of a consumer group.
@@ -71,7 +77,12 @@ type Consumer struct {
 	lost       atomic.Int64 // records that retention deleted before they were read
 	arrived    atomic.Int64 // records that came to our partitions while they were ours
 	rebalances atomic.Int64
-	total      atomic.Int64 // partitions of all topics
+	consumed   map[string]*atomic.Int64 // records delivered, by topic
+	ages       metric.Float64Histogram
+
+	commitErrors atomic.Int64
+
+	total atomic.Int64 // partitions of all topics
 
 	mu      sync.Mutex
 	current *generation   // nil between generations
@@ -88,11 +99,19 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.HeartbeatInterval == 0 {
 		cfg.HeartbeatInterval = time.Second
 	}
+	if cfg.Note == nil {
+		cfg.Note = func() []byte { return nil }
+	}
 	if len(cfg.Brokers) == 0 || len(cfg.Topics) == 0 || cfg.Group == "" || cfg.MaxPending < 1 || cfg.MaxPendingBytes < 1 {
 		return nil, errors.New("a consumer needs brokers, topics, a group, and room for at least one record")
 	}
 	transport := cfg.Transport(cfg.Topics...)
-	return &Consumer{cfg: cfg, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
+	consumed := map[string]*atomic.Int64{}
+	for _, topic := range cfg.Topics {
+		consumed[topic] = new(atomic.Int64)
+	}
+	ages := cfg.Telemetry.Histogram("tasksink.record_age", "s", "From a record's own time until it was settled.", .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+	return &Consumer{cfg: cfg, consumed: consumed, ages: ages, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
 		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport}}, nil
 }
 
@@ -110,7 +129,8 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 		ID: c.cfg.Group, Brokers: c.cfg.Brokers, Topics: c.cfg.Topics, Dialer: c.cfg.dialer(&c.sockets),
 		SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
 		RebalanceTimeout: c.cfg.DrainTimeout + slack, JoinGroupBackoff: 500 * time.Millisecond,
-		StartOffset: kafka.FirstOffset, Timeout: dialTimeout,
+		GroupBalancers: []kafka.GroupBalancer{balancer{note: c.cfg.Note}},
+		StartOffset:    kafka.FirstOffset, Timeout: dialTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("make the consumer group: %w", err)
@@ -128,10 +148,14 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			c.flows()
 			c.rebalances.Add(1)
 			if last != nil && gen.ID != last.gen.ID+1 {
-				c.share(nil) // there was a generation without us
+				c.share(nil, nil) // there was a generation without us
+			}
+			notes, err := c.notes(ctx, gen.MemberID)
+			if err != nil {
+				c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit comes into force within one window")
 			}
 			last = newGeneration(c, gen, deliver, drop)
-			c.share(last.parts)
+			c.share(last.parts, notes)
 			c.setCurrent(last)
 			gen.Start(func(over context.Context) { last.run(ctx, over) })
 		}
@@ -258,7 +282,7 @@ func (c *Consumer) Proven() bool {
 }
 
 // share tells how many partitions are ours from now on.
-func (c *Consumer) share(own []*partition) {
+func (c *Consumer) share(own []*partition, notes [][]byte) {
 	if c.cfg.Share == nil {
 		return
 	}
@@ -268,7 +292,7 @@ func (c *Consumer) share(own []*partition) {
 			first = p.id
 		}
 	}
-	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first)
+	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first, notes)
 }
 
 func (c *Consumer) setCurrent(g *generation) {

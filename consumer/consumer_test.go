@@ -111,6 +111,7 @@ type member struct {
 
 	mu     sync.Mutex
 	shares []string // own/total, as it was told
+	heard  []string // the notes of the last time
 }
 
 // share is the last thing that the member was told of its share, and all of it.
@@ -121,6 +122,13 @@ func (m *member) share() (last, all string) {
 		last = m.shares[len(m.shares)-1]
 	}
 	return last, strings.Join(m.shares, " ")
+}
+
+// notes is what the others said of themselves the last time.
+func (m *member) notes() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.heard, "; ")
 }
 
 func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change func(*consumer.Config)) *member {
@@ -135,9 +143,14 @@ func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change
 	ctx, stop := context.WithCancel(context.Background())
 	work, end := context.WithCancel(context.Background())
 	m := &member{board: cfg.Board, stop: stop, done: make(chan error, 1), end: end}
-	cfg.Share = func(own, total, _ int) {
+	cfg.Note = func() []byte { return []byte("from " + name) }
+	cfg.Share = func(own, total, _ int, notes [][]byte) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		m.heard = nil
+		for _, n := range notes {
+			m.heard = append(m.heard, string(n))
+		}
 		m.shares = append(m.shares, fmt.Sprintf("%d/%d", own, total))
 	}
 	c, err := consumer.New(cfg)
@@ -200,6 +213,9 @@ func TestJoinAndLeave(t *testing.T) {
 		until(t, "b settles", 20*time.Second, func() bool { return sb.count() > 2000 })
 		if _, all := a.share(); all != "6/6 3/6" {
 			t.Errorf("a was told of the shares %s, want 6/6 3/6", all)
+		}
+		if heard := a.notes() + ", " + second.notes(); heard != "from b, from a" {
+			t.Errorf("the members heard %q of each other", heard)
 		}
 		if err := second.leave(t); err != nil {
 			t.Errorf("b: %v", err)

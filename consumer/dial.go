@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -29,13 +30,9 @@ const (
 )
 
 func (c Connection) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	dial := c.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
-	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := dial(ctx, network, addr)
+	conn, err := c.reach(ctx, network, addr)
 	if err == nil && c.TLS != nil {
 		// Not left to kafka-go, which would keep the configuration that it was made with.
 		conn, err = c.TLS.over(ctx, conn, addr)
@@ -44,6 +41,32 @@ func (c Connection) dial(ctx context.Context, network, addr string) (net.Conn, e
 		return nil, err
 	}
 	return &guarded{Conn: conn}, nil
+}
+
+func (c Connection) reach(ctx context.Context, network, addr string) (net.Conn, error) {
+	if c.Dial != nil {
+		return c.Dial(ctx, network, addr)
+	}
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+}
+
+// Knock connects to addr, speaks TLS where that is configured, and hangs up. reached tells that there was a connection,
+// even if TLS failed over it; without TLS the state is nil.
+func (c Connection) Knock(ctx context.Context, addr string) (state *tls.ConnectionState, reached bool, err error) {
+	conn, err := c.reach(ctx, "tcp", addr)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = conn.Close() }()
+	if c.TLS == nil {
+		return nil, true, nil
+	}
+	secured, err := c.TLS.over(ctx, conn, addr)
+	if err != nil {
+		return nil, true, err
+	}
+	seen := secured.ConnectionState()
+	return &seen, true, nil
 }
 
 // Transport returns a new transport over the connection, for a Client or a Writer.

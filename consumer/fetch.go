@@ -240,6 +240,7 @@ func (g *generation) admit(ctx context.Context, p *partition, in *intake) error 
 			g.c.room.give(n, sizes(recs[:n]))
 			return errRevoked
 		}
+		g.c.consumed[p.topic].Add(int64(n))
 		for i := range recs[:n] {
 			g.deliver(&recs[i])
 		}

@@ -39,7 +39,7 @@ func newGeneration(c *Consumer, gen *kafka.Generation, deliver func(*Record), dr
 		evicted: make(chan struct{}), drained: make(chan struct{})}
 	for topic, assigned := range gen.Assignments {
 		for _, a := range assigned {
-			g.parts = append(g.parts, newPartition(topic, a.ID, a.Offset, c.room))
+			g.parts = append(g.parts, newPartition(topic, a.ID, a.Offset, c.room, c.ages))
 		}
 	}
 	return g
@@ -195,9 +195,10 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 	switch {
 	case err == nil:
 	case gone(err):
+		g.c.commitErrors.Add(1)
 		g.evict.Do(func() {
 			close(g.evicted)
-			g.c.share(nil)
+			g.c.share(nil, nil)
 		})
 		for _, p := range g.parts {
 			p.lose()
@@ -205,6 +206,7 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 		g.drop((*Record).gone)
 		return fmt.Errorf("%w: %w", errEvicted, err)
 	default:
+		g.c.commitErrors.Add(1)
 		if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
 			g.c.cfg.Board.Set(holdCommit, "offsets cannot be committed: "+err.Error(),
 				cmp.Or(Remedy(err), "allow the principal READ on the group and the topics, and check the group's coordinator"))
@@ -218,7 +220,9 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 			p := g.part(topic, id)
 			p.mu.Lock()
 			p.committed = at
+			spans := p.covered()
 			p.mu.Unlock()
+			g.traceCommit(p, at, spans, asked)
 		}
 	}
 	return nil

@@ -1,8 +1,12 @@
 package consumer
 
 import (
+	"context"
 	"sort"
 	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
 )
 
 // partition is what a member knows of one partition during one generation: what was delivered of it, which of that
@@ -12,6 +16,7 @@ type partition struct {
 	topic string
 	id    int
 	room  *room
+	ages  metric.Float64Histogram
 
 	mu        sync.Mutex
 	delivered []*Record     // that the settled run has not passed yet, oldest first
@@ -24,9 +29,12 @@ type partition struct {
 	lost      bool          // no longer ours: nothing of it may be started, settled or committed
 	progress  chan struct{} // closed when the settled run moves; nil while nobody waits
 
+	followed []followed // traces of settled records that are not committed yet
+
 	late     int64 // offset of the last late record; -1 if there was none
 	end      int64 // the log's end as of the last fetch, -1 before
 	logStart int64
+	waits    time.Time // since when the log is known to hold records while none of them is in memory; zero: it is not
 }
 
 // farBehind is how many newer records a partition has when its records are late: they leave behind those of partitions
@@ -38,8 +46,8 @@ type waiter struct {
 	f      func()
 }
 
-func newPartition(topic string, id int, next int64, room *room) *partition {
-	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room}
+func newPartition(topic string, id int, next int64, room *room, ages metric.Float64Histogram) *partition {
+	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room, ages: ages}
 	if next >= 0 {
 		p.committed, p.started = next, true
 	}
@@ -53,6 +61,7 @@ func (p *partition) add(recs []Record) bool {
 	if p.revoked || p.lost {
 		return false
 	}
+	p.waits = time.Time{}
 	for i := range recs {
 		r := &recs[i]
 		r.part = p
@@ -84,6 +93,7 @@ func (r *Record) Settle() {
 		return
 	}
 	p := r.part
+	p.ages.Record(context.Background(), r.age(time.Now()).Seconds())
 	p.mu.Lock()
 	turn := p.advance()
 	p.mu.Unlock()
@@ -183,7 +193,24 @@ func (p *partition) grows(end int64) (came int64) {
 		came = max(0, end-p.end)
 	}
 	p.end = max(p.end, end)
+	if len(p.delivered) == 0 && p.started && p.next < p.end && p.waits.IsZero() {
+		p.waits = time.Now()
+	}
 	return came
+}
+
+// age is how old the oldest record is that is not settled, as far as it is known; 0 if there is none.
+func (p *partition) age(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.delivered) > 0:
+		return p.delivered[0].age(now)
+	case p.next >= p.end || p.waits.IsZero():
+		return 0 // what was noticed may have been a transaction's marker, which nobody delivers
+	default:
+		return max(0, now.Sub(p.waits))
+	}
 }
 
 // lag is how many records are not settled yet, as far as the log's end is known.
@@ -201,6 +228,9 @@ func (p *partition) lag() int64 {
 func (p *partition) skipTo(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if next > p.next {
+		p.waits = time.Time{}
+	}
 	p.next, p.started = max(p.next, next), true
 }
 
@@ -216,7 +246,7 @@ func (p *partition) idle() bool {
 func (p *partition) startAt(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next, p.sent, p.end, p.late = next, -1, -1, -1
+	p.next, p.sent, p.end, p.late, p.waits = next, -1, -1, -1, time.Time{}
 }
 
 // revoke ends the fetching. gone then tells of a record whether it is given up unsent.

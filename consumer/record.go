@@ -39,6 +39,14 @@ func (r *Record) AppendTraceID(dst []byte) []byte {
 	return strconv.AppendInt(dst, r.Offset, 10)
 }
 
+// age is how long ago the record was written, by its own time; 0 if it has none, or comes from the future.
+func (r *Record) age(now time.Time) time.Duration {
+	if r.Time.Unix() <= 0 {
+		return 0
+	}
+	return max(0, now.Sub(r.Time))
+}
+
 // size is what the record holds of the memory that MaxPendingBytes bounds.
 func (r *Record) size() int64 {
 	n := recordOverhead + len(r.Key) + len(r.Value)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -40,7 +41,7 @@ func Remedy(err error) string {
 		return "allow the principal READ on the topics: docs/security.md has the list"
 	case errors.Is(err, kafka.GroupAuthorizationFailed):
 		return "allow the principal READ on the group: docs/security.md has the list"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return "the brokers hang up: check whether they expect TLS (--kafka-tls) or SASL (--kafka-sasl-mechanism) at the ports of --kafka-brokers, and --kafka-sasl-username and the password in the file that --kafka-sasl-password-file names; tasksink goes on by itself"
 	default:
 		return ""

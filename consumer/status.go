@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Status is what a Consumer shows of itself.
@@ -12,8 +13,11 @@ type Status struct {
 	Partitions   []PartitionStatus `json:"partitions"`
 	Pending      int               `json:"pending"` // records in memory
 	PendingBytes int64             `json:"pending_bytes"`
-	Lost         int64             `json:"lost"` // records deleted by retention before they were read
+	Arrived      int64             `json:"arrived"` // records that came to our partitions while they were ours
+	Lost         int64             `json:"lost"`    // records deleted by retention before they were read
 	Rebalances   int64             `json:"rebalances"`
+	CommitErrors int64             `json:"commit_errors"` // commits that failed and were tried again
+	Consumed     map[string]int64  `json:"consumed"`      // records delivered, by topic
 }
 
 // PartitionStatus is one partition of this member.
@@ -24,11 +28,18 @@ type PartitionStatus struct {
 	Position  int64  `json:"position"`  // all below it is settled
 	End       int64  `json:"end"`       // the log's, as of the last look; -1 before the first
 	Lag       int64  `json:"lag"`       // records not settled yet
+	// LagSeconds is the age of the oldest record that is not settled; 0 if there is none. While that one is not in memory
+	// yet, it is the time since it was noticed.
+	LagSeconds float64 `json:"lag_seconds"`
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
 func (c *Consumer) Status() Status {
-	st := Status{Partitions: []PartitionStatus{}, Lost: c.lost.Load(), Rebalances: c.rebalances.Load()}
+	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(), Rebalances: c.rebalances.Load(),
+		CommitErrors: c.commitErrors.Load(), Consumed: map[string]int64{}}
+	for topic, n := range c.consumed {
+		st.Consumed[topic] = n.Load()
+	}
 	st.Pending, st.PendingBytes = c.room.used()
 	c.mu.Lock()
 	g := c.current
@@ -37,12 +48,13 @@ func (c *Consumer) Status() Status {
 		return st
 	}
 	st.Joined, st.Draining = !g.over(), g.draining.Load()
+	now := time.Now()
 	for _, p := range g.parts {
 		position, _ := p.position()
 		p.mu.Lock()
 		s := PartitionStatus{Topic: p.topic, Partition: p.id, Committed: p.committed, Position: position, End: p.end}
 		p.mu.Unlock()
-		s.Lag = p.lag()
+		s.Lag, s.LagSeconds = p.lag(), p.age(now).Seconds()
 		st.Partitions = append(st.Partitions, s)
 	}
 	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {

@@ -62,7 +62,7 @@ func (t *TLS) read() (*tls.Config, error) {
 }
 
 // over speaks TLS over a connection to addr, and closes it if that fails.
-func (t *TLS) over(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+func (t *TLS) over(ctx context.Context, conn net.Conn, addr string) (*tls.Conn, error) {
 	cfg, stale := t.config()
 	if cfg.ServerName == "" {
 		host, _, err := net.SplitHostPort(addr)

@@ -46,7 +46,7 @@ func (l letter) message(topic, group string) kafka.Message {
 	add("stage", l.reason.Stage)
 	add("category", l.reason.Category)
 	add("code", l.reason.Code)
-	add("message", brief(l.reason.Message))
+	add("message", brief(l.reason.Message, maxMessage))
 	add("correlation_id", l.reason.CorrelationID)
 	add("attempts", strconv.Itoa(l.reason.Attempts))
 	add("failed_at", l.at.UTC().Format(time.RFC3339Nano))
@@ -71,13 +71,12 @@ func Redriven(rec *consumer.Record) bool {
 	return false
 }
 
-// brief is at most maxMessage bytes of s, as UTF-8.
-func brief(s string) string {
+// brief is at most n bytes of s, as UTF-8.
+func brief(s string, n int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= maxMessage {
+	if len(s) <= n {
 		return s
 	}
-	n := maxMessage
 	for !utf8.RuneStart(s[n]) {
 		n--
 	}

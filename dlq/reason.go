@@ -1,5 +1,11 @@
 package dlq
 
+import (
+	"regexp"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
 // Stages at which a record can fail.
 const (
 	StageDecode = "decode" // the record is no task event
@@ -15,4 +21,29 @@ type Reason struct {
 	Message       string // for the letter only, never for a log: it may quote the record
 	CorrelationID string // HubSpot's, for its support; may be empty
 	Attempts      int    // how many requests carried the record
+
+	Span trace.SpanContext // of the batch that was refused; not valid if it is in no trace
+}
+
+// Kind is what dead letters are counted by. Category and Code are words such as VALIDATION_ERROR: what HubSpot wrote
+// in another form counts as OTHER, as it could quote a record.
+type Kind struct {
+	Stage    string `json:"stage"`
+	Category string `json:"category"`
+	Code     string `json:"code"`
+}
+
+const other = "OTHER"
+
+var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{0,64}$`)
+
+// Kind is what the reason counts as.
+func (r Reason) Kind() Kind {
+	k := Kind{r.Stage, r.Category, r.Code}
+	for _, s := range []*string{&k.Category, &k.Code} {
+		if !word.MatchString(*s) {
+			*s = other
+		}
+	}
+	return k
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 const (
@@ -38,10 +40,11 @@ const (
 type Config struct {
 	consumer.Connection
 
-	Topic func(source string) string // the dead-letter topic of a source topic
-	Group string                     // for the letter's header
-	Board *hold.Board
-	Log   zerolog.Logger
+	Topic     func(source string) string // the dead-letter topic of a source topic
+	Group     string                     // for the letter's header
+	Telemetry *tracing.Telemetry         // nil: off
+	Board     *hold.Board
+	Log       zerolog.Logger
 }
 
 // Writer writes dead letters.
@@ -54,6 +57,7 @@ type Writer struct {
 	mu     sync.Mutex
 	queue  []letter
 	status Status
+	tally  tally
 	told   time.Time
 }
 
@@ -70,12 +74,15 @@ type Status struct {
 	Written   map[string]int `json:"written"`   // by category
 	Truncated int            `json:"truncated"` // letters too large for the topic, written without their value
 	Errors    int            `json:"errors"`    // writes that failed and were tried again
+
+	Reasons []Count        `json:"reasons"` // of what was written, the one met last first
+	Sent    map[string]int `json:"sent"`    // by dead-letter topic
 }
 
 // NewWriter returns a Writer that waits for Run.
 func NewWriter(cfg Config) *Writer {
 	transport := cfg.Transport()
-	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), status: Status{Written: map[string]int{}},
+	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), tally: tally{}, status: Status{Written: map[string]int{}, Sent: map[string]int{}},
 		kafka: &kafka.Writer{
 			Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Balancer: kafka.Murmur2Balancer{},
 			RequiredAcks: kafka.RequireAll, // the zero value is none
@@ -209,6 +216,8 @@ func (w *Writer) apart(ctx context.Context, letters []letter) (failed []letter, 
 func (w *Writer) written(l letter) {
 	w.mu.Lock()
 	w.status.Written[l.reason.Category]++
+	w.tally.add(l.reason, time.Now())
+	w.status.Sent[w.cfg.Topic(l.rec.Topic)]++
 	if l.small > 0 {
 		w.status.Truncated++
 	}
@@ -217,6 +226,7 @@ func (w *Writer) written(l letter) {
 		w.cfg.Log.Error().Str("topic", l.rec.Topic).Int("partition", l.rec.Partition).Int64("offset", l.rec.Offset).
 			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the dead-letter topic")
 	}
+	w.trace(l)
 	l.rec.Settle()
 }
 
@@ -251,9 +261,7 @@ func (w *Writer) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.status
-	st.Queued, st.Written = len(w.queue), make(map[string]int, len(w.status.Written))
-	for category, n := range w.status.Written {
-		st.Written[category] = n
-	}
+	st.Reasons = w.tally.list()
+	st.Queued, st.Written, st.Sent = len(w.queue), maps.Clone(st.Written), maps.Clone(st.Sent)
 	return st
 }

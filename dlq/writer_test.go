@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
@@ -251,6 +252,46 @@ func TestTooLarge(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 	})
+}
+
+// TestReasons: what was written is counted by reason, the one met last first; HubSpot, which makes up the words, can
+// neither make them long nor many.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	d := open(t, b, b.Topic(t, 1, nil))
+	write := func(r dlq.Reason) {
+		rec := &consumer.Record{Topic: "tasks", Value: []byte("x")}
+		d.Write(rec, r)
+		settled(t, rec)
+	}
+	if got := d.Status().Reasons; got == nil || len(got) != 0 {
+		t.Errorf("before the first letter: %v", got)
+	}
+	write(dlq.Reason{Stage: "upsert", Category: "A", Code: "B", Property: "first", Message: "secret", CorrelationID: "secret"})
+	write(dlq.Reason{Stage: "upsert", Category: "A"})
+	write(dlq.Reason{Stage: "decode", Category: "A", Code: "B"})
+	write(dlq.Reason{Stage: "upsert", Category: "A", Code: "B", Property: "last"})
+	var got []string
+	for _, c := range d.Status().Reasons {
+		if time.Since(c.Last) > time.Minute {
+			t.Errorf("the last one was at %v", c.Last)
+		}
+		got = append(got, fmt.Sprintf("%s %s %s %s %d", c.Stage, c.Category, c.Code, c.Property, c.Letters))
+	}
+	if want := []string{"upsert A B last 2", "decode A B  1", "upsert A   1"}; !slices.Equal(got, want) {
+		t.Errorf("counted are %q, want %q", got, want)
+	}
+	for i := range 60 {
+		write(dlq.Reason{Stage: "upsert", Category: strings.Repeat("é", 200) + "\xff", Code: fmt.Sprintf("%02d\xff%s", i, strings.Repeat("x", 1000))})
+	}
+	all := d.Status().Reasons
+	if len(all) != 50 || !strings.HasPrefix(all[0].Code, "59") || !strings.HasPrefix(all[49].Code, "10") {
+		t.Errorf("%d reasons from %.3q to %.3q, want the last 50", len(all), all[0].Code, all[len(all)-1].Code)
+	}
+	if all[0].Category != strings.Repeat("é", 40) || len(all[0].Code) != 80 || !utf8.ValidString(all[0].Code) {
+		t.Errorf("%q and %q are not cut to 80 bytes", all[0].Category, all[0].Code)
+	}
 }
 
 // TestNobodyWaits: while Kafka is away Write does not block, and a stop leaves the records unsettled.

@@ -113,11 +113,28 @@ func (c *Client) ReloadToken() (changed bool, err error) {
 	return c.cfg.Token.Reload()
 }
 
-func (c *Client) bearer(ctx context.Context) (string, error) {
-	if c.oauth != nil {
-		return c.oauth.bearer(ctx)
+// authorize makes a request that carries the token. Where HubSpot's token endpoint refuses one, refused is its answer.
+func (c *Client) authorize(ctx context.Context, method, target string, body io.Reader) (req *http.Request, refused *Reply, err error) {
+	var token string
+	if c.oauth == nil {
+		token = c.cfg.Token.Value()
+	} else if token, err = c.oauth.bearer(ctx); err != nil {
+		var no *refusal
+		if errors.As(err, &no) {
+			answer := no.reply()
+			return nil, &answer, nil
+		}
+		return nil, nil, err
 	}
-	return c.cfg.Token.Value(), nil
+	if req, err = http.NewRequestWithContext(ctx, method, target, body); err != nil {
+		return nil, nil, fmt.Errorf("make the request: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	if c.cfg.UserAgent != "" {
+		req.Header.Set("User-Agent", c.cfg.UserAgent)
+	}
+	return req, nil, nil
 }
 
 // Close closes the idle connections.
@@ -133,31 +150,20 @@ var ErrWithheld = errors.New("the request was withheld")
 func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	token, err := c.bearer(ctx)
-	if err != nil {
-		release(body)
-		var no *refusal
-		if errors.As(err, &no) {
-			return no.reply(), nil
-		}
-		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
-	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
 	payload := &guarded{may: may, body: body, left: body}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.target, payload)
-	if err != nil {
+	req, refused, err := c.authorize(ctx, http.MethodPost, c.target, payload)
+	if req == nil {
 		_ = payload.Close()
-		return Reply{}, fmt.Errorf("make the request: %w", err)
+		if refused != nil {
+			return *refused, nil
+		}
+		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Authorization", "Bearer "+token)
-	if c.cfg.UserAgent != "" {
-		req.Header.Set("User-Agent", c.cfg.UserAgent)
-	}
 	res, err := c.transport.RoundTrip(req)
 	if payload.withheld.Load() {
 		return Reply{}, ErrWithheld

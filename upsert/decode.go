@@ -23,7 +23,15 @@ const (
 	Tombstone        = "TOMBSTONE"         // no value; upsert cannot delete
 )
 
-const maxMessage = 1024 // bytes of a dead letter's message
+const (
+	maxMessage = 1024   // bytes of a dead letter's message
+	maxID      = 65_536 // characters of an id: HubSpot's limit for a property
+	// maxMembers is how many an event or its properties may have: no account has so many properties, and to look for
+	// names that are there twice takes time and memory for each.
+	maxMembers = 10_000
+)
+
+var errMembers = errors.New("too many members")
 
 // Decoder turns Kafka records into tasks. The zero value is ready; it is safe for concurrent use.
 //
@@ -86,6 +94,9 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 	}
 	if strings.TrimSpace(t.ID) == "" {
 		return nil, undecodable(InvalidEvent, "BLANK_ID", "id", "the id is blank or missing, and so is the record's key")
+	}
+	if len(t.ID) > maxID && utf8.RuneCountInString(t.ID) > maxID {
+		return nil, undecodable(InvalidEvent, "ID_TOO_LONG", "id", "the id is longer than the 65,536 characters of a HubSpot property")
 	}
 	switch ev.idProperty.Kind() {
 	case '"':
@@ -179,7 +190,10 @@ func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
 		return err
 	}
 	spec := false
-	for dec.PeekKind() != '}' {
+	for n := 0; dec.PeekKind() != '}'; n++ {
+		if n == maxMembers {
+			return errMembers
+		}
 		raw, err := dec.ReadValue()
 		if err != nil {
 			return err
@@ -232,7 +246,10 @@ func (ev *event) readProperties(dec *jsontext.Decoder, value []byte) error {
 		return err
 	}
 	from := dec.InputOffset()
-	for dec.PeekKind() != '}' {
+	for n := 0; dec.PeekKind() != '}'; n++ {
+		if n == maxMembers {
+			return errMembers
+		}
 		name, err := dec.ReadValue()
 		if err != nil {
 			return err
@@ -287,6 +304,9 @@ func unquote(v jsontext.Value) string {
 
 // invalid explains what is wrong with JSON that cannot be read.
 func invalid(err error, size int) *dlq.Reason {
+	if errors.Is(err, errMembers) {
+		return undecodable(InvalidEvent, "TOO_MANY_MEMBERS", "", fmt.Sprintf("the event, or its properties, has more than %d members", maxMembers))
+	}
 	code := "SYNTAX"
 	var syntax *jsontext.SyntacticError
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,76 @@ func TestDecode(t *testing.T) {
 	golden.Compare(t, "decode.golden", got.String())
 }
 
+// TestHostileValues: what a producer can think of to take a decoder's time or memory, or to be read in two ways, has its
+// reason, within bounds that go with the value's size.
+func TestHostileValues(t *testing.T) {
+	members := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	long := strings.Repeat("x", 65_536)
+	for _, tc := range []struct{ name, key, value, want string }{
+		{"ten thousand levels", "k", `{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `,"properties":{}}`, "INVALID_JSON/SYNTAX"},
+		{"ten thousand levels of objects", "k", `{"x":` + strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000) + `,"properties":{}}`, "INVALID_JSON/SYNTAX"},
+		{"a million levels, never closed", "k", strings.Repeat("[", 1_000_000), "INVALID_EVENT/NOT_AN_OBJECT"},
+		{"a million levels in a property", "k", `{"properties":{"x":` + strings.Repeat("[", 1_000_000), "INVALID_JSON/SYNTAX"},
+		{"a million properties", "k", `{"properties":{"a":"b"` + members(1_000_000, `,"k%d":"v"`) + `}}`, "INVALID_EVENT/TOO_MANY_MEMBERS"},
+		{"a million fields", "k", `{"a":"b"` + members(1_000_000, `,"k%d":"v"`) + `,"properties":{}}`, "INVALID_EVENT/TOO_MANY_MEMBERS"},
+		{"a million names in a field that is ignored", "k", `{"x":{"a":"b"` + members(1_000_000, `,"k%d":"v"`) + `},"properties":{}}`, ""},
+		{"a name a million times", "k", `{"properties":{"a":"b"` + members(1_000_000, `,"a":"%d"`) + `}}`, "INVALID_JSON/DUPLICATE_NAME"},
+		{"the same name, written in two ways", "k", `{"properties":{"a":"1","\u0061":"2"}}`, "INVALID_JSON/DUPLICATE_NAME"},
+		{"id twice, written in two ways", "", `{"id":"a","\u0069d":"b","properties":{}}`, "INVALID_JSON/DUPLICATE_NAME"},
+		{"as many properties as may be", "k", `{"properties":{"a":"b"` + members(9_999, `,"k%d":"v"`) + `}}`, ""},
+		{"a property of 10 MB", "k", `{"properties":{"x":"` + strings.Repeat("x", 10<<20) + `"}}`, ""}, // HubSpot's to refuse
+		{"a number of 10 MB", "k", `{"properties":{"x":` + strings.Repeat("9", 10<<20) + `}}`, ""},
+		{"names of a megabyte", "k", `{"` + strings.Repeat("k", 1<<20) + `":{"` + strings.Repeat("y", 1<<20) + `":[}}`, "INVALID_JSON/SYNTAX"},
+		{"an id of 65,536 characters", "", `{"id":"` + long + `","properties":{}}`, ""},
+		{"one more", "", `{"id":"` + long + `x","properties":{}}`, "INVALID_EVENT/ID_TOO_LONG"},
+		{"as many, of several bytes each", "", `{"id":"` + strings.Repeat("ä", 65_536) + `","properties":{}}`, ""},
+		{"a key that is too long for an id", long + "x", `{"properties":{}}`, "INVALID_EVENT/ID_TOO_LONG"},
+		{"a key with a NUL and an escape sequence", "a\x00\x1b[2J", `{"properties":{}}`, ""},
+		{"NUL", "k", "{\"properties\":{\"a\":\"\x00\"}}", "INVALID_JSON/SYNTAX"},
+		{"NUL behind the object", "k", "{\"properties\":{}}\x00", "INVALID_JSON/SYNTAX"},
+		{"a lone high surrogate", "k", `{"properties":{"a":"\ud83d"}}`, "INVALID_JSON/SYNTAX"},
+		{"a lone low surrogate", "k", `{"properties":{"a":"\ude00\ud83d"}}`, "INVALID_JSON/SYNTAX"},
+		{"a lone surrogate as a name", "k", `{"properties":{"\udead":"a"}}`, "INVALID_JSON/SYNTAX"},
+		{"overlong UTF-8", "k", "{\"properties\":{\"a\":\"\xc0\x80\"}}", "INVALID_JSON/INVALID_UTF8"},
+		{"a byte order mark", "k", "\ufeff{\"properties\":{}}", "INVALID_JSON/SYNTAX"},
+		{"UTF-16", "k", "\xff\xfe{\x00}\x00", "INVALID_JSON/"},
+		{"Avro's magic byte", "k", "\x00\x00\x00\x00\x07{}", "INVALID_JSON/SYNTAX"},
+		{"CloudEvents in CloudEvents", "k", `{"specversion":"1.0","data":{"specversion":"1.0","data":{"properties":{}}}}`, "INVALID_EVENT/MISSING_PROPERTIES"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			d := upsert.Decoder{IDProperty: "ext"}
+			_, reason := d.Decode(&consumer.Record{Topic: "t", Key: []byte(tc.key), Value: []byte(tc.value)})
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+			got := ""
+			if reason != nil {
+				got = reason.Category + "/" + reason.Code
+				if len(reason.Message) > 1024 || !utf8.ValidString(reason.Message) || len(reason.Property) > 200 {
+					t.Errorf("reason %+v", reason)
+				}
+			}
+			if got != tc.want && (tc.want == "" || !strings.HasPrefix(got, tc.want)) {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > uint64(4<<20+20*len(tc.value)) {
+				t.Errorf("%d bytes were allocated for %d", grown, len(tc.value))
+			}
+			if took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
 // TestMerged: the versions of an object that travel together are one input, newer properties over older.
 func TestMerged(t *testing.T) {
 	d := upsert.Decoder{IDProperty: "ext"}
@@ -127,7 +198,9 @@ func TestMerged(t *testing.T) {
 // accepts every plain event.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`, `{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,
-		`{"specversion":"1.0","data":{"id":"a","properties":{}}}`, `{"id":"a","associations":[1],"properties":{}}`, `{"properties":{"a":{}}}`, "", "null"} {
+		`{"specversion":"1.0","data":{"id":"a","properties":{}}}`, `{"id":"a","associations":[1],"properties":{}}`, `{"properties":{"a":{}}}`, "", "null",
+		`{"properties":{"a":"1","\u0061":"2"}}`, `{"properties":{"a":"\ude00\ud83d"}}`, "\ufeff{}", "{\"properties\":{\"a\":\"\xc0\x80\x00\"}}", "\xff\xfe{\x00}\x00", "\x00\x00\x00\x00\x07{}",
+		`{"x":` + strings.Repeat("[", 10_000), `{"properties":{"a":` + strings.Repeat(`{"a":`, 100)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {

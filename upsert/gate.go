@@ -42,6 +42,8 @@ type gate struct {
 	changed chan struct{} // closed and replaced at each change
 	state   gobreaker.State
 	reopen  time.Time            // while open: when it lets a probe pass
+	since   time.Time            // while not closed: when it opened first
+	failure string               // what the last failed request met
 	holds   map[string]time.Time // the instant of each one's next probe
 	probing bool                 // a probe, or a request of the ramp, is out
 	failed  int                  // probes in a row that did not pass
@@ -50,9 +52,10 @@ type gate struct {
 
 // permit lets one request pass.
 type permit struct {
-	limit  int  // the most inputs it may carry
-	varied bool // it is a probe: it should carry records that came back least often
-	probe  bool // it leaves alone: while it is out no other passes
+	limit  int    // the most inputs it may carry
+	varied bool   // it is a probe: it should carry records that came back least often
+	probe  bool   // it leaves alone: while it is out no other passes
+	hold   string // the hold that it waited for, if any
 	done   func(error)
 }
 
@@ -76,6 +79,9 @@ func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate
 			switch to {
 			case gobreaker.StateOpen:
 				g.reopen = time.Now().Add(g.open)
+				if from == gobreaker.StateClosed {
+					g.since = time.Now()
+				}
 			case gobreaker.StateClosed:
 				g.step, g.failed = 0, 0
 			}
@@ -93,12 +99,17 @@ var breakerMeans = map[gobreaker.State]string{
 
 // Pass waits until a request may leave. Each permit must be returned by passed, failedWith or unused.
 func (g *gate) Pass(ctx context.Context, size int) (permit, error) {
+	hold := ""
 	for {
 		g.mu.Lock()
 		p, wait, ok := g.try(size)
+		for reason := range g.holds {
+			hold = reason
+		}
 		changed := g.changed
 		g.mu.Unlock()
 		if ok {
+			p.hold = hold
 			return p, nil
 		}
 		var due <-chan time.Time
@@ -180,9 +191,10 @@ func (g *gate) passed(p permit, o outcome) {
 	})
 }
 
-// failedWith returns a permit whose request failed as an outage does.
-func (g *gate) failedWith(p permit, err error) {
+// failedWith returns a permit whose request failed as an outage does; met is a code for what it met.
+func (g *gate) failedWith(p permit, err error, met string) {
 	g.finish(p, err, func() {
+		g.failure = met
 		if p.varied {
 			g.failed++
 		}
@@ -227,6 +239,23 @@ func (g *gate) BreakerState() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return fmt.Sprint(g.state)
+}
+
+// Outage is how HubSpot fails while the breaker is not closed.
+type Outage struct {
+	Since   time.Time `json:"since"`         // when the breaker opened
+	Failure string    `json:"failure"`       // what the last request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
+	Every   float64   `json:"every_seconds"` // between two questions whether it is over
+}
+
+// outage is nil while the breaker is closed.
+func (g *gate) outage() *Outage {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gobreaker.StateClosed {
+		return nil
+	}
+	return &Outage{Since: g.since, Failure: g.failure, Every: g.open.Seconds()}
 }
 
 // healthy tells whether the breaker is closed: only then does a failure speak against the records that met it.

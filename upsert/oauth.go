@@ -48,6 +48,8 @@ type oauth struct {
 
 	mu      sync.Mutex // guards what follows
 	access  *secret.Secret
+	scopes  []string // of access; empty if HubSpot did not say
+	another bool     // HubSpot sent another refresh token than the file's
 	got     time.Time
 	until   time.Time // access is good before this
 	doubted bool      // access met a 401 before its time, and another one was asked for: once is enough
@@ -178,10 +180,28 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	defer o.mu.Unlock()
 	if o.err = err; err == nil {
 		o.access, o.got, o.until, o.doubted = secret.Text(token.AccessToken), asked, asked.Add(life), false
+		o.scopes, o.another = scopesOf(token), token.RefreshToken != o.file.Value()
 	}
 	close(o.changed)
 	o.changed = make(chan struct{})
 	return life, err
+}
+
+// granted is what the present access token may do, and whether it came with another refresh token than the file's.
+func (o *oauth) granted() (scopes []string, another bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.scopes, o.another
+}
+
+func scopesOf(token *oauth2.Token) (scopes []string) {
+	list, _ := token.Extra("scopes").([]any)
+	for _, scope := range list {
+		if name, is := scope.(string); is {
+			scopes = append(scopes, name)
+		}
+	}
+	return scopes
 }
 
 // refusal is the token endpoint's word that what we offer is no good.
@@ -214,6 +234,9 @@ var (
 	correlationID = regexp.MustCompile(`^[0-9a-fA-F-]{8,64}$`)
 )
 
+// ErrTokenEndpoint says that the token endpoint was reached, and served neither a token nor a refusal.
+var ErrTokenEndpoint = errors.New("get an access token: HubSpot's token endpoint does not serve")
+
 // explained says what went wrong without the answer's own text, which may quote what was sent.
 func explained(err error) error {
 	var answered *oauth2.RetrieveError
@@ -222,14 +245,14 @@ func explained(err error) error {
 		if errors.As(err, &sent) {
 			return fmt.Errorf("get an access token: %w", err)
 		}
-		return errors.New("get an access token: HubSpot's token endpoint gave an answer that cannot be read")
+		return fmt.Errorf("%w: it gave an answer that cannot be read", ErrTokenEndpoint)
 	}
 	status := answered.Response.StatusCode
 	switch {
 	case status >= 200 && status < 300:
 		status = http.StatusBadRequest // it carries an error all the same
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		return fmt.Errorf("get an access token: HubSpot's token endpoint answered %d", status)
+		return fmt.Errorf("%w: it answered %d", ErrTokenEndpoint, status)
 	}
 	var body struct {
 		Status        string `json:"status"`

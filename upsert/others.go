@@ -33,6 +33,7 @@ type others struct {
 	turned time.Time
 
 	part float64 // of what is free, that is ours
+	old  int     // own requests in the window that left before the group divided
 	// How many requests we may have in the window, until the next word. The fractions add up.
 	mine float64 // within the share
 	lent float64 // beyond it
@@ -56,14 +57,15 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 	if own+used > 0 && now.Sub(p.shares[len(p.shares)-1].at) >= 2*wordLasts { // before, all may be new, and few
 		a.part = max(a.part, float64(own)/float64(own+used))
 	}
+	a.old, _ = p.before(now)
 	have := float64(own + p.held)
 	a.mine = have + max(0, p.share()*(float64(limit-used)-have))
 	// Beyond the share, a fraction that was left of the last time is added; and what others miss is given back at once.
-	more := p.limit - float64(max(a.peak, a.before)) - have - reserve(p.limit)
+	more := p.limit - float64(max(a.peak, a.before)) - have - p.reserve(now)
 	if more > 0 {
 		more *= a.part
 		if left := a.lent - have; left > 0 && left < 1 {
-			more += left
+			more = left + more // not all replicas come to a whole one at the same time
 		}
 	}
 	a.lent = have + more
@@ -71,15 +73,16 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 
 // free tells whether there is a place for one more request: of the share in force, of the share that is not in force
 // yet, or beyond it. Who has heard nothing for a while asks with one request at a time.
-func (p *Pace) free(now time.Time, used int, inForce, within, alone bool) bool {
-	a, most := &p.others, p.others.lent
+func (p *Pace) free(now time.Time, used, old int, inForce, within, alone, fair bool) bool {
+	a := &p.others
+	most := a.lent - float64(a.old-old) // what they leave is everybody's
 	if within {
 		most = a.mine
 	}
 	if within && !inForce { // words that overtook each other may be off by a few
-		most -= p.share() * reserve(p.limit)
+		most -= p.share() * p.reserve(now)
 	}
-	fits := float64(used+1) <= most+1e-9
+	fits := fair || float64(used+1) <= most+1e-9
 	switch {
 	case !a.stale(now) || fits && inForce && p.share() == 1: // no other replica has come to use what this one left
 		return fits
@@ -90,7 +93,14 @@ func (p *Pace) free(now time.Time, used int, inForce, within, alone bool) bool {
 	}
 }
 
-func reserve(limit float64) float64 { return max(1, math.Floor(limit/reservePart)) }
+// reserve is not lent; twice as much within a window of a rebalance, when nobody knows yet what the others need.
+func (p *Pace) reserve(now time.Time) float64 {
+	part := p.limit / reservePart
+	if now.Sub(p.mates.since) < p.window() {
+		part *= 2
+	}
+	return max(1, math.Floor(part))
+}
 
 func (a *others) stale(now time.Time) bool { return now.Sub(a.at) >= wordLasts }
 

@@ -32,9 +32,10 @@ type PaceConfig struct {
 }
 
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
-// leave: the shares of the replicas add up to the limit, without a service between them. A share that grew counts
-// only when a window has passed, because whoever had it may just have used it. Beyond the share a request may leave
-// as far as HubSpot's own count allows: see others. It keeps the daily quota, too: see day.
+// leave: the shares of the replicas add up to the limit, without a service between them. When the group divides anew
+// its members tell each other what they have in the window: see mates. A share that grew where that is not known
+// counts only when a window has passed, because whoever had it may just have used it. Beyond the share a request may
+// leave as far as HubSpot's own count allows: see others. It keeps the daily quota, too: see day.
 //
 // Wait has one caller at a time; the rest is safe for concurrent use.
 type Pace struct {
@@ -56,6 +57,7 @@ type Pace struct {
 	held   int         // tickets out that did not leave yet
 	flying int         // requests that left and were not answered
 	shares []grant     // shares of the last window, oldest first; the last one is the present
+	mates  mates
 	others others
 	day    day
 	waited time.Duration
@@ -89,24 +91,28 @@ func NewPace(cfg PaceConfig) *Pace {
 	return p
 }
 
-// Share says that this process has own partitions of total from now on, and which is the first of them. It has none
-// before the first call.
-func (p *Pace) Share(own, total, first int) {
+// Share says that this process has own partitions of total from now on, which is the first of them, and what the
+// other members of its group have noted. It has none before the first call.
+func (p *Pace) Share(own, total, first int, notes [][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	share := 0.0
+	now, share := time.Now(), 0.0
 	if total > 0 {
 		share = float64(own) / float64(total)
 	}
+	p.met(now, notes)
 	if p.share() != share {
-		p.shares = append(p.shares, grant{time.Now(), share})
-		// Others come or go: ask before anything else, and not all at once. Each has its turn by its first partition;
-		// meanwhile places come free.
-		p.others.at, p.place = time.Time{}, 0
+		p.shares = append(p.shares, grant{now, share})
+		// Others come or go: ask before anything else. Where the window is not known wholly, each has its turn by its
+		// first partition; meanwhile places come free.
+		p.others = others{max: p.others.max, part: share}
+		p.place = 0
 		if own < total {
 			p.place = turnsTake * time.Duration(first) / time.Duration(total)
 		}
-		p.turn = time.Now().Add(p.place)
+		if p.mates.fog.After(now) {
+			p.turn = now.Add(p.place)
+		}
 	}
 	p.stir()
 }
@@ -179,16 +185,21 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 	if wait := p.spread(now, used); wait > 0 {
 		return wait, false
 	}
+	own, mates := p.before(now)
+	pool := p.limit*p.factor - float64(own+mates) // divided like the partitions
+	within := float64(used-own+1) <= pool*p.share()+1e-9
+	clear := now.After(p.mates.fog)
+	inForce := within && (clear || used < int(allowed+1e-9)) || // 10 × 0.8 is less than 8 in floating point
+		allowed > 0 && allowed < 1 && own+mates == 0 && p.held == 0 && !now.Before(p.rested(allowed))
 	alone, told := p.flying+p.held == 0, p.others.max > 0
-	inForce := allowed >= 1 && used < int(allowed+1e-9) || // 10 × 0.8 is less than 8 in floating point
-		allowed > 0 && allowed < 1 && p.held == 0 && !now.Before(p.rested(allowed))
-	within := inForce || float64(used+1) <= p.limit*p.factor*p.share()
+	// The others keep to their shares: ours is ours.
+	fair := inForce && clear && float64(p.others.used-mates) <= pool*(1-p.share()) && float64(p.others.used+used+1) <= p.limit
 	switch {
 	case inForce && !told:
 		return 0, false
-	case told && p.free(now, used, inForce, within, alone):
+	case told && p.free(now, used, own, inForce, within, alone, fair):
 		return 0, !inForce
-	case allowed == 0 && alone && !told && used == 0:
+	case allowed == 0 && alone && !told && used == 0 && (within || own+mates == 0):
 		return 0, true // the share is not in force yet: one may ask how much is left
 	}
 	wait = p.window()
@@ -200,6 +211,9 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 			wait = min(wait, left)
 			break
 		}
+	}
+	if mates > 0 {
+		wait = min(wait, p.mates.sent[0].Add(p.window()).Sub(now))
 	}
 	if allowed > 0 && allowed < 1 {
 		wait = min(wait, p.rested(allowed).Sub(now))

@@ -93,7 +93,7 @@ func departures(start time.Time, all []time.Time) string {
 
 func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
 	p := upsert.NewPace(cfg)
-	p.Share(own, total, 0)
+	p.Share(own, total, 0, nil)
 	return p
 }
 
@@ -248,7 +248,7 @@ func TestPaceSharesMove(t *testing.T) {
 					own[owner]++
 				}
 				for id, p := range paces {
-					p.Share(own[id], partitions, id)
+					p.Share(own[id], partitions, id, nil)
 				}
 				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
 			}
@@ -266,6 +266,56 @@ func TestPaceSharesMove(t *testing.T) {
 	})
 }
 
+// TestPaceNotes: members that tell each other what they sent need no window to pass. However the partitions move between
+// them, and whoever joins, all that is free is used at once, and the limit is never exceeded.
+func TestPaceNotes(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const partitions = 8
+		limit := rapid.IntRange(2*partitions, 60).Draw(rt, "limit")
+		members := rapid.SliceOfN(rapid.IntRange(0, 3), 1, 6).Draw(rt, "members that join each time")
+		pauses := rapid.SliceOfN(rapid.IntRange(0, 15_000), len(members), len(members)).Draw(rt, "milliseconds")
+		synctest.Test(t, func(*testing.T) {
+			a := &account{limit: limit, silent: true}
+			ctx, cancel := context.WithCancel(context.Background())
+			var running sync.WaitGroup
+			// The first one has the account to itself, so long that it knows the window wholly.
+			paces := []*upsert.Pace{pace(upsert.PaceConfig{Rate: limit}, partitions, partitions)}
+			running.Go(func() { a.replica(ctx, paces[0]) })
+			time.Sleep(11 * time.Second)
+			for i, n := range members {
+				for range n {
+					p := upsert.NewPace(upsert.PaceConfig{Rate: limit})
+					paces = append(paces, p)
+					running.Go(func() { a.replica(ctx, p) })
+				}
+				synctest.Wait() // what is due now leaves before the group divides
+				var notes [][]byte
+				for _, p := range paces {
+					notes = append(notes, p.Note())
+				}
+				for id, p := range paces {
+					own := partitions / len(paces)
+					if id < partitions%len(paces) {
+						own++
+					}
+					p.Share(own, partitions, id, slices.Concat(notes[:id], notes[id+1:]))
+				}
+				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
+			}
+			before := len(a.all)
+			time.Sleep(21 * time.Second)
+			cancel()
+			running.Wait()
+			if a.refused > 0 {
+				rt.Errorf("%d requests beyond the limit of %d", a.refused, limit)
+			}
+			if got, want := len(a.all)-before, limit; len(paces) <= partitions && got < want { // half of it: shares are rounded down
+				rt.Errorf("%d requests in the 21 s after the group divided, want %d", got, want)
+			}
+		})
+	})
+}
+
 // TestPaceLosesAll: who lost its partitions and has them again starts over: others had the window meanwhile.
 func TestPaceLosesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -273,7 +323,7 @@ func TestPaceLosesAll(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
-		time.AfterFunc(15*time.Second, func() { p.Share(0, 1, 0); p.Share(1, 1, 0) })
+		time.AfterFunc(15*time.Second, func() { p.Share(0, 1, 0, nil); p.Share(1, 1, 0, nil) })
 		a.replica(ctx, p)
 		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
 			t.Errorf("requests left at %s, want %s", got, want)

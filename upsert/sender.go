@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 // SenderConfig says what a Sender works with.
@@ -40,6 +42,8 @@ type SenderConfig struct {
 	MaxInFlight int                                // requests out at once
 	IDProperty  string                             // the configured one, for telling whose fault an unknown idProperty is
 	LetFlood    bool                               // dead-letter floods instead of holding them
+	Group       string                             // the consumer group, for metrics and traces
+	Telemetry   *tracing.Telemetry                 // nil: off
 	Board       *hold.Board
 	Log         zerolog.Logger
 }
@@ -47,13 +51,16 @@ type SenderConfig struct {
 // Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
 // HubSpot, or handed to the dead letters. Between the two it is back in the queue.
 type Sender struct {
-	cfg   SenderConfig
-	gate  *gate
-	slots chan struct{} // one for each request in flight
+	cfg      SenderConfig
+	gate     *gate
+	measures *measures
+	traces   *traces
+	slots    chan struct{} // one for each request in flight
 
 	confirmed atomic.Uint64 // records, ever
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
 	inputs    atomic.Uint64 // that requests carried, ever
+	flying    atomic.Int64  // requests that are out
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
@@ -70,6 +77,7 @@ type penned struct {
 // Status is what a Sender shows of itself.
 type Status struct {
 	Breaker  string         `json:"breaker"` // closed, open, half-open
+	Outage   *Outage        `json:"outage"`  // null while the breaker is closed
 	InFlight int            `json:"in_flight"`
 	Queued   int            `json:"queued"`    // records waiting for a batch
 	Upserted uint64         `json:"upserted"`  // records confirmed, merged ones included
@@ -81,7 +89,8 @@ type Status struct {
 
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log),
+	m := newMeasures(cfg.Telemetry, cfg.Client.target, cfg.Group)
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: m, traces: newTraces(cfg.Telemetry, cfg.Client.target, cfg.Group, m.target),
 		slots: make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
 }
 
@@ -100,17 +109,21 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		w := waits{ripe: time.Now()}
 		p, err := s.gate.Pass(ctx, s.cfg.BatchSize)
 		if err != nil {
 			return
 		}
+		w.gate, w.hold = time.Since(w.ripe), p.hold
 		ticket, err := s.cfg.Pace.Wait(ctx)
 		if err != nil {
 			return
 		}
+		w.rate = time.Since(w.ripe) - w.gate
 		if s.cfg.Prove(ctx) != nil {
 			return
 		}
+		w.proof = time.Since(w.ripe) - w.gate - w.rate
 		batch := s.cfg.Queue.Seal(p.limit, p.varied)
 		if batch == nil { // what was ripe went with its partition
 			ticket.Return()
@@ -119,14 +132,15 @@ func (s *Sender) Run(ctx context.Context) {
 			continue
 		}
 		flights.Go(func() {
-			s.attempt(ctx, p, ticket, batch)
+			s.attempt(ctx, p, ticket, batch, w)
 			<-s.slots
 		})
 	}
 }
 
 // attempt sends one request and settles what its answer says.
-func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task]) {
+func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task], w waits) {
+	began := time.Now()
 	inputs := make([]Input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records
@@ -135,9 +149,19 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
+	topic := topicOf(inputs)
+	ctx, span := s.traces.process(ctx, inputs, topic, w)
+	defer span.End()
+	s.measures.sealed(ctx, len(inputs), w.rate)
 	body := AppendRequest(Buffer(), inputs)
 	healthy := s.gate.healthy()
-	reply, err := s.cfg.Client.Post(ctx, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	s.flying.Add(1)
+	asked := time.Now()
+	posting, post := s.traces.request(ctx, inputs)
+	reply, err := s.cfg.Client.Post(posting, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	took := time.Since(asked)
+	s.flying.Add(-1)
+	s.traces.answered(post, reply, err)
 	defer reply.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
@@ -148,22 +172,29 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		ticket.Return()
 		s.backAll(flight{batch: batch}, batcher.Again{})
 		s.gate.unused(p)
-		s.cfg.Log.Warn().Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
+		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
 		return
 	}
 	var a Answer
+	status := "error"
+	if err == nil {
+		status = strconv.Itoa(reply.Status)
+	}
+	s.count(status)
+	s.measures.answered(ctx, status, took)
 	if err != nil {
-		s.count("error")
 		ticket.Return()
-		s.cfg.Log.Warn().Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
+		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
 		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
-		s.count(strconv.Itoa(reply.Status))
 		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
 		ticket.Answered(reply.Header, a.Class == Limited, a.RetryAfter)
-		s.cfg.Log.Debug().Int("status", reply.Status).Int("inputs", len(inputs)).Msg("batch answered")
 	}
-	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status}, a)
+	s.traces.judged(span, &a)
+	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status, span: span.SpanContext()}, a)
+	s.measures.processed(ctx, topic, time.Since(began))
+	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent", 100*len(inputs)/s.cfg.BatchSize).
+		Int64("ms", took.Milliseconds()).Msg("batch answered")
 }
 
 func (s *Sender) count(status string) {
@@ -232,7 +263,7 @@ func (s *Sender) flowed(records, inputs int) {
 
 // Status tells where the Sender stands.
 func (s *Sender) Status() Status {
-	st := Status{Breaker: s.gate.BreakerState(), InFlight: len(s.slots), Queued: s.cfg.Queue.Len(),
+	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
 		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -397,6 +397,7 @@ func TestOutage(t *testing.T) {
 		t.Run(fmt.Sprintf("%d records at its beginning", early), func(t *testing.T) {
 			run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond}}, func(r *rig) {
 				r.hubspot.SetDown(true)
+				began := time.Now()
 				r.produce(many(early, 0)...)
 				time.Sleep(10 * time.Second)
 				r.produce(many(5000-early, early)...)
@@ -408,11 +409,18 @@ func TestOutage(t *testing.T) {
 				if state := r.sender.Status().Breaker; state != "open" && state != "half-open" {
 					t.Errorf("the breaker is %s", state)
 				}
+				// It opened by the fifth failure, and many a time since: what counts is when it opened first.
+				if o := r.sender.Status().Outage; o == nil || o.Failure != "HTTP_503" || o.Every < 4 || o.Every > 5 || o.Since.Before(began) || o.Since.Sub(began) > 20*time.Second {
+					t.Errorf("the outage is %+v", o)
+				}
 				r.hubspot.SetDown(false)
 				start := time.Now()
 				r.settled(time.Minute)
 				if took := time.Since(start); took > 8*time.Second {
 					t.Errorf("5000 records took %v after the outage", took)
+				}
+				if o := r.sender.Status().Outage; o != nil {
+					t.Errorf("after the outage there is still %+v", o)
 				}
 				r.buried()
 				r.once()

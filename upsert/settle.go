@@ -1,11 +1,14 @@
 package upsert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/dlq"
@@ -34,6 +37,7 @@ type flight struct {
 	batch   []*batcher.Sealed[*Task]
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
 	status  int
+	span    trace.SpanContext // of the batch; not valid if it is in no trace
 }
 
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
@@ -69,7 +73,7 @@ func (s *Sender) settle(p permit, f flight, a Answer) {
 		s.gate.passed(p, answered)
 	default:
 		s.failed(f, a.Reason, 0)
-		s.gate.failedWith(p, errFailed)
+		s.gate.failedWith(p, errFailed, failureCode(f, a.Reason))
 	}
 }
 
@@ -87,6 +91,9 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] == Confirmed {
 			for _, t := range sealed.Records {
+				if f.span.IsSampled() {
+					t.Record.Follow(f.span) // before a commit can know of it
+				}
 				t.Record.Settle()
 			}
 			s.cfg.Queue.Done(sealed)
@@ -106,7 +113,7 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 			s.refused(sealed, *a.Reasons[i])
 		case Unresolved:
 			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
-			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record"})
+			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record", Span: f.span})
 		}
 	}
 	if records > 0 {
@@ -185,10 +192,7 @@ func (s *Sender) conflicted(f flight, reason dlq.Reason) {
 // failed settles a request of which nothing is known. All of it goes again; a batch that keeps failing while others
 // pass is quartered, because a record of it may be what HubSpot fails on.
 func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
-	if reason.Code == "" {
-		reason.Code = fmt.Sprintf("HTTP_%d", f.status)
-	}
-	reason.Category = ServerError
+	reason.Category, reason.Code = ServerError, failureCode(f, reason)
 	alone, most := len(f.batch) == 1, int32(0)
 	for _, sealed := range f.batch {
 		most = max(most, sealed.Records[0].attempts)
@@ -202,6 +206,11 @@ func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
 		}
 		s.unanswered(sealed, alone && f.healthy, again, reason)
 	}
+}
+
+// failureCode is what a failed request met: NO_ANSWER, HTTP_503 and the like.
+func failureCode(f flight, reason dlq.Reason) string {
+	return cmp.Or(reason.Code, fmt.Sprintf("HTTP_%d", f.status))
 }
 
 // unanswered sends an input again that nothing is known of, unless it has failed often enough by itself.

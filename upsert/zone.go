@@ -5,18 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/rs/zerolog"
 )
 
 const (
-	accountInfo   = "/account-info/v3/details"
-	zoneAskAgain  = time.Minute
-	maxZoneAnswer = 64 << 10
+	accountInfo  = "/account-info/v3/details"
+	zoneAskAgain = time.Minute
 )
 
 // FindZone asks HubSpot for the account's time zone until it knows, and hands it to found. It gives up when HubSpot
@@ -43,38 +40,19 @@ func (c *Client) FindZone(ctx context.Context, found func(*time.Location), log z
 
 // zone asks once; final tells that asking again is no use.
 func (c *Client) zone(ctx context.Context) (zone *time.Location, final bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	target, err := url.JoinPath(c.cfg.URL, accountInfo)
-	if err != nil {
-		return nil, true, fmt.Errorf("join %s and %s: %w", c.cfg.URL, accountInfo, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
-	if err != nil {
-		return nil, true, fmt.Errorf("make the request: %w", err)
-	}
-	token, err := c.bearer(ctx)
+	res, err := c.Get(ctx, accountInfo)
 	if err != nil {
 		return nil, false, fmt.Errorf("ask HubSpot for the account: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return nil, false, fmt.Errorf("ask HubSpot for the account: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxZoneAnswer))
-	if err != nil {
-		return nil, false, fmt.Errorf("ask HubSpot for the account: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		refused := res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusBadRequest
-		return nil, refused, fmt.Errorf("ask HubSpot for the account: status %d", res.StatusCode)
+	defer res.Release()
+	if res.Status != http.StatusOK {
+		refused := res.Status == http.StatusForbidden || res.Status == http.StatusNotFound || res.Status == http.StatusBadRequest
+		return nil, refused, fmt.Errorf("ask HubSpot for the account: status %d", res.Status)
 	}
 	var account struct {
 		TimeZone string `json:"timeZone"`
 	}
-	if err := json.Unmarshal(body, &account); err != nil {
+	if err := json.Unmarshal(res.Body, &account); err != nil {
 		return nil, true, fmt.Errorf("read HubSpot's account info: %w", err)
 	}
 	if account.TimeZone == "" {

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -158,5 +163,59 @@ func TestLedger(t *testing.T) {
 	f.requests[1].Status = 429
 	if l := draw(f); l.RateLimited != 1 {
 		t.Errorf("a 429: %+v", l)
+	}
+}
+
+// TestServe: with --serve Kafka and HubSpot stay, and events go on coming; brokers that are there already are filled.
+func TestServe(t *testing.T) {
+	serve := func(o options) (says string) {
+		r, w := io.Pipe()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx, o, w, false); _ = w.Close() }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+		lines := bufio.NewReader(r)
+		says, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, lines) }() // ends with the pipe
+		return says
+	}
+	where := regexp.MustCompile(`^(\d+) task events wait in Kafka on (127\.0\.0\.1:\d+); HubSpot is on (http://127\.0\.0\.1:\d+)\.`)
+	first := where.FindStringSubmatch(serve(options{Records: 100, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0", Stream: 10}))
+	if first == nil || first[1] != "100" {
+		t.Fatalf("says %q", first)
+	}
+	second := where.FindStringSubmatch(serve(options{Records: 500, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0", Brokers: []string{first[2]}}))
+	if second == nil || second[2] != first[2] || second[3] == first[3] {
+		t.Fatalf("says %q after %q", second, first)
+	}
+	if res, err := http.Get(second[3]); err != nil || res.Body.Close() != nil {
+		t.Errorf("HubSpot does not answer: %v", err)
+	}
+	client := &kafka.Client{Addr: kafka.TCP(first[2])}
+	var ask []kafka.OffsetRequest
+	for id := range partitions {
+		ask = append(ask, kafka.LastOffsetOf(id))
+	}
+	for { // the test's own deadline ends it
+		res, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var there int64
+		for _, p := range res.Topics[topic] {
+			there += p.LastOffset
+		}
+		if there > 610 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }

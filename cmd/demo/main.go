@@ -26,6 +26,11 @@ type options struct {
 	Seed    uint64        `default:"1" help:"Of the events: the same seed makes the same ones."`
 	JSON    bool          `name:"json" help:"Print the ledger as one JSON object on standard output."`
 	Serve   bool          `help:"Only keep Kafka on 127.0.0.1:9092, filled, and HubSpot on 127.0.0.1:8090, for a tasksink run beside it."`
+
+	KafkaPort int      `group:"With --serve:" default:"9092" help:"Kafka's port on 127.0.0.1; 0 = any."`
+	Brokers   []string `group:"With --serve:" placeholder:"HOST:PORT" help:"Fill these brokers, which have the topics, instead of an embedded Kafka."`
+	Hubspot   string   `group:"With --serve:" default:"127.0.0.1:8090" placeholder:"ADDRESS" help:"Where HubSpot listens."`
+	Stream    int      `group:"With --serve:" placeholder:"EVENTS" help:"Go on with so many events a second, after those of --records."`
 }
 
 func main() {
@@ -33,8 +38,8 @@ func main() {
 	kong.Parse(&o, kong.Name("demo"), kong.Description("tasksink's main job in one process, on embedded parts. "+
 		"mean_fill counts every answered request that left while a backlog existed, the small ones after the outage included; "+
 		"quota_used can exceed 1 in a short run, as the account's window starts empty."))
-	if o.Records < 1 || o.Bad < 0 || o.Bad > 100 || o.Outage < 0 || o.Rate < 0 {
-		fmt.Fprintln(os.Stderr, "demo: --records must be at least 1, --bad between 0 and 100, --outage and --rate not negative")
+	if o.Records < 1 || o.Bad < 0 || o.Bad > 100 || o.Outage < 0 || o.Rate < 0 || o.Stream < 0 {
+		fmt.Fprintln(os.Stderr, "demo: --records must be at least 1, --bad between 0 and 100, --outage, --rate and --stream not negative")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -53,7 +58,7 @@ func run(ctx context.Context, o options, out io.Writer, terminal bool) error {
 	}
 	defer w.close()
 	if o.Serve {
-		return w.serve(ctx)
+		return w.serve(ctx, out)
 	}
 	f, err := w.play(ctx, terminal)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ const (
 type world struct {
 	options
 	dir     string
-	kafka   *kfake.Cluster
+	kafka   *kfake.Cluster // nil: brokers are somebody else's
+	brokers []string
 	client  *kafka.Client
 	hubspot *hubspottest.Server
 	web     *http.Server
@@ -53,29 +55,43 @@ func open(ctx context.Context, o options) (*world, error) {
 }
 
 func (w *world) start(ctx context.Context) error {
-	port, address := 0, "127.0.0.1:0"
+	address, daily := "127.0.0.1:0", 0
 	if w.Serve {
-		port, address = 9092, "127.0.0.1:8090"
+		address, daily, w.brokers = w.Hubspot, 650_000, w.Brokers
 	}
+	if len(w.brokers) == 0 {
+		if err := w.startKafka(); err != nil {
+			return err
+		}
+	}
+	w.client = &kafka.Client{Addr: kafka.TCP(w.brokers...), Transport: &kafka.Transport{}}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("start HubSpot: %w", err)
+	}
+	w.hubspot = hubspottest.New(hubspottest.Config{Limit: w.Rate, Daily: daily, Latency: 100 * time.Millisecond, Seed: w.Seed, IDProperties: []string{idProperty}})
+	w.web = &http.Server{Handler: w.hubspot, ReadHeaderTimeout: 5 * time.Second}
+	w.url = "http://" + listener.Addr().String()
+	w.serving.Go(func() { _ = w.web.Serve(listener) }) // ends by close
+	return nil
+}
+
+func (w *world) startKafka() error {
 	// Retention is set, or a long run would lose what it has not read yet.
-	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, letterbox),
+	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic),
 		kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000", "max.message.bytes": "10485760"})}
-	if port > 0 {
-		opts = append(opts, kfake.Ports(port))
+	if w.Serve && w.KafkaPort > 0 {
+		opts = append(opts, kfake.Ports(w.KafkaPort))
 	}
 	var err error
 	if w.kafka, err = kfake.NewCluster(opts...); err != nil {
 		return fmt.Errorf("start Kafka: %w", err)
 	}
-	w.client = &kafka.Client{Addr: kafka.TCP(w.kafka.ListenAddrs()...), Transport: &kafka.Transport{}}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("start HubSpot: %w", err)
+	// A dead letter is larger than its record, by its headers.
+	if err := w.kafka.CreateTopic(letterbox, 1, map[string]string{"max.message.bytes": "12582912"}); err != nil {
+		return fmt.Errorf("create %s: %w", letterbox, err)
 	}
-	w.hubspot = hubspottest.New(hubspottest.Config{Limit: w.Rate, Latency: 100 * time.Millisecond, Seed: w.Seed, IDProperties: []string{idProperty}})
-	w.web = &http.Server{Handler: w.hubspot, ReadHeaderTimeout: 5 * time.Second}
-	w.url = "http://" + listener.Addr().String()
-	w.serving.Go(func() { _ = w.web.Serve(listener) }) // ends by close
+	w.brokers = w.kafka.ListenAddrs()
 	return nil
 }
 
@@ -91,36 +107,36 @@ func (w *world) close() {
 }
 
 // serve keeps the surroundings for a worker that somebody else starts.
-func (w *world) serve(ctx context.Context) error {
-	if _, err := w.produce(ctx); err != nil {
+func (w *world) serve(ctx context.Context, out io.Writer) error {
+	if err := w.write(ctx, generate(w.Records, w.Bad, w.Seed)); err != nil {
 		return err
 	}
-	fmt.Printf(`%d task events wait in Kafka on 127.0.0.1:9092; HubSpot is on %s. In another terminal:
+	brokers := strings.Join(w.brokers, ",")
+	_, _ = fmt.Fprintf(out, `%d task events wait in Kafka on %s; HubSpot is on %s. In another terminal:
 
-  go run ./cmd/tasksink run --kafka-brokers=127.0.0.1:9092 --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console
+  go run ./cmd/tasksink run --kafka-brokers=%s --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console
 
-Ctrl-C ends both.
-`, w.Records, w.url, w.url, idProperty)
-	<-ctx.Done()
-	return nil
+(tasksink check, with the same settings, looks at them first.) Ctrl-C ends both.
+`, w.Records, brokers, w.url, brokers, w.url, idProperty)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for lot := uint64(1); ; lot++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := w.write(ctx, generate(w.Stream, w.Bad, w.Seed+lot)); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
 }
 
 // produce writes the events, and returns them by trace id.
 func (w *world) produce(ctx context.Context) (map[string]event, error) {
 	events := generate(w.Records, w.Bad, w.Seed)
-	writer := &kafka.Writer{Addr: kafka.TCP(w.kafka.ListenAddrs()...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
-		BatchSize: 1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond}
-	for at := 0; at < len(events); at += 2000 {
-		var msgs []kafka.Message
-		for _, e := range events[at:min(at+2000, len(events))] {
-			msgs = append(msgs, kafka.Message{Key: []byte(e.key), Value: []byte(e.value)})
-		}
-		if err := writer.WriteMessages(ctx, msgs...); err != nil {
-			return nil, fmt.Errorf("produce: %w", err)
-		}
-	}
-	if err := writer.Close(); err != nil {
-		return nil, fmt.Errorf("produce: %w", err)
+	if err := w.write(ctx, events); err != nil {
+		return nil, err
 	}
 	// Which offset each got, the topic itself tells: a value is unique.
 	byValue := make(map[string]event, len(events))
@@ -140,6 +156,25 @@ func (w *world) produce(ctx context.Context) (map[string]event, error) {
 	return placed, nil
 }
 
+func (w *world) write(ctx context.Context, events []event) error {
+	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
+		BatchSize: 1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond}
+	for at := 0; at < len(events); at += 2000 {
+		var msgs []kafka.Message
+		for _, e := range events[at:min(at+2000, len(events))] {
+			msgs = append(msgs, kafka.Message{Key: []byte(e.key), Value: []byte(e.value)})
+		}
+		if err := writer.WriteMessages(ctx, msgs...); err != nil {
+			_ = writer.Close()
+			return fmt.Errorf("produce to %s: %w", topic, err)
+		}
+	}
+	if err := writer.Close(); err != nil {
+		return fmt.Errorf("produce to %s: %w", topic, err)
+	}
+	return nil
+}
+
 // read returns all that is in a partition now.
 func (w *world) read(ctx context.Context, topic string, id int) (msgs []kafka.Message, err error) {
 	res, err := w.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(id)}}})
@@ -147,7 +182,7 @@ func (w *world) read(ctx context.Context, topic string, id int) (msgs []kafka.Me
 		return nil, fmt.Errorf("look for the end of %s/%d: %w", topic, id, err)
 	}
 	end := res.Topics[topic][0].LastOffset
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: w.kafka.ListenAddrs(), Topic: topic, Partition: id, MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: w.brokers, Topic: topic, Partition: id, MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for next := int64(0); next < end; {
 		m, err := r.ReadMessage(ctx)
@@ -183,7 +218,7 @@ func (w *world) play(ctx context.Context, terminal bool) (facts, error) {
 	if err := defaults(&cfg); err != nil {
 		return f, err
 	}
-	cfg.KafkaBrokers, cfg.KafkaGroup, cfg.HubspotURL, cfg.HubspotToken, cfg.HubspotIDProperty = w.kafka.ListenAddrs(), group, w.url, "demo", idProperty
+	cfg.KafkaBrokers, cfg.KafkaGroup, cfg.HubspotURL, cfg.HubspotToken, cfg.HubspotIDProperty = w.brokers, group, w.url, "demo", idProperty
 	cfg.Listen = "127.0.0.1:0"
 	if w.Rate == 0 {
 		cfg.HubspotRate = worker.Rate{}

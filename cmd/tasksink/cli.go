@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Exit statuses.
@@ -18,63 +22,180 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
-const envPrefix = "TASKSINK"
-
 type cli struct {
 	Run struct {
-		File string `name:"config" help:"YAML file with settings; a key is a flag's name." placeholder:"FILE"`
-		worker.Config
+		settings
 	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
+	Check struct {
+		settings
+		JSON bool `name:"json" help:"An array of {check, subject, result, seen, remedy}; result is ok, warning, failed or skipped."`
+	} `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
+	Config struct {
+		settings
+		JSON bool `name:"json" help:"As JSON."`
+	} `cmd:"" help:"Print the settings in force, and where each comes from."`
+	DLQ     dlqCommands `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
 	Version struct {
 		JSON bool `name:"json" help:"As JSON."`
 	} `cmd:"" help:"Print the version."`
+}
+
+// settings are what each command takes that has to do with the worker: all its settings, and the file they may stand in.
+type settings struct {
+	File string `name:"config" help:"YAML file with settings." placeholder:"FILE"`
+	worker.Config
+}
+
+// settings are those of the command, nil if it takes none.
+func (c *cli) settings(command string) *settings {
+	switch command {
+	case "run":
+		return &c.Run.settings
+	case "config":
+		return &c.Config.settings
+	case "check":
+		return &c.Check.settings
+	default:
+		return nil
+	}
+}
+
+// Help stands above the flags.
+func (*settings) Help() string {
+	return `Needed are --kafka-brokers and a way to log in to HubSpot, mostly --hubspot-token-file.
+
+Each flag is also a variable and a key of the YAML file that --config names: --batch-size=50 is TASKSINK_BATCH_SIZE=50, and batch-size: 50. A flag goes over a variable, a variable over the file.`
+}
+
+// groups are the headings of the help, by what worker.Config's fields call them.
+var groups = []kong.Group{
+	{Key: "kafka", Title: "Kafka"},
+	{Key: "kafka-security", Title: "Kafka: TLS and SASL"},
+	{Key: "hubspot", Title: "HubSpot"},
+	{Key: "hubspot-login", Title: "HubSpot: one of --hubspot-token-file, --hubspot-token, --hubspot-oauth-* is required"},
+	{Key: "hubspot-limits", Title: "HubSpot: how much of the account's limits to use"},
+	{Key: "batches", Title: "Batches and memory"},
+	{Key: "behaviour", Title: "Behaviour"},
+	{Key: "process", Title: "The process"},
+}
+
+// describe is a flag's line in the help: what it is, which values there are, and the default.
+func describe(value *kong.Value) string {
+	s, is := settingCalled(value.Name)
+	if !is {
+		if value.HasDefault && value.Default != "" && !value.IsBool() {
+			return value.Help + " Default: " + value.Default + "."
+		}
+		return value.Help
+	}
+	text := s.Help
+	if bounds := s.Bounds(); bounds != "" {
+		text += " " + strings.ToUpper(bounds[:1]) + bounds[1:] + "."
+		if s.Choices != nil {
+			text = s.Help + " One of " + strings.Join(s.Choices, ", ") + "."
+		}
+	}
+	if s.Default != "" {
+		text += " Default: " + s.Default + "."
+	}
+	return text
 }
 
 // run is the program, but for the process around it.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := false // kong has done what was asked for, such as --help
-	var wrong mistakes
-	parser, err := kong.New(&c, append(wrong.mappers(), kong.Name("tasksink"), kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }), kong.DefaultEnvars(envPrefix),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
+	r := newReader(environ)
+	parser, err := kong.New(&c, append(r.mappers(), kong.Name("tasksink"), kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }), kong.Resolvers(r), kong.ExplicitGroups(groups),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.ValueFormatter(describe))...)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
 		return exitUsage
 	}
-	file := readFile(parser, configPath(args), &wrong)
-	if err := kong.Resolvers(file).Apply(parser); err != nil {
-		wrong.add(err)
-	}
-	parsed, err := parser.Parse(args)
-	for err != nil && !exited {
-		wrong.add(err)
-		rest := without(args, err)
-		if len(rest) == len(args) {
-			break
+	hideOthers(parser)
+	args = r.readArgs(parser.Model.Node, args)
+	var command string
+	if len(args) > 0 || len(r.wrong) == 0 {
+		parsed, err := parser.Parse(args)
+		switch {
+		case exited:
+			return exitDone
+		case err != nil:
+			r.add(err.Error())
+		default:
+			command = parsed.Command()
+			r.readFlags(parsed)
 		}
-		args = rest // whatever else is wrong is told as well
-		parsed, err = parser.Parse(args)
 	}
-	if exited {
-		return exitDone
+	s := c.settings(command)
+	ofLetters := strings.HasPrefix(command, "dlq ")
+	switch {
+	case ofLetters:
+		r.addCheck(c.DLQ.check(command))
+	case s != nil:
+		r.addCheck(s.Check())
 	}
-	if err == nil && parsed.Command() == "run" {
-		wrong.addOthers(c.Run.Check())
-	}
-	if len(wrong) > 0 {
-		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
+	if len(r.wrong) > 0 {
+		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(r.mistakes(), "\n  "))
 		return exitUsage
 	}
-	if parsed.Command() == "version" {
+	var log zerolog.Logger
+	switch {
+	case command == "check", ofLetters: // they are read by people, whatever the worker logs
+		log = newLog(stderr, "warn", "console")
+	case s != nil:
+		log = newLog(stderr, s.LogLevel, s.LogFormat)
+	}
+	r.warnUnknown(log)
+	if ofLetters {
+		return c.DLQ.run(ctx, command, stdout, stderr)
+	}
+	switch command {
+	case "check":
+		if err := check.Run(ctx, s.Config, c.Check.JSON, stdout, stderr); err != nil {
+			_, _ = fmt.Fprintln(stderr, "tasksink check:", err)
+			return exitFailed
+		}
+		return exitDone
+	case "config":
+		return printConfig(stdout, s.Config, r.sources, c.Config.JSON)
+	case "version":
 		printVersion(stdout, c.Version.JSON)
 		return exitDone
 	}
-	log := newLog(stderr, c.Run.LogLevel, c.Run.LogFormat)
-	warnUnknown(parser, environ, log)
-	if err := worker.Run(ctx, c.Run.Config, log); err != nil {
+	if err := worker.Run(ctx, s.Config, log); err != nil {
 		log.Error().Err(err).Msg("tasksink failed")
 		return exitFailed
 	}
 	return exitDone
+}
+
+func newLog(w io.Writer, level, format string) zerolog.Logger {
+	if format == "console" {
+		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+			if text, is := event[zerolog.MessageFieldName].(string); is {
+				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
+			}
+			return nil
+		}}
+	}
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil {
+		parsed = zerolog.InfoLevel // Check has refused it already
+	}
+	return zerolog.New(w).Level(parsed).With().Timestamp().Logger()
+}
+
+func printVersion(w io.Writer, asJSON bool) {
+	b := worker.ReadBuild()
+	if asJSON {
+		_ = json.NewEncoder(w).Encode(b) // nobody is left to tell
+		return
+	}
+	revision := b.Revision
+	if revision == "" {
+		revision = "unknown"
+	}
+	_, _ = fmt.Fprintf(w, "tasksink %s\nrevision %s\n%s\n", b.Version, revision, b.Go)
 }

@@ -3,40 +3,28 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	main "github.com/tasksink/tasksink/cmd/tasksink"
 	"github.com/tasksink/tasksink/internal/golden"
 )
 
-// tasksink runs the program to its end, with nothing of TASKSINK_* in its environment but env.
+// tasksink runs the program to its end, with nothing in its environment but env.
 func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, env
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			t.Fatal(err)
-		}
-		status = exit.ExitCode()
-	}
+	status = main.Run(t.Context(), args, env, &out, &errs)
 	return status, out.String(), errs.String()
 }
 
 func TestHelp(t *testing.T) {
-	t.Parallel()
-	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"}} {
-		status, stdout, stderr := tasksink(t, []string{"COLUMNS=100"}, args...)
+	t.Setenv("COLUMNS", "100")
+	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"},
+		"list-help.golden": {"dlq", "list", "--help"}, "show-help.golden": {"dlq", "show", "--help"}, "redrive-help.golden": {"dlq", "redrive", "--help"}} {
+		status, stdout, stderr := tasksink(t, nil, args...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%v: status %d, %s", args, status, stderr)
 		}
@@ -93,6 +81,52 @@ func TestMistakes(t *testing.T) {
 		{"files that hold nothing of use", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file=" + several,
 			"--hubspot-oauth-refresh-token-file=" + dir + "/none", "--kafka-tls-ca=" + several, "--kafka-tls-cert=" + several, "--kafka-tls-key=" + broken,
 			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password-file=" + several}},
+		{"misspelt flags, with values apart", nil, []string{"run", "--hubspot-tokn", "hunter2", "--kafka-sasl-pasword", "-hunter2", "--brokers=a:1", "--foo",
+			"--hubspot-token", "--kafka-sasl-password=hunter2", "hunter2", "--", "hunter2"}},
+		{"secrets glued to their flags", nil, []string{"run", "--hubspot-tokenhunter2", "-hubspot-token=hunter2", "--hubspot-tokenhunter", "--hunter2"}},
+		{"one dash, and a flag before its command", nil, []string{"--hubspot-token", "hunter2", "--batch-size=1", "run", "-kafka-brokers=a:1"}},
+		{"no command", nil, []string{"hunter2"}},
+		{"values of the wrong kind", []string{"TASKSINK_INSECURE=maybe", "TASKSINK_HUBSPOT_TIMEOUT=9", "TASKSINK_BATCH_WAIT="}, []string{"run",
+			"--kafka-brokers=a:1, b:2", "--hubspot-token=t", "--kafka-tls=perhaps", "--drain-timeout=1s", "--max-pending-bytes=2e3", "--kafka-topics=a,,b",
+			"--hubspot-daily=all", "--max-in-flight=\x1b[31mred"}},
+		{"passwords where none belong", nil, []string{"run", "--kafka-brokers=u:hunter2@a:1", "--hubspot-token=t", "--hubspot-url=u:hunter2@h"}},
+		{"a password in a URL that is none", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--hubspot-url=https://u:hunter2@%zz"}},
+		{"a key in the URL", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--hubspot-url=https://h/?hapikey=hunter2"}},
+		{"keys of the file", nil, []string{"run", "--config=" + file("keys.yaml", `kafka: {brokers: a}
+hubspot-tokn: hunter2
+hubspot-tokenhunter2: x
+json: true
+config: other.yaml
+help: true
+Batch_Size: 5
+batch-wait: 1s
+batch-wait: 2s
+[hunter2]: 1
+<<: {a: 1}
+`)}},
+		{"values of the file", nil, []string{"run", "--config=" + file("values.yaml", `hubspot-token: {hunter2: 1}
+kafka-sasl-password: 42
+kafka-tls-ca:
+kafka-group: yes
+kafka-topics: [a, [b]]
+dlq-topic: [a]
+batch-size: "5"
+hubspot-rate: "5"
+batch-wait: 5
+max-pending: 1.5
+kafka-tls: on
+tombstones: drop
+`)}},
+		{"two documents", nil, []string{"run", "--config=" + file("two.yaml", "batch-size: 5\n---\nbatch-wait: 1s\n"), "--kafka-brokers=a:1", "--hubspot-token=t"}},
+		{"a file that is no mapping", nil, []string{"run", "--config=" + file("text.yaml", "hunter2\n")}},
+		{"a value that YAML takes for an alias", nil, []string{"run", "--config=" + file("alias.yaml", "hubspot-token: *hunter2\n")}},
+		{"secrets that would end a header, profiles for everyone", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=pat-secret\r\nX-Forged: 1", "--pprof=:6060",
+			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=u", "--kafka-sasl-password=hunter2\x01"}},
+		{"profiles at another address", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--pprof=10.0.0.1:6060"}},
+		{"dead letters, everything wrong", nil, []string{"dlq", "redrive", "x", "other.dlq/0/1", "--from=1/2,1/3,y", "--rate=0", "--max-redrives=0", "--limit=-1", "--stage=never", "--topic=other",
+			"--since=yesterday", "--until=2026-11-23"}},
+		{"dead letters of several topics", nil, []string{"dlq", "show", "0/1", "--kafka-brokers=a:1", "--kafka-topics=a,b", "--raw", "--json"}},
+		{"a list by nothing, of no time", nil, []string{"dlq", "list", "--kafka-brokers=a:1", "--by=colour", "--limit=-1", "--since=2026-11-23T10:00:00Z", "--until=2026-11-22T10:00:00Z"}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)
@@ -129,7 +163,7 @@ func TestPrecedence(t *testing.T) {
 		if status != 1 || !strings.Contains(stderr, "--listen="+tc.winner+":") {
 			t.Errorf("%v %v: status %d, want %s to win: %s", tc.env, tc.args, status, tc.winner, stderr)
 		}
-		if !strings.Contains(stderr, "TASKSINK_LISTN") || !strings.Contains(stderr, `did you mean \"TASKSINK_LISTEN\"`) {
+		if !strings.Contains(stderr, "TASKSINK_LISTN") || !strings.Contains(stderr, `did you mean TASKSINK_LISTEN?`) {
 			t.Errorf("no warning of the unknown variable: %s", stderr)
 		}
 	}

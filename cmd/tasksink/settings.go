@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,77 +13,157 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
-	"gopkg.in/yaml.v3"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
-// configPath is the file that --config or TASKSINK_CONFIG names. It is needed before the other settings are read.
-func configPath(args []string) string {
-	for i, arg := range args {
-		if path, is := strings.CutPrefix(arg, "--config="); is {
-			return path
-		}
-		if arg == "--config" && i+1 < len(args) {
-			return args[i+1]
-		}
-	}
-	return os.Getenv(envPrefix + "_CONFIG")
+// source is where the value of a setting comes from.
+type source struct {
+	Kind string `json:"source"`         // flag, variable, file or default
+	Name string `json:"from,omitempty"` // the variable's name, or the file's with the line
 }
 
-// mistakes gathers what is wrong with the settings, so that all of it is told at once.
-type mistakes []string
+// reader gathers the settings from flags, variables and the file, and what is wrong with them, so that all of it is
+// told at once.
+type reader struct {
+	env        map[string]string
+	file       map[string]fileValue // by the setting's name; read when the first value is asked for
+	wrong      []string
+	wrongValue map[string]bool // settings that have no value now, as theirs could not be read
+	lost       bool            // the file could not be read
+	sources    map[string]source
+}
 
-func (m *mistakes) add(err error) {
+func newReader(environ []string) *reader {
+	r := &reader{env: map[string]string{}, wrongValue: map[string]bool{}, sources: map[string]source{}}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		r.env[name] = value
+	}
+	return r
+}
+
+func (r *reader) add(lines ...string) {
+	for _, line := range lines {
+		if !slices.Contains(r.wrong, line) { // kong may read a value twice
+			r.wrong = append(r.wrong, line)
+		}
+	}
+}
+
+var mentioned = regexp.MustCompile(`--([a-z][a-z0-9-]*)`)
+
+// addCheck takes what Check says, but for what follows from a value that could not be read: the default stands in its
+// place, and what it would not fit to is no mistake yet.
+func (r *reader) addCheck(err error) {
 	if err == nil {
 		return
 	}
+	for _, s := range worker.Settings() {
+		if _, is := r.sources[s.Name()]; r.lost && !is {
+			r.wrongValue[s.Name()] = true // the file may say it
+		}
+	}
 	for _, line := range strings.Split(err.Error(), "\n") {
-		if !slices.Contains(*m, line) { // kong may read a value twice
-			*m = append(*m, line)
+		if !slices.ContainsFunc(mentioned.FindAllStringSubmatch(line, -1), func(m []string) bool { return r.wrongValue[m[1]] }) {
+			r.add(line)
 		}
 	}
 }
 
-// addOthers leaves out what is said of settings that are wrong already: their values were never read.
-func (m *mistakes) addOthers(err error) {
-	var others mistakes
-	others.add(err)
-	*m = append(*m, slices.DeleteFunc(others, func(line string) bool {
-		flag, _, _ := strings.Cut(line, "=")
-		return slices.ContainsFunc(*m, func(told string) bool { return strings.HasPrefix(told, flag+"=") })
-	})...)
+// mistakes are all that is wrong, each with where it stands if that is not the command line.
+func (r *reader) mistakes() (lines []string) {
+	for _, line := range r.wrong {
+		if name, _, is := strings.Cut(strings.TrimPrefix(line, "--"), "="); is && strings.HasPrefix(line, "--") {
+			if from := r.sources[name].Name; from != "" {
+				line += " (" + from + ")"
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Validate is for kong.
+func (r *reader) Validate(*kong.Application) error { return nil }
+
+// Resolve gives kong the value of a setting that no flag gives: the variable's, else the file's.
+func (r *reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if r.file == nil {
+		r.file = map[string]fileValue{}
+		if path := r.configPath(ctx); path != "" {
+			r.readFile(path)
+		}
+	}
+	if _, is := settingCalled(flag.Name); !is && flag.Name != "config" {
+		return nil, nil
+	}
+	variable := variableOf(flag.Name)
+	if text, set := r.env[variable]; set {
+		r.sources[flag.Name] = source{"variable", variable}
+		return text, nil
+	}
+	if v, set := r.file[flag.Name]; set {
+		r.sources[flag.Name] = source{"file", v.place}
+		return v.text, nil
+	}
+	return nil, nil
+}
+
+// configPath is the file that --config or TASKSINK_CONFIG names. It is needed before the other settings are read.
+func (r *reader) configPath(ctx *kong.Context) string {
+	for _, flag := range ctx.Flags() {
+		if path, is := ctx.FlagValue(flag).(string); is && flag.Name == "config" {
+			if path != "" {
+				return path
+			}
+			return r.env[variableOf("config")]
+		}
+	}
+	return ""
+}
+
+// readFlags notes which settings came from flags.
+func (r *reader) readFlags(ctx *kong.Context) {
+	for _, p := range ctx.Path {
+		if p.Flag != nil && !p.Resolved {
+			r.sources[p.Flag.Name] = source{Kind: "flag"}
+		}
+	}
 }
 
 // mappers read the kinds of values that can be wrong. A wrong one leaves the default in its place, and is told.
-func (m *mistakes) mappers() []kong.Option {
+func (r *reader) mappers() []kong.Option {
 	return []kong.Option{
-		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(m, func(text string) (time.Duration, error) {
-			d, err := time.ParseDuration(text)
-			if err != nil {
-				return 0, errors.New("write a time with its unit, such as 500ms, 15s or 2m")
-			}
-			return d, nil
-		})),
-		kong.TypeMapper(reflect.TypeFor[int](), mapper(m, func(text string) (int, error) {
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(r, worker.ParseDuration)),
+		kong.TypeMapper(reflect.TypeFor[int](), mapper(r, func(text string) (int, error) {
 			n, err := strconv.Atoi(text)
 			if err != nil {
 				return 0, errors.New("write a whole number")
 			}
 			return n, nil
 		})),
-		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(m, func(text string) (s worker.Size, err error) {
+		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(r, func(text string) (s worker.Size, err error) {
 			err = s.UnmarshalText([]byte(text))
 			return s, err
 		})),
-		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(m, func(text string) (r worker.Rate, err error) {
-			err = r.UnmarshalText([]byte(text))
-			return r, err
+		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(r, func(text string) (v worker.Rate, err error) {
+			err = v.UnmarshalText([]byte(text))
+			return v, err
 		})),
+		kong.TypeMapper(reflect.TypeFor[moment](), mapper(r, parseMoment)),
+		kong.TypeMapper(reflect.TypeFor[bool](), boolMapper{mapper(r, func(text string) (bool, error) {
+			v, err := strconv.ParseBool(text)
+			if err != nil {
+				return false, errors.New("write true or false")
+			}
+			return v, nil
+		})}),
+		kong.TypeMapper(reflect.TypeFor[[]string](), kong.MapperFunc(decodeList)),
 	}
 }
 
-func mapper[T any](m *mistakes, parse func(string) (T, error)) kong.MapperFunc {
+func mapper[T any](r *reader, parse func(string) (T, error)) kong.MapperFunc {
 	return func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
 		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
@@ -93,150 +171,90 @@ func mapper[T any](m *mistakes, parse func(string) (T, error)) kong.MapperFunc {
 		}
 		v, err := parse(text)
 		if err != nil {
-			m.add(fmt.Errorf("--%s=%s: %w", ctx.Value.Name, text, err))
-			return nil
+			r.wrongValue[ctx.Value.Name] = true
+			r.add(fmt.Sprintf("--%s=%s: %v", ctx.Value.Name, shown(text), err))
+			v, _ = parse(ctx.Value.Default)
 		}
 		target.Set(reflect.ValueOf(v))
 		return nil
 	}
 }
 
-// without is args without the flag that err calls unknown.
-func without(args []string, err error) []string {
-	flag, is := strings.CutPrefix(err.Error(), "unknown flag ")
-	if !is {
-		return args
+// boolMapper is for flags that need no value.
+type boolMapper struct{ kong.MapperFunc }
+
+// IsBool is for kong.
+func (boolMapper) IsBool() bool { return true }
+
+// Decode reads the value, if there is one.
+func (m boolMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		return m.MapperFunc(ctx, target)
 	}
-	flag, _, _ = strings.Cut(flag, ",")
-	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") })
+	target.SetBool(true)
+	return nil
 }
 
-// readFile makes a source of settings of the YAML file. Keys that no flag has are mistakes.
-func readFile(parser *kong.Kong, path string, wrong *mistakes) kong.ResolverFunc {
-	none := func(*kong.Context, *kong.Path, *kong.Flag) (any, error) { return nil, nil }
-	if path == "" {
-		return none
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		wrong.add(fmt.Errorf("--config=%s: %w", path, err))
-		return none
-	}
-	values := map[string]any{}
-	if err := yaml.Unmarshal(b, &values); err != nil {
-		wrong.add(fmt.Errorf("--config=%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " ")))
-		return none
-	}
-	known := flagNames(parser)
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if !slices.Contains(known, key) {
-			wrong.add(fmt.Errorf("--config=%s: there is no setting %q%s", path, key, nearest(key, known)))
+// decodeList reads a comma list. Blanks around the commas are no part of the names, and a flag that is given twice
+// adds to the list. Arguments without a flag are a list themselves.
+func decodeList(ctx *kong.DecodeContext, target reflect.Value) error {
+	if ctx.Value.Flag == nil {
+		for ctx.Scan.Peek().IsValue() {
+			target.Set(reflect.Append(target, reflect.ValueOf(ctx.Scan.Pop().String())))
 		}
+		return nil
 	}
-	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		v, is := values[flag.Name]
-		if !is || v == nil {
-			return nil, nil
-		}
-		for _, env := range flag.Envs { // the environment goes over the file
-			if _, set := os.LookupEnv(env); set {
-				return nil, nil
-			}
-		}
-		if list, is := v.([]any); is {
-			texts := make([]string, len(list))
-			for i, e := range list {
-				texts[i] = fmt.Sprint(e)
-			}
-			return strings.Join(texts, ","), nil
-		}
-		return fmt.Sprint(v), nil
+	var text string
+	if err := ctx.Scan.PopValueInto("value", &text); err != nil {
+		return err
 	}
+	if text == "" {
+		return nil
+	}
+	list := target.Interface().([]string)
+	for _, e := range strings.Split(text, ",") {
+		list = append(list, strings.TrimSpace(e))
+	}
+	target.Set(reflect.ValueOf(list))
+	return nil
 }
 
-func flagNames(parser *kong.Kong) (names []string) {
-	for _, node := range parser.Model.Leaves(true) {
-		for _, group := range node.AllFlags(true) {
-			for _, flag := range group {
-				if flag.Name != "help" && !slices.Contains(names, flag.Name) {
-					names = append(names, flag.Name)
-				}
-			}
-		}
+// shown is a value as a message shows it: on one line, and not endlessly long.
+func shown(text string) string {
+	if quoted := strconv.Quote(text); quoted != `"`+text+`"` || len(text) > 80 {
+		return quoted[:min(len(quoted), 80)]
 	}
-	return names
+	return text
 }
 
-// nearest suggests the known name that is most like the given one, if one is.
-func nearest(name string, known []string) string {
-	best, least := "", len(name)/2+1
-	for _, k := range known {
-		if d := distance(name, k); d < least {
-			best, least = k, d
+func settingCalled(name string) (worker.Setting, bool) {
+	for _, s := range worker.Settings() {
+		if s.Name() == name {
+			return s, true
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return worker.Setting{}, false
 }
 
-// distance is Levenshtein's: how many letters must be changed, added or left out.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := before
-			if a[i] != b[j] {
-				change++
-			}
-			before = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+func variableOf(name string) string {
+	return worker.EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // warnUnknown names variables that look like ours and are not. They only warn: Kubernetes makes some for a service
 // called tasksink.
-func warnUnknown(parser *kong.Kong, environ []string, log zerolog.Logger) {
-	known := []string{envPrefix + "_CONFIG"}
-	for _, name := range flagNames(parser) {
-		known = append(known, envPrefix+"_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+func (r *reader) warnUnknown(log zerolog.Logger) {
+	known := []string{variableOf("config")}
+	for _, s := range worker.Settings() {
+		known = append(known, s.Env)
 	}
-	for _, entry := range environ {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, envPrefix+"_") && !slices.Contains(known, name) {
-			log.Warn().Str("variable", name).Msg("unknown variable" + nearest(name, known))
+	for _, name := range slices.Sorted(maps.Keys(r.env)) {
+		if !strings.HasPrefix(name, worker.EnvPrefix) || slices.Contains(known, name) {
+			continue
 		}
+		message := "unknown variable"
+		if near := nearest(name, known); near != "" {
+			message += "; did you mean " + near + "?"
+		}
+		log.Warn().Str("variable", name).Msg(message)
 	}
-}
-
-func newLog(w io.Writer, level, format string) zerolog.Logger {
-	if format == "console" {
-		w = zerolog.ConsoleWriter{Out: w}
-	}
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil {
-		parsed = zerolog.InfoLevel // Check has refused it already
-	}
-	return zerolog.New(w).Level(parsed).With().Timestamp().Logger()
-}
-
-func printVersion(w io.Writer, asJSON bool) {
-	b := worker.ReadBuild()
-	if asJSON {
-		_ = json.NewEncoder(w).Encode(b) // nobody is left to tell
-		return
-	}
-	revision := b.Revision
-	if revision == "" {
-		revision = "unknown"
-	}
-	_, _ = fmt.Fprintf(w, "tasksink %s\nrevision %s\n%s\n", b.Version, revision, b.Go)
 }

@@ -12,6 +12,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// Updating tells whether -update was given: then a test may make other files anew, too, such as pictures.
+func Updating() bool { return *update }
+
 // Compare fails the test at the first line in which got differs from testdata/name.
 func Compare(t *testing.T, name, got string) {
 	t.Helper()

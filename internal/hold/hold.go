@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Hold is one condition that stops the flow.
@@ -27,15 +29,18 @@ type Board struct {
 	log   zerolog.Logger
 	mu    sync.Mutex
 	holds map[string]Hold
+	ever  map[string]bool // reasons that stood once
 }
 
 // NewBoard returns an empty board that logs each hold when it begins and when it ends.
 func NewBoard(log zerolog.Logger) *Board {
-	return &Board{log: log, holds: map[string]Hold{}}
+	return &Board{log: log, holds: map[string]Hold{}, ever: map[string]bool{}}
 }
 
-// Set says that reason holds the flow. Setting a reason that stands already only replaces its detail.
+// Set says that reason holds the flow. Setting a reason that stands already only replaces its detail. A detail may name
+// what records and answers brought, such as a property: what of it does not print is escaped.
 func (b *Board) Set(reason, detail, remedy string) {
+	detail = visible.Text(detail)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, stood := b.holds[reason]
@@ -44,7 +49,7 @@ func (b *Board) Set(reason, detail, remedy string) {
 		b.log.Error().Str("hold", reason).Str("remedy", remedy).Msg("holding: " + detail)
 	}
 	h.Reason, h.Detail, h.Remedy = reason, detail, remedy
-	b.holds[reason] = h
+	b.holds[reason], b.ever[reason] = h, true
 }
 
 // Clear says that reason no longer holds; clearing what does not stand does nothing.
@@ -63,6 +68,17 @@ func (b *Board) Stands(reason string) bool {
 	defer b.mu.Unlock()
 	_, stands := b.holds[reason]
 	return stands
+}
+
+// Reasons tells of each reason that ever stood whether it stands now.
+func (b *Board) Reasons() map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	reasons := make(map[string]bool, len(b.ever))
+	for reason := range b.ever {
+		_, reasons[reason] = b.holds[reason]
+	}
+	return reasons
 }
 
 // List returns the standing holds in the order of their reasons; it is never nil.

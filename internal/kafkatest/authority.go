@@ -15,7 +15,8 @@ import (
 
 // Authority signs certificates for tests.
 type Authority struct {
-	PEM []byte // its own certificate
+	PEM  []byte        // its own certificate
+	Life time.Duration // of what it issues; 0: 60 days
 
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -48,6 +49,9 @@ func (a *Authority) Issue(name string) (cert, key []byte, err error) {
 		return nil, nil, err
 	}
 	template := certificate(name)
+	if a.Life != 0 {
+		template.NotAfter = time.Now().Add(a.Life)
+	}
 	template.DNSNames, template.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
@@ -64,7 +68,7 @@ func (a *Authority) Issue(name string) (cert, key []byte, err error) {
 
 func certificate(name string) *x509.Certificate {
 	return &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(60 * 24 * time.Hour)}
 }
 
 func block(kind string, der []byte) []byte {

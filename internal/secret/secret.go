@@ -40,6 +40,14 @@ func File(path string) (*Secret, error) {
 	return s, nil
 }
 
+// Check refuses what is not one line of text, white space around it left out: it would end the header that carries it.
+func Check(value string) error {
+	if strings.ContainsFunc(strings.TrimSpace(value), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("it is not one line of text")
+	}
+	return nil
+}
+
 // Value is the present secret, at most a second old. While the file cannot be read its last good content serves.
 func (s *Secret) Value() string {
 	s.mu.Lock()
@@ -76,7 +84,7 @@ func (s *Secret) look() (changed bool, err error) {
 		return false, err
 	}
 	value := strings.TrimSpace(string(b))
-	if value == "" || strings.ContainsAny(value, "\r\n") {
+	if value == "" || Check(value) != nil {
 		return false, errors.New(s.path + " does not hold one line of text")
 	}
 	changed = value != *s.value

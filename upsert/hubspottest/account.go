@@ -2,6 +2,7 @@ package hubspottest
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -11,22 +12,22 @@ import (
 // These calls are checked and counted like the others, and stand in no journal.
 
 // lookup finds what a GET request asks for.
-func (s *Server) lookup(path string) (find func() answer, is bool) {
+func (s *Server) lookup(path string) (find func(query url.Values) answer, is bool) {
 	switch name, is := strings.CutPrefix(strings.Replace(path, "/0-27", "/tasks", 1), "/crm/v3/properties/tasks"); {
 	case path == "/account-info/v3/details":
 		return s.details, true
 	case path == "/account-info/v3/api-usage/daily/private-apps":
 		return s.usage, true
 	case is && name == "":
-		return func() answer { return jsonAnswer(200, map[string]any{"results": s.properties()}) }, true
+		return func(url.Values) answer { return jsonAnswer(200, map[string]any{"results": s.properties()}) }, true
 	case is && name[0] == '/' && !strings.Contains(name[1:], "/"):
-		return func() answer { return s.property(name[1:]) }, true
+		return func(query url.Values) answer { return s.property(name[1:], query.Get("archived") == "true") }, true
 	default:
 		return nil, false
 	}
 }
 
-func (s *Server) tell(w http.ResponseWriter, r *http.Request, find func() answer) {
+func (s *Server) tell(w http.ResponseWriter, r *http.Request, find func(query url.Values) answer) {
 	a, admitted := s.admit(r, w.Header())
 	if !s.wait(r) {
 		return
@@ -40,7 +41,7 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, find func() answer
 			case r.Method != http.MethodGet:
 				a = failure(405, "METHOD_NOT_ALLOWED", "Only GET is allowed here", nil)
 			default:
-				a = find()
+				a = find(r.URL.Query())
 			}
 		})
 	}
@@ -48,7 +49,7 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, find func() answer
 }
 
 // details tells who the account is.
-func (s *Server) details() answer {
+func (s *Server) details(url.Values) answer {
 	_, offset := time.Now().In(s.zone).Zone()
 	return jsonAnswer(200, map[string]any{"portalId": 123456, "accountType": "STANDARD", "timeZone": s.zone.String(), "companyCurrency": "EUR",
 		"additionalCurrencies": []string{}, "utcOffset": time.Now().In(s.zone).Format("-07:00"), "utcOffsetMilliseconds": offset * 1000,
@@ -56,7 +57,7 @@ func (s *Server) details() answer {
 }
 
 // usage tells how many of the day's calls are used up, this one included.
-func (s *Server) usage() answer {
+func (s *Server) usage(url.Values) answer {
 	now := time.Now().In(s.zone)
 	limit := s.cfg.Daily
 	if limit == 0 {
@@ -100,9 +101,13 @@ func (s *Server) properties() (all []map[string]any) {
 	return all
 }
 
-func (s *Server) property(name string) answer {
+// property finds a definition. An archived one is found only by who asks for archived ones.
+func (s *Server) property(name string, archived bool) answer {
+	if slices.Contains(s.cfg.Archived, name) && archived {
+		return jsonAnswer(200, map[string]any{"name": name, "label": name, "type": "string", "fieldType": "text", "archived": true, "hasUniqueValue": true})
+	}
 	for _, p := range s.properties() {
-		if p["name"] == name {
+		if p["name"] == name && !archived {
 			return jsonAnswer(200, p)
 		}
 	}

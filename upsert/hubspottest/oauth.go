@@ -111,7 +111,7 @@ func (s *Server) exchange(form map[string][]string) answer {
 		s.tokens.refresh = fmt.Sprintf("refresh-%016x", rand.Uint64())
 	}
 	return jsonAnswer(200, map[string]any{"token_type": "bearer", "access_token": access, "refresh_token": s.tokens.refresh, "expires_in": int(life / time.Second),
-		"hub_id": 123456, "scopes": []string{"oauth", "crm.objects.contacts.write"}, "token_use": "access_token"})
+		"hub_id": 123456, "scopes": append([]string{"oauth"}, s.cfg.Scopes...), "token_use": "access_token"})
 }
 
 // authenticated checks the bearer token; s.mu is held.

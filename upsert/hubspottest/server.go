@@ -27,6 +27,8 @@ type Config struct {
 	Token        string        // the bearer token that it accepts; empty: any, or with App that app's only
 	App          *App          // nil: no OAuth
 	IDProperties []string      // properties of tasks with unique values; nil: external_task_id
+	Archived     []string      // properties of tasks that were archived
+	Scopes       []string      // what the token may do; nil: read and write tasks
 	Limit        int           // requests in a window; 0: unlimited
 	Window       time.Duration // 0: 10 s
 	Daily        int           // calls a day; 0: unlimited
@@ -103,6 +105,9 @@ func New(cfg Config) *Server {
 	if cfg.IDProperties == nil {
 		cfg.IDProperties = []string{"external_task_id"}
 	}
+	if cfg.Scopes == nil {
+		cfg.Scopes = []string{scopeWrite, scopeRead}
+	}
 	if cfg.Window == 0 {
 		cfg.Window = 10 * time.Second
 	}
@@ -174,6 +179,10 @@ var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if find, is := s.lookup(r.URL.Path); is {
 		s.tell(w, r, find)
+		return
+	}
+	if r.URL.Path == tokenInfo {
+		s.introspect(w, r)
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/oauth/") {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
@@ -20,6 +21,10 @@ import (
 
 // Status is the JSON of /status.
 type Status struct {
+	Time        time.Time                  `json:"time"`     // of this answer, by the process's clock
+	Instance    string                     `json:"instance"` // the host's name
+	Group       string                     `json:"group"`
+	Started     time.Time                  `json:"started"`
 	State       string                     `json:"state"` // starting, running, held or draining
 	Holds       []hold.Hold                `json:"holds"`
 	Breaker     string                     `json:"breaker"` // closed, open or half-open
@@ -28,7 +33,8 @@ type Status struct {
 	Daily       *upsert.DailyStatus        `json:"daily"` // null: no daily limit is known
 	Records     Records                    `json:"records"`
 	Sender      upsert.Status              `json:"sender"`
-	DeadLetters dlq.Status                 `json:"dead_letters"`
+	DeadLetters DeadLetters                `json:"dead_letters"`
+	Limits      Limits                     `json:"limits"`
 	Build       Build                      `json:"build"`
 }
 
@@ -37,13 +43,37 @@ type Records struct {
 	Upserted     uint64 `json:"upserted"` // merged ones included
 	DeadLettered int    `json:"dead_lettered"`
 	Skipped      uint64 `json:"skipped"`
-	Lost         int64  `json:"lost"` // deleted by retention before they were read
+	Arrived      int64  `json:"arrived"` // in Kafka, for this replica's partitions
+	Lost         int64  `json:"lost"`    // deleted by retention before they were read
 	Pending      int    `json:"pending"`
 	PendingBytes int64  `json:"pending_bytes"`
 }
 
+// Limits are the settings that bound what the rest of Status counts.
+type Limits struct {
+	BatchSize       int   `json:"batch_size"`
+	MaxInFlight     int   `json:"max_in_flight"`
+	MaxPending      int   `json:"max_pending"`
+	MaxPendingBytes int64 `json:"max_pending_bytes"`
+}
+
+// DeadLetters is the writer's status, with what its reasons mean.
+type DeadLetters struct {
+	dlq.Status
+	Reasons []Reason `json:"reasons"` // the one met last first; at most 50
+}
+
+// Reason is one for which dead letters were written.
+type Reason struct {
+	dlq.Count
+	Meaning string `json:"meaning"` // and what to do
+}
+
 // statusPage gathers what the parts show of themselves.
 type statusPage struct {
+	cfg     Config
+	host    string
+	started time.Time
 	group   *consumer.Consumer
 	letters *dlq.Writer
 	sender  *upsert.Sender
@@ -54,9 +84,14 @@ type statusPage struct {
 
 func (p *statusPage) status() Status {
 	group, sender, letters := p.group.Status(), p.sender.Status(), p.letters.Status()
-	st := Status{State: "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
-		Sender: sender, DeadLetters: letters, Build: ReadBuild(),
-		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
+	st := Status{Time: time.Now(), Instance: p.host, Group: p.cfg.KafkaGroup, Started: p.started,
+		Limits: Limits{BatchSize: p.cfg.BatchSize, MaxInFlight: p.cfg.MaxInFlight, MaxPending: p.cfg.MaxPending, MaxPendingBytes: int64(p.cfg.MaxPendingBytes)},
+		State:  "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
+		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: ReadBuild(),
+		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
+	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
+		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})
+	}
 	for _, n := range letters.Written {
 		st.Records.DeadLettered += n
 	}
@@ -71,6 +106,20 @@ func (p *statusPage) status() Status {
 	return st
 }
 
+// sample is what the page's history keeps.
+func (p *statusPage) sample() page.Sample {
+	st := p.status()
+	s := page.Sample{At: st.Time, Held: len(st.Holds) > 0 || st.Sender.Outage != nil, Arrived: st.Records.Arrived, Upserted: st.Records.Upserted,
+		DeadLettered: st.Records.DeadLettered, Skipped: st.Records.Skipped, Inputs: st.Sender.Inputs}
+	for _, n := range st.Sender.Requests {
+		s.Requests += n
+	}
+	for _, part := range st.Partitions {
+		s.Lag += part.Lag
+	}
+	return s
+}
+
 // ready tells whether this is a member of the group that takes records. A hold or an open breaker is no reason to
 // be unready: it would stop the rollout of its own cure.
 func (p *statusPage) ready() bool {
@@ -78,30 +127,35 @@ func (p *statusPage) ready() bool {
 	return st.Joined && !st.Draining
 }
 
-// admin is the server of /livez, /readyz and /status.
+// admin is the server of /livez, /readyz, /metrics, /status, and the page at /; or that of profiles.
 type admin struct {
+	name     string
 	listener net.Listener
 	server   *http.Server
 	log      zerolog.Logger
 }
 
 // listenAdmin opens the address, so that a mistake in it shows before anything starts.
-func listenAdmin(ctx context.Context, address string, page *statusPage, log zerolog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, metrics http.Handler, log zerolog.Logger) (*admin, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--listen=%s: %w", address, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, page.ready()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.ready()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(page.status()) // a client that went away is no concern of ours
+		_ = enc.Encode(source.status()) // a client that went away is no concern of ours
 	})
-	return &admin{listener: listener, log: log, server: &http.Server{Handler: http.MaxBytesHandler(mux, 1<<10),
-		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}, nil
+	page.Mount(mux, history)
+	mux.Handle("GET /metrics", metrics)
+	a := &admin{name: "admin server", log: log}
+	a.listener, a.server = guard(listener, mux, log)
+	return a, nil
 }
 
 func answer(w http.ResponseWriter, ok bool) {
@@ -115,7 +169,7 @@ func answer(w http.ResponseWriter, ok bool) {
 
 // serve answers until ctx ends.
 func (a *admin) serve(ctx context.Context) {
-	a.log.Info().Stringer("address", a.listener.Addr()).Msg("admin server listens")
+	a.log.Info().Stringer("address", a.listener.Addr()).Msg(a.name + " listens")
 	stop := context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -123,6 +177,6 @@ func (a *admin) serve(ctx context.Context) {
 	})
 	defer stop()
 	if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error().Err(err).Msg("admin server")
+		a.log.Error().Err(err).Msg(a.name)
 	}
 }

@@ -1,120 +1,102 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 )
 
-// Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence.
+// Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence. The
+// tags are the one place where a setting is described: the help, README's table, the schema and Check follow them.
+// Beside kong's there are kind (where the Go type does not tell it), choices, and least and most, the bounds.
 type Config struct {
-	KafkaBrokers                 []string      `group:"Kafka" placeholder:"HOST:PORT" help:"Brokers to ask first. Required."`
-	KafkaTopics                  []string      `group:"Kafka" default:"tasks" help:"Topics to consume."`
-	KafkaGroup                   string        `group:"Kafka" default:"tasksink" help:"Consumer group."`
-	KafkaTLS                     bool          `group:"Kafka" name:"kafka-tls" help:"Use TLS."`
-	KafkaTLSCA                   string        `group:"Kafka" name:"kafka-tls-ca" placeholder:"FILE" help:"Certificates to trust, PEM; default: the system's. Implies --kafka-tls. Read again for each connection, like the two below."`
-	KafkaTLSCert                 string        `group:"Kafka" name:"kafka-tls-cert" placeholder:"FILE" help:"Own certificate, PEM. Implies --kafka-tls."`
-	KafkaTLSKey                  string        `group:"Kafka" name:"kafka-tls-key" placeholder:"FILE" help:"Its key, PEM."`
-	KafkaTLSServerName           string        `group:"Kafka" name:"kafka-tls-server-name" placeholder:"NAME" help:"Name to expect in the brokers' certificates; default: the host dialled."`
-	KafkaSASLMechanism           string        `group:"Kafka" name:"kafka-sasl-mechanism" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512; default: none."`
-	KafkaSASLUsername            string        `group:"Kafka" name:"kafka-sasl-username" placeholder:"NAME" help:"User name."`
-	KafkaSASLPasswordFile        string        `group:"Kafka" name:"kafka-sasl-password-file" placeholder:"FILE" help:"File with the password; read again for each connection."`
-	KafkaSASLPassword            Secret        `group:"Kafka" name:"kafka-sasl-password" placeholder:"PASSWORD" help:"The password itself; a file is safer."`
-	DLQTopic                     string        `group:"Kafka" name:"dlq-topic" placeholder:"TOPIC" help:"Dead-letter topic; default: the record's topic with .dlq behind it."`
-	HubspotURL                   string        `group:"HubSpot" name:"hubspot-url" default:"https://api.hubapi.com" help:"Where HubSpot is."`
-	HubspotPath                  string        `group:"HubSpot" name:"hubspot-path" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
-	HubspotTokenFile             string        `group:"HubSpot" name:"hubspot-token-file" placeholder:"FILE" help:"File with the access token; read again when it changes, and on a 401. This, --hubspot-token or --hubspot-oauth-client-id is required."`
-	HubspotToken                 Secret        `group:"HubSpot" name:"hubspot-token" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
-	HubspotOAuthClientID         string        `group:"HubSpot" name:"hubspot-oauth-client-id" placeholder:"ID" help:"OAuth app, instead of a token; access tokens are then got with the refresh token."`
-	HubspotOAuthClientSecretFile string        `group:"HubSpot" name:"hubspot-oauth-client-secret-file" placeholder:"FILE" help:"File with the app's client secret; read again for each access token, and on a 401."`
-	HubspotOAuthRefreshTokenFile string        `group:"HubSpot" name:"hubspot-oauth-refresh-token-file" placeholder:"FILE" help:"File with the refresh token of the app's installation in the account; read again for each access token, and on a 401."`
-	HubspotOAuthPath             string        `group:"HubSpot" name:"hubspot-oauth-path" default:"/oauth/v3/token" help:"The token endpoint, on the host of --hubspot-url."`
-	HubspotIDProperty            string        `group:"HubSpot" name:"hubspot-id-property" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
-	HubspotRate                  Rate          `group:"HubSpot" name:"hubspot-rate" default:"auto" help:"The account's requests per 10 s: auto follows HubSpot's headers, N is N until they say less, 0 is unlimited."`
-	HubspotDaily                 Rate          `group:"HubSpot" name:"hubspot-daily" default:"auto" help:"The account's calls a day: auto follows HubSpot's headers, N caps them, 0 is no daily limit."`
-	HubspotTimezone              string        `group:"HubSpot" name:"hubspot-timezone" default:"auto" help:"Time zone whose midnight ends the account's day, such as Europe/Berlin; auto: HubSpot's account info, else the observed jump of what is left, else UTC."`
-	HubspotTimeout               time.Duration `group:"HubSpot" name:"hubspot-timeout" default:"15s" help:"For one attempt."`
-	BatchSize                    int           `group:"Batches" default:"100" help:"Inputs in a request, 1 to 100."`
-	BatchBytes                   Size          `group:"Batches" default:"1MiB" help:"Bytes in a request."`
-	BatchWait                    time.Duration `group:"Batches" default:"500ms" help:"How long the oldest record waits for a batch to fill."`
-	MaxInFlight                  int           `group:"Batches" default:"32" help:"Requests at once."`
-	MaxPending                   int           `group:"Batches" default:"20000" help:"Records in memory."`
-	MaxPendingBytes              Size          `group:"Batches" default:"64MiB" help:"Bytes of records in memory."`
-	Tombstones                   string        `group:"Behaviour" default:"dead-letter" help:"Records without a value: dead-letter or skip."`
-	OnFlood                      string        `group:"Behaviour" default:"hold" help:"After 1000 failures in a row that are alike: hold or dead-letter."`
-	DrainTimeout                 time.Duration `group:"Behaviour" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops."`
-	Listen                       string        `group:"Behaviour" default:":8080" help:"Address of /livez, /readyz and /status."`
-	LogLevel                     string        `group:"Behaviour" default:"info" help:"debug, info, warn or error."`
-	LogFormat                    string        `group:"Behaviour" default:"json" help:"json or console."`
-	Insecure                     bool          `group:"Behaviour" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
-}
+	KafkaBrokers []string `name:"kafka-brokers" group:"kafka" placeholder:"HOST:PORT" help:"Brokers to ask first; they name the others. Required."`
+	KafkaTopics  []string `name:"kafka-topics" group:"kafka" placeholder:"TOPIC" default:"tasks" help:"Topics to consume."`
+	KafkaGroup   string   `name:"kafka-group" group:"kafka" placeholder:"NAME" default:"tasksink" help:"Consumer group."`
+	DLQTopic     string   `name:"dlq-topic" group:"kafka" placeholder:"TOPIC" help:"Dead-letter topic. Default: the record's topic with .dlq behind it."`
 
-// Size is a number of bytes: 1048576, 1MiB, 64MB.
-type Size int64
+	KafkaTLS              bool   `name:"kafka-tls" group:"kafka-security" help:"Use TLS."`
+	KafkaTLSCA            string `name:"kafka-tls-ca" group:"kafka-security" kind:"file" placeholder:"FILE" help:"Certificates to trust, PEM; implies --kafka-tls. Default: the system's. Read again for each connection, like the two below."`
+	KafkaTLSCert          string `name:"kafka-tls-cert" group:"kafka-security" kind:"file" placeholder:"FILE" help:"Own certificate, PEM; implies --kafka-tls."`
+	KafkaTLSKey           string `name:"kafka-tls-key" group:"kafka-security" kind:"file" placeholder:"FILE" help:"Its key, PEM."`
+	KafkaTLSServerName    string `name:"kafka-tls-server-name" group:"kafka-security" placeholder:"NAME" help:"Name to expect in the brokers' certificates. Default: the host dialled."`
+	KafkaSASLMechanism    string `name:"kafka-sasl-mechanism" group:"kafka-security" placeholder:"NAME" choices:"plain,scram-sha-256,scram-sha-512" help:"How to log in. Default: not at all."`
+	KafkaSASLUsername     string `name:"kafka-sasl-username" group:"kafka-security" placeholder:"NAME" help:"User name."`
+	KafkaSASLPasswordFile string `name:"kafka-sasl-password-file" group:"kafka-security" kind:"file" placeholder:"FILE" help:"File with the password; read again for each connection."`
+	KafkaSASLPassword     Secret `name:"kafka-sasl-password" group:"kafka-security" placeholder:"PASSWORD" help:"The password itself; a file is safer."`
 
-// UnmarshalText reads a size.
-func (s *Size) UnmarshalText(text []byte) error {
-	n, err := humanize.ParseBytes(string(text))
-	if err != nil || n > 1<<40 {
-		return errors.New("write a size in bytes, such as 1MiB or 1048576")
-	}
-	*s = Size(n)
-	return nil
-}
+	HubspotURL        string        `name:"hubspot-url" group:"hubspot" kind:"url" placeholder:"URL" default:"https://api.hubapi.com" help:"Where HubSpot is."`
+	HubspotPath       string        `name:"hubspot-path" group:"hubspot" kind:"path" placeholder:"PATH" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
+	HubspotIDProperty string        `name:"hubspot-id-property" group:"hubspot" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
+	HubspotTimeout    time.Duration `name:"hubspot-timeout" group:"hubspot" placeholder:"TIME" default:"15s" least:"100ms" help:"How long one request may take."`
 
-// Rate is a number of requests per window, or of calls per day, or auto.
-type Rate struct {
-	Auto bool
-	N    int
-}
+	HubspotTokenFile             string `name:"hubspot-token-file" group:"hubspot-login" kind:"file" placeholder:"FILE" help:"File with the access token; read again when it changes, and on a 401."`
+	HubspotToken                 Secret `name:"hubspot-token" group:"hubspot-login" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
+	HubspotOAuthClientID         string `name:"hubspot-oauth-client-id" group:"hubspot-login" placeholder:"ID" help:"OAuth app, instead of a token; access tokens are then got with the refresh token."`
+	HubspotOAuthClientSecretFile string `name:"hubspot-oauth-client-secret-file" group:"hubspot-login" kind:"file" placeholder:"FILE" help:"File with the app's client secret; read again for each access token, and on a 401."`
+	HubspotOAuthRefreshTokenFile string `name:"hubspot-oauth-refresh-token-file" group:"hubspot-login" kind:"file" placeholder:"FILE" help:"File with the refresh token of the app's installation in the account; read again for each access token, and on a 401."`
+	HubspotOAuthPath             string `name:"hubspot-oauth-path" group:"hubspot-login" kind:"path" placeholder:"PATH" default:"/oauth/v3/token" help:"The token endpoint, on the host of --hubspot-url."`
 
-// UnmarshalText reads a rate.
-func (r *Rate) UnmarshalText(text []byte) error {
-	if string(text) == "auto" {
-		*r = Rate{Auto: true}
-		return nil
-	}
-	n, err := strconv.Atoi(string(text))
-	if err != nil || n < 0 {
-		return errors.New("write auto, or a number of requests; 0 is unlimited")
-	}
-	*r = Rate{N: n}
-	return nil
+	HubspotRate     Rate   `name:"hubspot-rate" group:"hubspot-limits" placeholder:"auto|N" default:"auto" help:"The account's requests per 10 s, of all replicas: auto follows HubSpot's headers (100 until the first one), N is N until they say less, 0 is unlimited."`
+	HubspotDaily    Rate   `name:"hubspot-daily" group:"hubspot-limits" placeholder:"auto|N" default:"auto" help:"The account's calls a day: auto follows HubSpot's headers, N caps them (and counts by itself where there are none), 0 is no daily limit."`
+	HubspotTimezone string `name:"hubspot-timezone" group:"hubspot-limits" kind:"zone" placeholder:"auto|ZONE" default:"auto" help:"Time zone whose midnight ends the account's day, such as Europe/Berlin; auto: HubSpot's account info, else the observed jump of what is left, else UTC."`
+
+	BatchSize       int           `name:"batch-size" group:"batches" placeholder:"N" default:"100" least:"1" most:"100" help:"Inputs in a request; HubSpot takes no more than 100."`
+	BatchBytes      Size          `name:"batch-bytes" group:"batches" placeholder:"SIZE" default:"1MiB" least:"1KiB" help:"Bytes in a request."`
+	BatchWait       time.Duration `name:"batch-wait" group:"batches" placeholder:"TIME" default:"500ms" least:"0s" help:"How long the oldest record waits for a batch to fill."`
+	MaxInFlight     int           `name:"max-in-flight" group:"batches" placeholder:"N" default:"32" least:"1" help:"Requests at once."`
+	MaxPending      int           `name:"max-pending" group:"batches" placeholder:"N" default:"20000" help:"Records in memory, at least --batch-size."`
+	MaxPendingBytes Size          `name:"max-pending-bytes" group:"batches" placeholder:"SIZE" default:"64MiB" least:"1MiB" help:"Bytes of records in memory."`
+
+	Tombstones   string        `name:"tombstones" group:"behaviour" placeholder:"WHAT" default:"dead-letter" choices:"dead-letter,skip" help:"What becomes of records without a value."`
+	OnFlood      string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What follows 1,000 failures in a row that are alike."`
+	DrainTimeout time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
+
+	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of the page, /livez, /readyz, /metrics and /status; without a host: all of this one's."`
+	Pprof     string `name:"pprof" group:"process" placeholder:"HOST:PORT" help:"Address of Go's profiles, on this machine only, such as 127.0.0.1:6060. Default: none."`
+	LogLevel  string `name:"log-level" group:"process" placeholder:"LEVEL" default:"info" choices:"debug,info,warn,error" help:"The least that is logged."`
+	LogFormat string `name:"log-format" group:"process" placeholder:"FORMAT" default:"json" choices:"json,console" help:"How it is logged, on stderr."`
+	Insecure  bool   `name:"insecure" group:"process" help:"Allow plain http and SASL PLAIN without TLS to other hosts than this one."`
 }
 
 // Check names every mistake at once: the setting, its value, and what to do about it.
 func (c Config) Check() error {
 	var all []error
 	wrong := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
-	oneOf := func(flag, value string, allowed ...string) {
-		if !slices.Contains(allowed, value) {
-			wrong("%s=%s: choose one of %s", flag, value, strings.Join(allowed, ", "))
-		}
+	c.checkKafka(wrong)
+	c.checkHubSpot(wrong)
+	c.checkBounds(wrong)
+	if least := max(1, min(c.BatchSize, 100)); c.MaxPending < least {
+		wrong("--max-pending=%d: it must be at least --batch-size, or no batch could fill: %d is needed", c.MaxPending, least)
 	}
-	atLeast := func(flag string, value, least int64) {
-		if value < least {
-			wrong("%s=%d: at least %d is needed", flag, value, least)
-		}
+	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
+		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, least)
 	}
+	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || remote(host)) {
+		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of localhost", c.Pprof)
+	}
+	return errors.Join(all...)
+}
+
+func (c Config) checkKafka(wrong func(string, ...any)) {
 	if len(c.KafkaBrokers) == 0 {
 		wrong("--kafka-brokers is missing: name at least one broker as host:port")
 	}
 	for _, b := range c.KafkaBrokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			wrong("--kafka-brokers=%s: write each broker as host:port", b)
+			wrong("--kafka-brokers=%s: write each broker as host:port", masked(b))
 		}
 	}
 	if len(c.KafkaTopics) == 0 {
@@ -124,68 +106,47 @@ func (c Config) Check() error {
 		wrong("--kafka-group is empty: name a consumer group")
 	}
 	for _, topic := range c.KafkaTopics {
-		if topic == c.DLQTopic {
+		switch topic {
+		case "":
+			wrong("--kafka-topics=%s: a name between the commas is empty", strings.Join(c.KafkaTopics, ","))
+		case c.DLQTopic:
 			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic", topic)
 		}
 	}
-	c.checkKafkaSecurity(wrong, oneOf)
-	c.checkHubSpot(wrong)
-	atLeast("--batch-size", int64(c.BatchSize), 1)
-	if c.BatchSize > 100 {
-		wrong("--batch-size=%d: HubSpot takes at most 100 inputs in a request", c.BatchSize)
-	}
-	atLeast("--batch-bytes", int64(c.BatchBytes), 1024)
-	atLeast("--max-in-flight", int64(c.MaxInFlight), 1)
-	atLeast("--max-pending", int64(c.MaxPending), int64(max(1, c.BatchSize)))
-	atLeast("--max-pending-bytes", int64(c.MaxPendingBytes), 1<<20)
-	if c.BatchWait < 0 {
-		wrong("--batch-wait=%v: it cannot be negative", c.BatchWait)
-	}
-	if c.HubspotTimeout < 100*time.Millisecond {
-		wrong("--hubspot-timeout=%v: at least 100ms is needed", c.HubspotTimeout)
-	}
-	if c.DrainTimeout < c.HubspotTimeout+2*time.Second {
-		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, c.HubspotTimeout+2*time.Second)
-	}
-	oneOf("--tombstones", c.Tombstones, "dead-letter", "skip")
-	oneOf("--on-flood", c.OnFlood, "hold", "dead-letter")
-	oneOf("--log-level", c.LogLevel, "debug", "info", "warn", "error")
-	oneOf("--log-format", c.LogFormat, "json", "console")
-	return errors.Join(all...)
+	c.checkKafkaSecurity(wrong)
 }
 
 func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	c.checkToken(wrong)
 	u, err := url.Parse(c.HubspotURL)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		wrong("--hubspot-url=%s: write it as https://host", c.HubspotURL)
+	case err != nil:
+		wrong("--hubspot-url: it is no URL: write it as https://host") // not shown: who knows which part of it is a password
 	case u.User != nil:
 		wrong("--hubspot-url: it carries a password; the token is all that HubSpot wants")
+	case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		wrong("--hubspot-url=%s: write it as https://host", masked(c.HubspotURL))
+	case u.RawQuery != "" || u.Fragment != "":
+		wrong("--hubspot-url: leave out what begins with ? or #; the token is all that HubSpot wants")
 	case u.Scheme == "http" && !c.Insecure && remote(u.Host):
 		wrong("--hubspot-url=%s: plain http would send the token in clear: use https, or --insecure", c.HubspotURL)
 	}
 	if _, err := c.zone(); err != nil {
 		wrong("--hubspot-timezone=%s: write auto, or a name such as Europe/Berlin or America/New_York", c.HubspotTimezone)
 	}
-	if !strings.HasPrefix(c.HubspotPath, "/") {
-		wrong("--hubspot-path=%s: it must begin with /", c.HubspotPath)
-	}
 }
 
-func (c Config) consumer(conn consumer.Connection, share func(own, total, first int), board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn consumer.Connection, pace *upsert.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
-		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Board: board, Log: log}
+		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Telemetry: telemetry, Board: board, Log: log}
 }
 
-func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: func(source string) string {
-		if c.DLQTopic != "" {
-			return c.DLQTopic
-		}
-		return source + ".dlq"
-	}}
+func (c Config) letters(conn consumer.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
+	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Telemetry: telemetry, Board: board, Log: log, Topic: c.DeadLetters}
 }
+
+// DeadLetters is the topic for a topic's dead letters.
+func (c Config) DeadLetters(topic string) string { return cmp.Or(c.DLQTopic, topic+".dlq") }
 
 func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {
 	zone, _ := c.zone() // Check has refused what is none

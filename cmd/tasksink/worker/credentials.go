@@ -29,7 +29,7 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalText is String, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string, string, ...string)) {
+func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 	if _, err := consumer.NewTLS(c.KafkaTLSCA, "", "", ""); err != nil {
 		wrong("--kafka-tls-ca=%s: %v", c.KafkaTLSCA, err)
 	}
@@ -44,7 +44,6 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string
 		}
 		return
 	}
-	oneOf("--kafka-sasl-mechanism", c.KafkaSASLMechanism, "plain", "scram-sha-256", "scram-sha-512")
 	if c.KafkaSASLUsername == "" {
 		wrong("--kafka-sasl-username is missing: --kafka-sasl-mechanism=%s needs it", c.KafkaSASLMechanism)
 	}
@@ -52,6 +51,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any), oneOf func(string
 		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
 	}
 	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
+	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
 	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
@@ -69,6 +69,7 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 		wrong("--hubspot-token-file, --hubspot-token or --hubspot-oauth-client-id: give one of them")
 	}
 	readable(wrong, "--hubspot-token-file", c.HubspotTokenFile)
+	oneLine(wrong, "--hubspot-token", c.HubspotToken)
 	if !c.usesOAuth() {
 		return
 	}
@@ -80,8 +81,25 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 	}
 	readable(wrong, "--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile)
 	readable(wrong, "--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile)
-	if !strings.HasPrefix(c.HubspotOAuthPath, "/") {
-		wrong("--hubspot-oauth-path=%s: it must begin with /", c.HubspotOAuthPath)
+}
+
+// masked is a URL or an address without what stands before the host: it may be a password.
+func masked(address string) string {
+	at := strings.LastIndex(address, "@")
+	if at < 0 {
+		return address
+	}
+	scheme, _, is := strings.Cut(address[:at], "://")
+	if !is {
+		return "***" + address[at:]
+	}
+	return scheme + "://***" + address[at:]
+}
+
+// oneLine refuses a secret that would be more than one line of a header. It never shows it.
+func oneLine(wrong func(string, ...any), flag string, value Secret) {
+	if secret.Check(string(value)) != nil {
+		wrong("%s: it holds a line break or another control character; give one line of text", flag)
 	}
 }
 
@@ -110,11 +128,18 @@ func (c Config) usesOAuth() bool {
 	return c.HubspotOAuthClientID != "" || c.HubspotOAuthClientSecretFile != "" || c.HubspotOAuthRefreshTokenFile != ""
 }
 
-// connection says how to reach Kafka.
-func (c Config) connection() (conn consumer.Connection, err error) {
+// ClientID begins the name by which each replica goes at the brokers: in their logs and quotas, and among the members of
+// the group.
+const ClientID = "tasksink"
+
+// Connection says how to reach Kafka.
+func (c Config) Connection() (conn consumer.Connection, err error) {
 	host, err := os.Hostname() // the pod's name: stable, so that partitions mostly stay where they were
 	if err != nil {
 		host = "tasksink"
+	}
+	if !strings.HasPrefix(host, ClientID) {
+		host = ClientID + "-" + host
 	}
 	conn = consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
 	if c.usesTLS() {
@@ -134,8 +159,8 @@ func (c Config) connection() (conn consumer.Connection, err error) {
 	return conn, nil
 }
 
-// client is for HubSpot.
-func (c Config) client() (*upsert.Client, error) {
+// Client is for HubSpot.
+func (c Config) Client() (*upsert.Client, error) {
 	cfg := upsert.ClientConfig{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {

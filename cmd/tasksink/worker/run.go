@@ -11,17 +11,25 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 )
 
 // Run is the way of a record, from Kafka to HubSpot and back to a committed offset. It works until ctx ends, then
 // drains, leaves the group, and returns nil if all that was sent was also settled and committed.
 func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
+	telemetry, err := tracing.Start(ctx, ReadBuild().Version, log)
+	if err != nil {
+		return err
+	}
+	defer telemetry.Stop()
+	log = log.Hook(tracing.LogHook{})
 	board := hold.NewBoard(log)
-	conn, err := cfg.connection()
+	conn, err := cfg.Connection()
 	if err != nil {
 		return err
 	}
@@ -30,13 +38,13 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	// member's part of the partitions is its part of HubSpot's rate limit.
 	var group *consumer.Consumer
 	pace := upsert.NewPace(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
-	group, err = consumer.New(cfg.consumer(conn, pace.Share, board, log))
+	group, err = consumer.New(cfg.consumer(conn, pace, telemetry, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
 
 	// Dead letters out. Their acknowledgement settles the record.
-	letters := dlq.NewWriter(cfg.letters(conn, board, log))
+	letters := dlq.NewWriter(cfg.letters(conn, telemetry, board, log))
 
 	// Records of one object queue in order; a batch is sealed only when its request may leave.
 	queue := batcher.New(batcher.Config[*upsert.Task]{Size: cfg.BatchSize, Bytes: int(cfg.BatchBytes), Wait: cfg.BatchWait,
@@ -44,17 +52,25 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
 
 	// HubSpot out. Its confirmation settles the record; what it refuses goes to the dead letters.
-	client, err := cfg.client()
+	client, err := cfg.Client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	sender := upsert.NewSender(upsert.SenderConfig{Queue: queue, Client: client, Pace: pace, Prove: group.Prove, Proven: group.Proven, Write: letters.Write,
 		BatchSize: cfg.BatchSize, MaxInFlight: cfg.MaxInFlight, IDProperty: cfg.HubspotIDProperty, LetFlood: cfg.OnFlood == "dead-letter",
-		Board: board, Log: log})
+		Group: cfg.KafkaGroup, Telemetry: telemetry, Board: board, Log: log})
 
-	page := &statusPage{group: group, letters: letters, sender: sender, pace: pace, board: board}
-	admin, err := listenAdmin(ctx, cfg.Listen, page, log)
+	profiles, err := listenPprof(ctx, cfg.Pprof, log)
+	if err != nil {
+		return err
+	}
+	source := &statusPage{cfg: cfg, host: conn.ClientID, started: time.Now(), group: group, letters: letters, sender: sender, pace: pace, board: board}
+	if err := source.observe(telemetry.Meter(), cfg); err != nil {
+		return fmt.Errorf("set up the metrics: %w", err)
+	}
+	history := page.NewHistory(source.sample)
+	admin, err := listenAdmin(ctx, cfg.Listen, source, history, telemetry.Page(), log)
 	if err != nil {
 		return err
 	}
@@ -63,6 +79,10 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
 	parts.Go(func() { admin.serve(downstream) })
+	parts.Go(func() { history.Run(downstream) })
+	if profiles != nil {
+		parts.Go(func() { profiles.serve(downstream) })
+	}
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
@@ -73,7 +93,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty}
 	deliver := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {
-			page.skipped.Add(1)
+			source.skipped.Add(1)
 			rec.Settle()
 			return
 		}

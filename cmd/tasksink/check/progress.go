@@ -1,0 +1,77 @@
+package check
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// waiting knows which looks are being taken.
+type waiting struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (w *waiting) begin(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names[name] = true
+}
+
+func (w *waiting) end(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.names, name)
+}
+
+func (w *waiting) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(slices.Sorted(maps.Keys(w.names)), ", ")
+}
+
+// show says once a second on a terminal what is waited for, in a line that stop wipes.
+func (w *waiting) show(out io.Writer) (stop func()) {
+	width, is := terminal(out)
+	if !is {
+		return func() {}
+	}
+	over := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() {
+		start, tick := time.Now(), time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if names := w.String(); names != "" {
+					_, _ = fmt.Fprintf(out, "\r\x1b[K%.*s", width-1, fmt.Sprintf("%.0f s: waiting for %s", time.Since(start).Seconds(), names)) // only a picture
+				}
+			case <-over:
+				_, _ = fmt.Fprint(out, "\r\x1b[K")
+				return
+			}
+		}
+	})
+	return func() { close(over); shown.Wait() }
+}
+
+// terminal tells how wide out is, if it is one.
+func terminal(out io.Writer) (width int, is bool) {
+	f, is := out.(*os.File)
+	if !is || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 {
+		width = narrowest
+	}
+	return width, true
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"golang.org/x/term"
+	"gopkg.in/yaml.v3"
+
+	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+)
+
+// inForce is a setting's value and where it comes from.
+type inForce struct {
+	Setting string `json:"setting"`
+	Value   any    `json:"value"` // null: not set
+	source
+}
+
+// printConfig shows the settings in force, secrets as ***: as a table to people, as YAML, which --config takes again, to
+// whatever else reads it.
+func printConfig(w io.Writer, cfg worker.Config, sources map[string]source, asJSON bool) int {
+	var all []inForce
+	for _, s := range worker.Settings() {
+		from, is := sources[s.Name()]
+		if !is {
+			from = source{Kind: "default"}
+		}
+		all = append(all, inForce{s.Name(), s.Value(cfg), from})
+	}
+	var err error
+	if f, is := w.(*os.File); asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(all)
+	} else if is && term.IsTerminal(int(f.Fd())) {
+		width, _, sizeErr := term.GetSize(int(f.Fd()))
+		if sizeErr != nil {
+			width = 80
+		}
+		_, err = io.WriteString(w, configTable(all, width)+"\n")
+	} else {
+		err = configYAML(w, all)
+	}
+	if err != nil {
+		return exitFailed // nobody is left to tell
+	}
+	return exitDone
+}
+
+func (s source) String() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Kind
+}
+
+func configTable(all []inForce, width int) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"setting", "value", "from"})
+	half := max(20, (width-len("hubspot-oauth-refresh-token-file")-10)/2)
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: half}, {Number: 3, WidthMax: half}})
+	for _, s := range all {
+		value, from := "", s.String()
+		switch v := s.Value.(type) {
+		case nil:
+			from = "not set"
+		case []string:
+			value = strings.Join(v, ", ")
+		default:
+			value = fmt.Sprint(v)
+		}
+		t.AppendRow(table.Row{s.Setting, value, from})
+	}
+	return t.Render()
+}
+
+func configYAML(w io.Writer, all []inForce) error {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, s := range all {
+		if s.Value == nil {
+			continue
+		}
+		var value yaml.Node
+		if err := value.Encode(s.Value); err != nil {
+			return fmt.Errorf("write %s: %w", s.Setting, err)
+		}
+		value.LineComment = s.String()
+		if value.Kind == yaml.SequenceNode {
+			value.Style = yaml.FlowStyle
+		}
+		root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: s.Setting}, &value)
+	}
+	return yaml.NewEncoder(w).Encode(root)
+}

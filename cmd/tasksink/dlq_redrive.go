@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/tasksink/tasksink/dlq"
+)
+
+type dlqRedrive struct {
+	kafkaSettings
+	selection
+	Letters     []string `arg:"" optional:"" help:"Letters to send: partition/offset, or topic/partition/offset. None: all that the filters select."`
+	From        []string `placeholder:"PLACE" help:"Where to begin, one place a partition: partition/offset, or topic/partition/offset. A run ends by saying where the next one should."`
+	Limit       int      `placeholder:"N" default:"0" help:"Send the first N; 0 sends all."`
+	Rate        int      `placeholder:"N" default:"100" help:"Letters a second, at the most."`
+	MaxRedrives int      `placeholder:"N" default:"3" help:"Refuse letters that were sent back so often before."`
+	DryRun      bool     `help:"Only count."`
+	Yes         bool     `help:"Do not ask."`
+}
+
+func (c *dlqRedrive) check() error {
+	var wrong []error
+	wrong = append(wrong, c.CheckKafka())
+	wrong = append(wrong, c.selection.check(c.KafkaTopics))
+	for _, n := range []struct {
+		flag         string
+		value, least int
+	}{{"--limit", c.Limit, 0}, {"--rate", c.Rate, 1}, {"--max-redrives", c.MaxRedrives, 1}} {
+		if n.value < n.least {
+			wrong = append(wrong, fmt.Errorf("%s=%d: at least %d is needed", n.flag, n.value, n.least))
+		}
+	}
+	if _, err := c.places(c.Letters, ""); err != nil {
+		wrong = append(wrong, err)
+	}
+	from, err := c.places(c.From, "--from=")
+	if err != nil {
+		wrong = append(wrong, err)
+	}
+	for i, p := range from {
+		for _, q := range from[:i] {
+			if p.Topic == q.Topic && p.Partition == q.Partition {
+				wrong = append(wrong, fmt.Errorf("--from=%s and %s: name one place a partition", q, p))
+			}
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func (c *dlqRedrive) places(texts []string, flag string) (places []dlq.Place, err error) {
+	topics := c.DeadLetterTopics()
+	var all []error
+	for _, text := range texts {
+		p, err := dlq.ParsePlace(text, topics)
+		switch {
+		case err != nil:
+			all = append(all, fmt.Errorf("%s%w", flag, err))
+		case !slices.Contains(topics, p.Topic):
+			all = append(all, fmt.Errorf("%s%s: the dead-letter topic is %s", flag, text, strings.Join(topics, " or ")))
+		default:
+			places = append(places, p)
+		}
+	}
+	return places, errors.Join(all...)
+}
+
+func (c *dlqRedrive) run(ctx context.Context, s screen) error {
+	reader, spans, err := open(ctx, c.Config, c.KafkaTopics...)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	places, err := c.places(c.Letters, "")
+	if err != nil {
+		return err
+	}
+	from, err := c.places(c.From, "--from=")
+	if err != nil {
+		return err
+	}
+	spans = narrow(spans, from, places)
+	named := map[dlq.Place]bool{}
+	for _, p := range places {
+		named[p] = true
+	}
+	filter := c.filter()
+	found := 0
+	takes := func(l *dlq.Letter) bool {
+		if len(places) == 0 {
+			return !l.Foreign && filter.Takes(l)
+		}
+		if named[l.Place] {
+			found++
+		}
+		return named[l.Place] && filter.Takes(l)
+	}
+	redriver := &dlq.Redriver{Reader: reader, MaxRedrives: c.MaxRedrives, Rate: c.Rate, DryRun: true}
+	if err := redriver.Know(ctx, c.KafkaTopics); err != nil {
+		return err
+	}
+
+	// Twice over the same letters: once to say what would happen, once to do it.
+	bar := s.bar("reading", length(spans))
+	plan, err := redriver.Redrive(ctx, spans, takes, c.Limit, func(dlq.Ledger) { _ = bar.Add(1) })
+	_ = bar.Finish() // only a picture
+	if err != nil {
+		return err
+	}
+	if found < len(named) {
+		s.tell("%d of the %d letters named are not in the topic (any more)", len(named)-found, len(named))
+	}
+	if c.DryRun || plan.Sent == 0 {
+		c.show(s, "would be sent", plan)
+		return c.incomplete(plan, len(named))
+	}
+	if err := c.confirm(ctx, s, plan); err != nil {
+		return err
+	}
+	redriver.DryRun = false
+	bar = s.bar("sending", int64(plan.Sent))
+	ledger, err := redriver.Redrive(ctx, spans, takes, c.Limit, func(l dlq.Ledger) { _ = bar.Set(l.Sent) })
+	_ = bar.Finish()
+	c.show(s, "sent", ledger)
+	if ledger.Doubtful != nil {
+		s.tell("letter %s may have been sent, or not: look for it in its topic, or accept that it is written twice", ledger.Doubtful)
+	}
+	if err != nil {
+		s.tell("to go on: tasksink dlq redrive with the same flags and --from=%s", frontier(ledger.Left))
+		return err
+	}
+	if len(places) == 0 {
+		s.tell("the letters stay in their topic; to begin behind those that this run has seen: --from=%s", frontier(ledger.Left))
+	}
+	return c.incomplete(ledger, len(named))
+}
+
+// incomplete is an error if letters were named and not all of them were, or would be, sent.
+func (c *dlqRedrive) incomplete(l dlq.Ledger, named int) error {
+	if l.Sent < named && c.Limit == 0 {
+		return fmt.Errorf("%d of the %d letters named cannot be sent", named-l.Sent, named)
+	}
+	return nil
+}
+
+// confirm asks, on a terminal. Elsewhere --yes must have been given.
+func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) error {
+	if c.Yes {
+		return nil
+	}
+	if !terminal(s.err) || !terminal(os.Stdin) {
+		c.show(s, "would be sent", plan)
+		return errors.New("nothing was sent: there is no terminal to ask at, so add --yes")
+	}
+	for why, n := range plan.Refused {
+		s.tell("%s refused: %s", humanize.Comma(int64(n)), why)
+	}
+	s.tell("A redriven record is written after all that came since: where a newer event of the same task was written, the old values replace its.")
+	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)), (time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
+	answer := make(chan string, 1)
+	go func() { // a read of a terminal cannot be interrupted; the process ends soon
+		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
+			return errors.New("nothing was sent")
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// show prints the ledger.
+func (c *dlqRedrive) show(s screen, done string, l dlq.Ledger) {
+	t := plainTable()
+	t.AppendRow(table.Row{humanize.Comma(int64(l.Sent)), done})
+	for _, why := range slices.SortedFunc(maps.Keys(l.Refused), func(a, b string) int { return cmp.Or(l.Refused[b]-l.Refused[a], strings.Compare(a, b)) }) {
+		t.AppendRow(table.Row{humanize.Comma(int64(l.Refused[why])), "refused: " + why})
+	}
+	_, _ = fmt.Fprintln(s.out, t.Render())
+}
+
+// narrow leaves of the spans what lies at and behind the given places, and of that only what holds the letters named,
+// if any are.
+func narrow(spans []dlq.Span, from, named []dlq.Place) (narrowed []dlq.Span) {
+	for _, s := range spans {
+		for _, p := range from {
+			if p.Topic == s.Topic && p.Partition == s.Partition {
+				s.First = max(s.First, p.Offset)
+			}
+		}
+		if len(named) > 0 {
+			first, end := s.End, s.First
+			for _, p := range named {
+				if p.Topic == s.Topic && p.Partition == s.Partition && p.Offset >= s.First && p.Offset < s.End {
+					first, end = min(first, p.Offset), max(end, p.Offset+1)
+				}
+			}
+			s.First, s.End = first, end
+		}
+		if s.Len() > 0 || len(named) == 0 {
+			narrowed = append(narrowed, s)
+		}
+	}
+	return narrowed
+}
+
+// frontier is where to go on, as --from takes it.
+func frontier(spans []dlq.Span) string {
+	var places []string
+	for _, s := range spans {
+		places = append(places, dlq.Place{Topic: s.Topic, Partition: s.Partition, Offset: s.First}.String())
+	}
+	return strings.Join(places, ",")
+}

@@ -1,0 +1,175 @@
+package main_test
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/segmentio/kafka-go"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/tasksink/tasksink/internal/golden"
+	"github.com/tasksink/tasksink/internal/kafkatest"
+	"github.com/tasksink/tasksink/upsert/hubspottest"
+)
+
+// scrape reads a member's /metrics, as Prometheus does.
+func (m *member) scrape(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	_, body := m.get(t, "/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, body)
+	}
+	return families
+}
+
+// seriesValue is that of the series with all the given labels, written as name=value; the sum, if several have them.
+func seriesValue(f *dto.MetricFamily, labels ...string) (sum float64, found bool) {
+	for _, m := range f.GetMetric() {
+		has := map[string]bool{}
+		for _, l := range m.GetLabel() {
+			has[l.GetName()+"="+l.GetValue()] = true
+		}
+		if slices.ContainsFunc(labels, func(l string) bool { return !has[l] }) {
+			continue
+		}
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		found = true
+	}
+	return sum, found
+}
+
+// TestMetrics: the names, types, labels and bounds on /metrics are what dashboards and alerts rely on, and the numbers
+// are right, after records of each outcome, an outage, and a hold.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000}, "--tombstones=skip", "--hubspot-rate=auto", "--hubspot-timezone=UTC")
+	b.CreateTopic(t, topic+".dlq", 1, nil)
+	mend := hubspot.Inject(hubspottest.Fault{Status: 401, Body: `{"status":"error","category":"INVALID_AUTHENTICATION"}`})
+	b.Produce(t, topic, append(versions(0, 300, 300), kafka.Message{Key: []byte("worse"), Value: []byte("{")}, kafka.Message{Key: []byte("none")})...)
+	m := start(t, "measured", args...)
+	until(t, "the hold is shown", 20*time.Second, func() bool {
+		held, _ := seriesValue(m.scrape(t)["tasksink_hold"], "reason=auth")
+		return held == 1
+	})
+	held := m.scrape(t)
+	if lag, _ := seriesValue(held["tasksink_consumer_lag"]); lag < 299 {
+		t.Errorf("a lag of %v while held, want at least 299", lag)
+	}
+	if age, _ := seriesValue(held["tasksink_consumer_lag_seconds"]); age <= 0 {
+		t.Errorf("a lag of %v seconds while held", age)
+	}
+	b.Produce(t, topic, versions(300, 50, 300)...)
+	until(t, "the lag grows while held", 20*time.Second, func() bool {
+		lag, _ := seriesValue(m.scrape(t)["tasksink_consumer_lag"])
+		return lag >= 349
+	})
+	mend()
+	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+	until(t, "the lag is gone", 20*time.Second, func() bool { lag, is := seriesValue(m.scrape(t)["tasksink_consumer_lag"]); return is && lag == 0 })
+
+	families := m.scrape(t)
+	for _, want := range []struct {
+		metric string
+		labels []string
+		value  float64
+	}{
+		{"tasksink_records_total", []string{"outcome=upserted"}, 350},
+		{"tasksink_records_total", []string{"outcome=dead_lettered"}, 1},
+		{"tasksink_records_total", []string{"outcome=skipped"}, 1},
+		{"tasksink_record_age_seconds", nil, 352},
+		{"tasksink_dead_letters_total", []string{"stage=decode", "category=INVALID_JSON"}, 1},
+		{"tasksink_requests_total", []string{"status=200"}, float64(len(hubspot.Requests()) - refused(hubspot))},
+		{"tasksink_requests_total", []string{"status=401"}, float64(refused(hubspot))},
+		{"http_client_request_duration_seconds", []string{"http_response_status_code=401", "error_type=401"}, float64(refused(hubspot))},
+		{"tasksink_batch_records", nil, float64(len(hubspot.Requests()))},
+		{"tasksink_rate_wait_seconds", nil, float64(len(hubspot.Requests()))},
+		{"messaging_process_duration_seconds", []string{"messaging_destination_name=" + topic}, float64(len(hubspot.Requests()))},
+		{"messaging_client_consumed_messages_total", []string{"messaging_destination_name=" + topic}, 352},
+		{"messaging_client_sent_messages_total", []string{"messaging_destination_name=" + topic + ".dlq"}, 1},
+		{"tasksink_consumer_lag_seconds", nil, 0},
+		{"tasksink_consumer_committed_offset", nil, 352},
+		{"tasksink_assigned_partitions", nil, 2},
+		{"tasksink_rebalances_total", nil, 1},
+		{"tasksink_hold", []string{"reason=auth"}, 0},
+		{"tasksink_breaker_state", []string{"state=closed"}, 1},
+		{"tasksink_breaker_state", []string{"state=open"}, 0},
+		{"tasksink_rate_limit", nil, 100},
+		{"tasksink_rate_share", nil, 100},
+		{"tasksink_daily_limit", nil, 250_000},
+		{"tasksink_daily_remaining", nil, float64(250_000 - len(hubspot.Requests()))},
+		{"tasksink_pending_records", nil, 0},
+		{"tasksink_in_flight_requests", nil, 0},
+		{"tasksink_max_pending_records", nil, 20_000},
+	} {
+		if got, is := seriesValue(families[want.metric], want.labels...); !is || got != want.value {
+			t.Errorf("%s%v is %v (there: %v), want %v", want.metric, want.labels, got, is, want.value)
+		}
+	}
+	golden.Compare(t, "metrics.golden", shape(families))
+	lintMetrics(t, m)
+	if err := m.terminate(t); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+}
+
+func refused(hubspot *hubspottest.Server) (n int) {
+	for _, r := range hubspot.Requests() {
+		if r.Status == 401 {
+			n++
+		}
+	}
+	return n
+}
+
+// shape is what of /metrics is an interface. Of the collectors of Go and the process only one is named.
+func shape(families map[string]*dto.MetricFamily) string {
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		f := families[name]
+		if (strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")) && name != "go_goroutines" && name != "process_cpu_seconds_total" {
+			continue
+		}
+		labels := map[string]bool{}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = true
+			}
+		}
+		fmt.Fprintf(&out, "%s %s {%s}\n  %s\n", name, strings.ToLower(f.GetType().String()), strings.Join(slices.Sorted(maps.Keys(labels)), ","), f.GetHelp())
+		if f.GetType() == dto.MetricType_HISTOGRAM {
+			for _, bucket := range f.GetMetric()[0].GetHistogram().GetBucket() {
+				fmt.Fprintf(&out, " %v", bucket.GetUpperBound())
+			}
+			fmt.Fprintln(&out)
+		}
+	}
+	return out.String()
+}
+
+// lintMetrics lets promtool look, where it is installed.
+func lintMetrics(t *testing.T, m *member) {
+	t.Helper()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Log("promtool is not installed (Debian: prometheus)")
+		return
+	}
+	_, body := m.get(t, "/metrics")
+	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(body)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,248 @@
+// What the page says, worked out from /status and /history. Nothing here touches the document: words in, words out.
+
+const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+
+/** A count: 12,400, and 1.2 M from a million on. */
+export function count(n) {
+  if (n >= 1e9) return `${fine.format(n / 1e9)} G`;
+  return n >= 1e6 ? `${fine.format(n / 1e6)} M` : plain.format(n);
+}
+
+export function records(n) {
+  return n === 1 ? "1 record" : `${count(n)} records`;
+}
+
+/** A count for where there is little room: 12 k, 1.2 M. */
+export function short(n) {
+  return n >= 1e4 && n < 1e6 ? `${fine.format(n / 1e3)} k` : n < 10 ? fine.format(n) : count(n);
+}
+
+/** Records per second. */
+export function rate(n) {
+  return n > 0 && n < 0.1 ? "under 0.1" : n < 10 ? fine.format(n) : count(n);
+}
+
+export function bytes(n) {
+  return n < 1 << 20 ? `${plain.format(n / 1024)} KiB` : `${fine.format(n / (1 << 20))} MiB`;
+}
+
+/** A time span in one or two units: 2 s, 4 min, 3 h 20 min, 2 d 4 h. */
+export function span(seconds) {
+  const s = Math.max(0, seconds);
+  if (s < 1) return "under 1 s";
+  if (s < 90) return `${Math.round(s)} s`;
+  const m = Math.round(s / 60);
+  if (m < 90) return `${m} min`;
+  const h = Math.floor(m / 60);
+  if (h < 36) return m % 60 ? `${h} h ${m % 60} min` : `${h} h`;
+  const d = Math.floor(h / 24);
+  return h % 24 ? `${d} d ${h % 24} h` : `${d} d`;
+}
+
+/** A time of day in the reader's zone; with the date if that is not today's. */
+export function clock(date, now, seconds = false) {
+  const two = (n) => String(n).padStart(2, "0");
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}${seconds ? `:${two(date.getSeconds())}` : ""}`;
+  if (date.toDateString() === now.toDateString()) return time;
+  return `${date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
+}
+
+/** The histories' counts and the present ones, oldest first. A process that started anew counts from zero again. */
+export function points(status, samples) {
+  const requests = Object.values(status.sender.requests).reduce((sum, n) => sum + n, 0);
+  const lag = status.partitions.reduce((sum, p) => sum + p.lag, 0);
+  const present = {
+    at: Date.parse(status.time), held: status.holds.length > 0 || status.sender.outage !== null, arrived: status.records.arrived,
+    upserted: status.records.upserted, dead: status.records.dead_lettered, skipped: status.records.skipped, inputs: status.sender.inputs, requests, lag,
+  };
+  const past = samples
+    .map((s) => ({ ...s, at: Date.parse(s.at), dead: s.dead_lettered }))
+    .filter((s) => s.at < present.at && s.at >= Date.parse(status.started) - 1000);
+  return [...past, present];
+}
+
+/**
+ * What happened between two points, per second. How fast the backlog falls comes of what ended and what came, as the
+ * lag itself jumps when partitions come or go.
+ */
+export function between(a, b) {
+  const seconds = Math.max(0.001, (b.at - a.at) / 1000);
+  const per = (name) => Math.max(0, b[name] - a[name]) / seconds;
+  const settled = per("upserted") + per("dead") + per("skipped");
+  return { seconds, arrived: per("arrived"), upserted: per("upserted"), dead: per("dead"), settled, falls: settled - per("arrived"),
+    fill: b.requests > a.requests ? (b.inputs - a.inputs) / (b.requests - a.requests) : null };
+}
+
+function since(all, seconds) {
+  const last = all[all.length - 1];
+  for (let i = all.length - 2; i >= 0; i--) {
+    if (last.at - all[i].at >= seconds * 1000) return between(all[i], last);
+  }
+  return between(all[0], last);
+}
+
+/** The figures that the sentences and the tiles are made of. */
+export function figures(status, samples) {
+  const all = points(status, samples);
+  const last = all[all.length - 1];
+  const now = new Date(status.time);
+  const lately = since(all, 10);
+  let moved = all[0].at; // when a record was last settled
+  for (let i = 1; i < all.length; i++) {
+    if (between(all[i - 1], all[i]).settled > 0) moved = all[i].at;
+  }
+  const age = status.partitions.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
+  const patience = 15 + (status.daily ? status.daily.batch_wait_seconds : 0);
+  const behind = age > patience || last.lag > 1000 && last.lag > 10 * lately.settled;
+  return { now, all, lag: last.lag, age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
+    fill: since(all, 60).fill, drained: behind ? drained(status, all) : null, limit: limit(status) };
+}
+
+/** When the backlog will be gone: as the last two minutes went, or as the day's quota says. Null: nobody knows. */
+function drained(status, all) {
+  const quota = status.daily && status.daily.drained_at ? new Date(status.daily.drained_at) : null;
+  const short = status.holds.length > 0 && status.holds.every((h) => h.reason === "quota" || h.reason === "daily");
+  if (short) return quota;
+  if (status.holds.length > 0 || status.sender.outage) return null;
+  const last = all[all.length - 1], trend = since(all, 120);
+  if (trend.seconds < 10) return quota;
+  return trend.falls > 0 ? new Date(last.at + last.lag / trend.falls * 1000) : null;
+}
+
+/** What sets the pace, in a word, a sentence, and a figure; null if nothing does. */
+function limit(status) {
+  const { rate, daily, sender, limits } = status;
+  const own = rate.limit * rate.share;
+  if (daily && daily.gap_seconds > 0) {
+    return ["The day's quota", `The day's calls run short: one call every ${span(daily.gap_seconds)}, so that they last.`, `one call every ${span(daily.gap_seconds)}`];
+  }
+  if (!rate.unlimited && own > 0 && rate.in_window >= 0.9 * own) {
+    const used = `${count(rate.in_window)} of ${count(rate.limit)} requests in ${span(rate.window_seconds)}`;
+    return ["The rate limit", `The account's rate limit sets the pace: ${used} are this replica's.`, used];
+  }
+  if (sender.in_flight >= limits.max_in_flight) {
+    return ["HubSpot's answers", `All ${count(sender.in_flight)} requests are out: HubSpot's answers set the pace.`, `all ${count(sender.in_flight)} requests are out`];
+  }
+  return null;
+}
+
+const held = {
+  auth: ["Token refused", "HubSpot refuses the token"],
+  scope: ["Scope missing", "HubSpot refuses the call for want of a scope"],
+  config: ["Settings", "HubSpot refuses every record: path or idProperty do not fit"],
+  daily: ["The day's quota", "the day's calls are used up"],
+  quota: ["The day's quota", "the day's calls are used up"],
+  migrating: ["Account moves", "HubSpot moves the account to another region"],
+  blocked: ["All refused", "one request after another is refused and none passes"],
+  flood: ["Flood of bad records", "a thousand records in a row failed alike"],
+  kafka: ["Kafka", "Kafka is out of reach"],
+  commit: ["Kafka", "Kafka refuses commits"],
+  dlq: ["Dead-letter topic", "dead letters cannot be written"],
+};
+
+function oldest(holds) {
+  return holds.reduce((a, b) => (Date.parse(b.since) < Date.parse(a.since) ? b : a));
+}
+
+/** A hold in a word and in half a sentence. */
+export function holdWords(hold) {
+  return held[hold.reason] || [hold.reason, hold.detail];
+}
+
+/** A sentence as it is written: with a capital, and a full stop. */
+export function sentence(text) {
+  const s = text.trim();
+  return s === "" ? "" : stop(s[0].toUpperCase() + s.slice(1));
+}
+
+/** Records wait, and none of them ends. */
+function stuck(f) {
+  return f.lag > 0 && f.still > 30 + f.patience;
+}
+
+/** With a full stop. */
+function stop(text) {
+  return text + (/[.!?]$/.test(text) ? "" : ".");
+}
+
+/** What an outage's code means to a person: 503, no answer. */
+export function failure(code) {
+  return code.startsWith("HTTP_") ? code.slice(5) : code.toLowerCase().replaceAll("_", " ");
+}
+
+/**
+ * The sentence at the top: its first words, which name the state, and the rest of it. tone is good, busy, bad or idle;
+ * more says why, or what to do.
+ */
+export function say(status, f) {
+  const { sender, holds } = status;
+  const lag = records(f.lag);
+  const why = f.limit ? f.limit[1] : "";
+  if (status.state === "draining") {
+    return { tone: "busy", word: "Stopping", text: ": what was sent is being settled.", more: "The rest is left to the replicas that stay." };
+  }
+  if (holds.length > 0) {
+    const first = oldest(holds);
+    const until = first.reason === "quota" && status.daily ? `; sending goes on at ${clock(new Date(status.daily.resets_at), new Date(status.daily.resets_at))}` : "";
+    const others = holds.length > 1 ? ` ${holds.length - 1} more below.` : "";
+    return { tone: "bad", word: "Held", text: ` since ${clock(new Date(first.since), f.now)}: ${stop(holdWords(first)[1] + until)}`,
+      more: sentence(first.remedy) + others };
+  }
+  if (sender.outage) {
+    const at = clock(new Date(sender.outage.since), f.now);
+    const wait = f.lag === 0 ? "no record waits" : f.lag === 1 ? "1 record waits" : `${lag} wait`;
+    return { tone: "bad", word: "HubSpot is down", text: ` since ${at} (${failure(sender.outage.failure)}); ${wait}.`,
+      more: `Asked again every ${span(sender.outage.every_seconds)}. It goes on by itself; nothing is dead-lettered for this.` };
+  }
+  if (status.state === "starting") {
+    return { tone: "busy", word: "Starting", text: `: joining the consumer group ${status.group}.`, more: "A rebalance takes some seconds." };
+  }
+  if (status.partitions.length === 0) {
+    return { tone: "idle", word: "Standing by", text: ": this replica has no partition.", more: "There are more replicas than partitions." };
+  }
+  if (stuck(f)) {
+    return { tone: "bad", word: "Not flowing", text: `: ${lag} wait, and none was settled for ${span(f.still)}.`,
+      more: why || "The log says what was tried last." };
+  }
+  if (f.behind) {
+    const end = f.drained ? `, drained about ${clock(f.drained, f.now)} at the present ${status.daily && status.daily.gap_seconds > 0 ? "quota" : "pace"}` :
+      f.lately.falls < -0.5 && f.lately.seconds >= 10 ? `, and ${rate(-f.lately.falls)} more each second` : "";
+    return { tone: "busy", word: "Behind", text: `: ${lag}${end}.`, more: why || `The oldest one waits for ${span(f.age)}.` };
+  }
+  if (f.lag === 0 && f.lately.settled < 0.05) {
+    const last = f.seen < 15 ? "Nothing holds it." : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
+    return { tone: "good", word: "Up to date", text: ": every record is settled.", more: last };
+  }
+  const within = status.partitions.length === 1 ? "its partition" : "all partitions";
+  return { tone: "good", word: "Flowing", text: `: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why || deadLately(f) };
+}
+
+function deadLately(f) {
+  const n = f.all[f.all.length - 1].dead - f.all[0].dead;
+  return n > 0 ? `${records(n)} went to the dead letters in the last ${span(f.seen)}.` : "Nothing holds it.";
+}
+
+/** The answers to the four questions, each a figure and a line below it. */
+export function answers(status, f) {
+  const { holds, sender } = status;
+  const dead = f.all[f.all.length - 1].dead - f.all[0].dead;
+  const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)}\u00a0dead letter${dead === 1 ? "" : "s"} in ${span(f.seen)}`];
+  let holding = ["Nothing", "", "No hold stands, and HubSpot answers."];
+  if (holds.length > 0) holding = [holdWords(oldest(holds))[0], "", `since ${clock(new Date(oldest(holds).since), f.now)}${holds.length > 1 ? `, and ${holds.length - 1} more` : ""}`];
+  else if (sender.outage) holding = ["HubSpot", "", `fails since ${clock(new Date(sender.outage.since), f.now)}: ${failure(sender.outage.failure)}`];
+  else if (status.state === "draining") holding = ["The stop", "", "No record is fetched any more."];
+  else if (status.partitions.length === 0) holding = [status.state === "starting" ? "The group" : "No partition", "", status.state === "starting" ? "It gives out the partitions." : "Others have them all."];
+  else if (f.limit) holding = [f.limit[0], "", f.limit[2]];
+  else if (stuck(f)) holding = ["Unknown", "", "No hold stands. The log says more."];
+  if (status.partitions.length === 0) {
+    return { flowing, holding, behind: ["–", "", "Known once a partition is here."], until: ["–", "", ""] };
+  }
+  const behind = [count(f.lag), f.lag === 1 ? "record" : "records", f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits."];
+  let until = ["Now", "", "Nothing to catch up with."];
+  if (f.drained) until = [clock(f.drained, f.now), "", `in ${span((f.drained - f.now) / 1000)}, at the present pace`];
+  else if (f.lag > 0 && holds.length > 0) until = ["Held", "", "The backlog falls when the hold ends."];
+  else if (f.lag > 0 && sender.outage) until = ["Unknown", "", "The backlog falls when HubSpot is back."];
+  else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes in than leaves." : "Too early to say."];
+  return { flowing, holding, behind, until };
+}
