@@ -251,7 +251,7 @@ func TestPage(t *testing.T) {
 
 	b.Produce(t, topic, kafka.Message{Key: []byte("bad"), Value: []byte(`{"id":"secret-id","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","<img src=x onerror=alert(1)>":"secret-value"}}`)})
 	p.says("#reasons", "VALIDATION_ERROR · PROPERTY_DOESNT_EXIST · <img src=x onerror=alert(1)>", 20*time.Second)
-	p.says("#reasons", "Create it there", time.Second)
+	p.says("#reasons", "Create it in HubSpot", time.Second)
 	if all := eval[string](p, "document.documentElement.outerHTML"); strings.Contains(all, "secret-") {
 		t.Error("the page shows a record's id or content")
 	}

@@ -54,7 +54,7 @@ func openLab(ctx context.Context, worker string, onlyFake bool) (*lab, error) {
 		l.close()
 		return nil, err
 	}
-	l.client = &kafka.Client{Addr: kafka.TCP(l.addr), Timeout: 20 * time.Second, Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}}
+	l.client = &kafka.Client{Addr: kafka.TCP(l.addr), Timeout: 20 * time.Second, Transport: &kafka.Transport{MetadataTTL: 2 * time.Second}}
 	// Not compressed: that is the producer's default, and what each worker pays for unpacking is no difference of theirs.
 	l.producer, err = kgo.NewClient(kgo.SeedBrokers(l.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(0), kgo.MaxBufferedBytes(64<<20), kgo.MetadataMinAge(100*time.Millisecond))

@@ -42,9 +42,11 @@ type Broker struct {
 	opts   []kgo.Opt // for a franz-go client, beside the addresses
 }
 
+// newBroker connects. MetadataTTL is also the time that kafka-go gives a request for metadata: on a busy machine 200 ms
+// were too short for the first one, and the client then knows no broker at all.
 func newBroker(kind string, addrs []string) *Broker {
 	return &Broker{Addrs: addrs, Kind: kind, client: &kafka.Client{Addr: kafka.TCP(addrs...), Timeout: 10 * time.Second,
-		Transport: &kafka.Transport{MetadataTTL: 200 * time.Millisecond}}}
+		Transport: &kafka.Transport{MetadataTTL: 2 * time.Second}}}
 }
 
 func (b *Broker) close() {

@@ -120,7 +120,7 @@ func secureFake(t *testing.T, mode Mode) *Secured {
 		t.Fatal(err)
 	}
 	secured := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, Certificates: []tls.Certificate{pair}}
-	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond, TLS: secured}
+	transport := &kafka.Transport{MetadataTTL: 2 * time.Second, TLS: secured}
 	s.Broker = newBroker("kfake", cluster.ListenAddrs())
 	s.Fake, s.Addr = cluster, cluster.ListenAddrs()[0]
 	s.opts = []kgo.Opt{kgo.DialTLSConfig(secured)}

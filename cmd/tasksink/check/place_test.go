@@ -162,7 +162,7 @@ func (p *place) neutral(s string) string {
 
 // client is the test's own.
 func (p *place) client() *kafka.Client {
-	transport := &kafka.Transport{MetadataTTL: 200 * time.Millisecond}
+	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
 	p.t.Cleanup(transport.CloseIdleConnections)
 	return &kafka.Client{Addr: kafka.TCP(p.b.Addrs...), Transport: transport}
 }
