@@ -220,7 +220,9 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 			p := g.part(topic, id)
 			p.mu.Lock()
 			p.committed = at
+			spans := p.covered()
 			p.mu.Unlock()
+			g.traceCommit(p, at, spans, asked)
 		}
 	}
 	return nil

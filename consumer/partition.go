@@ -29,6 +29,8 @@ type partition struct {
 	lost      bool          // no longer ours: nothing of it may be started, settled or committed
 	progress  chan struct{} // closed when the settled run moves; nil while nobody waits
 
+	followed []followed // traces of settled records that are not committed yet
+
 	late     int64 // offset of the last late record; -1 if there was none
 	end      int64 // the log's end as of the last fetch, -1 before
 	logStart int64

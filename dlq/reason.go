@@ -1,6 +1,10 @@
 package dlq
 
-import "regexp"
+import (
+	"regexp"
+
+	"go.opentelemetry.io/otel/trace"
+)
 
 // Stages at which a record can fail.
 const (
@@ -17,6 +21,8 @@ type Reason struct {
 	Message       string // for the letter only, never for a log: it may quote the record
 	CorrelationID string // HubSpot's, for its support; may be empty
 	Attempts      int    // how many requests carried the record
+
+	Span trace.SpanContext // of the batch that was refused; not valid if it is in no trace
 }
 
 // Kind is what dead letters are counted by. Category and Code are words such as VALIDATION_ERROR: what HubSpot wrote
@@ -30,7 +36,8 @@ const (
 
 var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{0,64}$`)
 
-func (r Reason) kind() Kind {
+// Kind is what the reason counts as.
+func (r Reason) Kind() Kind {
 	k := Kind{r.Stage, r.Category, r.Code}
 	for _, s := range []*string{&k.Category, &k.Code} {
 		if !word.MatchString(*s) {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 const (
@@ -39,10 +40,11 @@ const (
 type Config struct {
 	consumer.Connection
 
-	Topic func(source string) string // the dead-letter topic of a source topic
-	Group string                     // for the letter's header
-	Board *hold.Board
-	Log   zerolog.Logger
+	Topic     func(source string) string // the dead-letter topic of a source topic
+	Group     string                     // for the letter's header
+	Telemetry *tracing.Telemetry         // nil: off
+	Board     *hold.Board
+	Log       zerolog.Logger
 }
 
 // Writer writes dead letters.
@@ -213,7 +215,7 @@ func (w *Writer) written(l letter) {
 	w.mu.Lock()
 	w.status.Written[l.reason.Category]++
 	w.status.Sent[w.cfg.Topic(l.rec.Topic)]++
-	kind := l.reason.kind()
+	kind := l.reason.Kind()
 	if _, known := w.status.Kinds[kind]; !known && len(w.status.Kinds) >= maxKinds {
 		kind = Kind{Stage: kind.Stage, Category: other, Code: other}
 	}
@@ -226,6 +228,7 @@ func (w *Writer) written(l letter) {
 		w.cfg.Log.Error().Str("topic", l.rec.Topic).Int("partition", l.rec.Partition).Int64("offset", l.rec.Offset).
 			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the dead-letter topic")
 	}
+	w.trace(l)
 	l.rec.Settle()
 }
 

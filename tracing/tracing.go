@@ -7,7 +7,7 @@
 // Use: Start, then Stop, which takes 5 s at the most. An exporter that nobody answers drops what it cannot send; it
 // never holds the worker up. A nil *Telemetry is one that is off.
 //
-// The tests stand an OTLP receiver beside it, and read what arrives there.
+// The tests run the whole program beside a collector (tracingtest), and read what arrives there.
 package tracing
 
 import (
@@ -128,11 +128,14 @@ func (t *Telemetry) Meter() metric.Meter {
 
 // Tracer makes the spans. Where nothing is exported its spans cost nothing.
 func (t *Telemetry) Tracer() trace.Tracer {
-	if t == nil || t.traces == nil {
+	if !t.Traces() {
 		return notrace.Tracer{}
 	}
 	return t.traces.Tracer(scope)
 }
+
+// Traces tells whether spans are exported at all: where not, nobody needs to gather what they would hold.
+func (t *Telemetry) Traces() bool { return t != nil && t.traces != nil }
 
 // Page is the handler of /metrics. It speaks OpenMetrics, with exemplars, to those who ask for it. More than a few
 // scrapes at once, or one that takes longer than 5 s, are answered with 503.

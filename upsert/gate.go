@@ -50,9 +50,10 @@ type gate struct {
 
 // permit lets one request pass.
 type permit struct {
-	limit  int  // the most inputs it may carry
-	varied bool // it is a probe: it should carry records that came back least often
-	probe  bool // it leaves alone: while it is out no other passes
+	limit  int    // the most inputs it may carry
+	varied bool   // it is a probe: it should carry records that came back least often
+	probe  bool   // it leaves alone: while it is out no other passes
+	hold   string // the hold that it waited for, if any
 	done   func(error)
 }
 
@@ -93,12 +94,17 @@ var breakerMeans = map[gobreaker.State]string{
 
 // Pass waits until a request may leave. Each permit must be returned by passed, failedWith or unused.
 func (g *gate) Pass(ctx context.Context, size int) (permit, error) {
+	hold := ""
 	for {
 		g.mu.Lock()
 		p, wait, ok := g.try(size)
+		for reason := range g.holds {
+			hold = reason
+		}
 		changed := g.changed
 		g.mu.Unlock()
 		if ok {
+			p.hold = hold
 			return p, nil
 		}
 		var due <-chan time.Time

@@ -23,14 +23,15 @@ type measures struct {
 	http    metric.Float64Histogram
 	process metric.Float64Histogram
 
-	target  []attribute.KeyValue // of HubSpot's endpoint
-	group   string
-	mu      sync.Mutex
-	options map[string][]metric.RecordOption // by HTTP status or error, and by topic
+	target   []attribute.KeyValue // of HubSpot's endpoint
+	group    string
+	mu       sync.Mutex
+	statuses map[string][]metric.RecordOption
+	topics   map[string][]metric.RecordOption
 }
 
 func newMeasures(t *tracing.Telemetry, target, group string) *measures {
-	m := &measures{group: group, target: []attribute.KeyValue{semconv.HTTPRequestMethodPost}, options: map[string][]metric.RecordOption{},
+	m := &measures{group: group, target: []attribute.KeyValue{semconv.HTTPRequestMethodPost}, statuses: map[string][]metric.RecordOption{}, topics: map[string][]metric.RecordOption{},
 		inputs:  t.Histogram("tasksink.batch_records", "{input}", "Inputs of a request to HubSpot; records of one object that travel together are one.", 1, 2, 5, 10, 25, 50, 75, 89, 99, 100),
 		waited:  t.Histogram("tasksink.rate_wait", "s", "How long a batch that was ripe waited for the account's rate limit, and for the day's.", .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300),
 		http:    t.Histogram("http.client.request.duration", "s", "Duration of HTTP client requests.", .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30),
@@ -59,7 +60,7 @@ func (m *measures) sealed(ctx context.Context, inputs int, waited time.Duration)
 
 // answered notes how long HubSpot took. status is its status as text, or "error" where it gave no answer.
 func (m *measures) answered(ctx context.Context, status string, took time.Duration) {
-	m.http.Record(ctx, took.Seconds(), m.option(status, func() []attribute.KeyValue {
+	m.http.Record(ctx, took.Seconds(), m.option(m.statuses, status, func() []attribute.KeyValue {
 		set := slices.Clone(m.target)
 		n, err := strconv.Atoi(status)
 		switch {
@@ -74,7 +75,7 @@ func (m *measures) answered(ctx context.Context, status string, took time.Durati
 
 // processed notes how long it took from the sealing of a batch until what its answer says was done.
 func (m *measures) processed(ctx context.Context, topic string, took time.Duration) {
-	m.process.Record(ctx, took.Seconds(), m.option("topic "+topic, func() []attribute.KeyValue {
+	m.process.Record(ctx, took.Seconds(), m.option(m.topics, topic, func() []attribute.KeyValue {
 		set := []attribute.KeyValue{semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingConsumerGroupName(m.group)}
 		if topic != "" {
 			set = append(set, semconv.MessagingDestinationName(topic))
@@ -83,13 +84,13 @@ func (m *measures) processed(ctx context.Context, topic string, took time.Durati
 	})...)
 }
 
-func (m *measures) option(name string, set func() []attribute.KeyValue) []metric.RecordOption {
+func (m *measures) option(all map[string][]metric.RecordOption, name string, set func() []attribute.KeyValue) []metric.RecordOption {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, known := m.options[name]
+	o, known := all[name]
 	if !known {
 		o = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(set()...))}
-		m.options[name] = o
+		all[name] = o
 	}
 	return o
 }

@@ -54,6 +54,7 @@ type Sender struct {
 	cfg      SenderConfig
 	gate     *gate
 	measures *measures
+	traces   *traces
 	slots    chan struct{} // one for each request in flight
 
 	confirmed atomic.Uint64 // records, ever
@@ -87,7 +88,8 @@ type Status struct {
 
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: newMeasures(cfg.Telemetry, cfg.Client.target, cfg.Group),
+	m := newMeasures(cfg.Telemetry, cfg.Client.target, cfg.Group)
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: m, traces: newTraces(cfg.Telemetry, cfg.Client.target, cfg.Group, m.target),
 		slots: make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
 }
 
@@ -106,19 +108,21 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		w := waits{ripe: time.Now()}
 		p, err := s.gate.Pass(ctx, s.cfg.BatchSize)
 		if err != nil {
 			return
 		}
-		asked := time.Now()
+		w.gate, w.hold = time.Since(w.ripe), p.hold
 		ticket, err := s.cfg.Pace.Wait(ctx)
 		if err != nil {
 			return
 		}
-		waited := time.Since(asked)
+		w.rate = time.Since(w.ripe) - w.gate
 		if s.cfg.Prove(ctx) != nil {
 			return
 		}
+		w.proof = time.Since(w.ripe) - w.gate - w.rate
 		batch := s.cfg.Queue.Seal(p.limit, p.varied)
 		if batch == nil { // what was ripe went with its partition
 			ticket.Return()
@@ -126,16 +130,15 @@ func (s *Sender) Run(ctx context.Context) {
 			<-s.slots
 			continue
 		}
-		s.measures.sealed(ctx, len(batch), waited)
 		flights.Go(func() {
-			s.attempt(ctx, p, ticket, batch)
+			s.attempt(ctx, p, ticket, batch, w)
 			<-s.slots
 		})
 	}
 }
 
 // attempt sends one request and settles what its answer says.
-func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task]) {
+func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task], w waits) {
 	began := time.Now()
 	inputs := make([]Input, len(batch))
 	for i, sealed := range batch {
@@ -145,13 +148,19 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
+	topic := topicOf(inputs)
+	ctx, span := s.traces.process(ctx, inputs, topic, w)
+	defer span.End()
+	s.measures.sealed(ctx, len(inputs), w.rate)
 	body := AppendRequest(Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
 	asked := time.Now()
-	reply, err := s.cfg.Client.Post(ctx, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	posting, post := s.traces.request(ctx, inputs)
+	reply, err := s.cfg.Client.Post(posting, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
 	took := time.Since(asked)
 	s.flying.Add(-1)
+	s.traces.answered(post, reply, err)
 	defer reply.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
@@ -162,7 +171,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 		ticket.Return()
 		s.backAll(flight{batch: batch}, batcher.Again{})
 		s.gate.unused(p)
-		s.cfg.Log.Warn().Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
+		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
 		return
 	}
 	var a Answer
@@ -174,15 +183,17 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []
 	s.measures.answered(ctx, status, took)
 	if err != nil {
 		ticket.Return()
-		s.cfg.Log.Warn().Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
+		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
 		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
 		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
 		ticket.Answered(reply.Header, a.Class == Limited, a.RetryAfter)
-		s.cfg.Log.Debug().Int("status", reply.Status).Int("inputs", len(inputs)).Msg("batch answered")
 	}
-	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status}, a)
-	s.measures.processed(ctx, topicOf(inputs), time.Since(began))
+	s.traces.judged(span, &a)
+	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status, span: span.SpanContext()}, a)
+	s.measures.processed(ctx, topic, time.Since(began))
+	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent", 100*len(inputs)/s.cfg.BatchSize).
+		Int64("ms", took.Milliseconds()).Msg("batch answered")
 }
 
 func (s *Sender) count(status string) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/dlq"
 )
@@ -34,6 +36,7 @@ type flight struct {
 	batch   []*batcher.Sealed[*Task]
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
 	status  int
+	span    trace.SpanContext // of the batch; not valid if it is in no trace
 }
 
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
@@ -87,6 +90,9 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] == Confirmed {
 			for _, t := range sealed.Records {
+				if f.span.IsSampled() {
+					t.Record.Follow(f.span) // before a commit can know of it
+				}
 				t.Record.Settle()
 			}
 			s.cfg.Queue.Done(sealed)
@@ -106,7 +112,7 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 			s.refused(sealed, *a.Reasons[i])
 		case Unresolved:
 			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
-			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record"})
+			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record", Span: f.span})
 		}
 	}
 	if records > 0 {

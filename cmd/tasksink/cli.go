@@ -70,7 +70,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		printVersion(stdout, c.Version.JSON)
 		return exitDone
 	}
-	log := newLog(stderr, c.Run.LogLevel, c.Run.LogFormat)
+	log, flush := openLog(stderr, c.Run.LogLevel, c.Run.LogFormat)
+	defer flush()
 	warnUnknown(parser, environ, log)
 	if err := worker.Run(ctx, c.Run.Config, log); err != nil {
 		log.Error().Err(err).Msg("tasksink failed")

@@ -67,12 +67,18 @@ func (l *log) String() string {
 // start runs tasksink as a user would, as a process of its own.
 func start(t *testing.T, name string, args ...string) *member {
 	t.Helper()
+	return startIn(t, name, nil, args...)
+}
+
+// startIn is start with more environment variables.
+func startIn(t *testing.T, name string, environ []string, args ...string) *member {
+	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=127.0.0.1:0"}, args...)...), log: &log{}, done: make(chan error, 1)}
-	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
+	m.cmd.Stdout, m.cmd.Stderr, m.cmd.Env = m.log, m.log, append(os.Environ(), environ...)
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -217,17 +217,6 @@ func warnUnknown(parser *kong.Kong, environ []string, log zerolog.Logger) {
 	}
 }
 
-func newLog(w io.Writer, level, format string) zerolog.Logger {
-	if format == "console" {
-		w = zerolog.ConsoleWriter{Out: w}
-	}
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil {
-		parsed = zerolog.InfoLevel // Check has refused it already
-	}
-	return zerolog.New(w).Level(parsed).With().Timestamp().Logger()
-}
-
 func printVersion(w io.Writer, asJSON bool) {
 	b := worker.ReadBuild()
 	if asJSON {

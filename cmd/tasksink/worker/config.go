@@ -179,8 +179,8 @@ func (c Config) consumer(conn consumer.Connection, share func(own, total, first 
 		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: share, Telemetry: telemetry, Board: board, Log: log}
 }
 
-func (c Config) letters(conn consumer.Connection, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Board: board, Log: log, Topic: func(source string) string {
+func (c Config) letters(conn consumer.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
+	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Telemetry: telemetry, Board: board, Log: log, Topic: func(source string) string {
 		if c.DLQTopic != "" {
 			return c.DLQTopic
 		}

@@ -26,6 +26,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 		return err
 	}
 	defer telemetry.Stop()
+	log = log.Hook(tracing.LogHook{})
 	board := hold.NewBoard(log)
 	conn, err := cfg.connection()
 	if err != nil {
@@ -42,7 +43,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	}
 
 	// Dead letters out. Their acknowledgement settles the record.
-	letters := dlq.NewWriter(cfg.letters(conn, board, log))
+	letters := dlq.NewWriter(cfg.letters(conn, telemetry, board, log))
 
 	// Records of one object queue in order; a batch is sealed only when its request may leave.
 	queue := batcher.New(batcher.Config[*upsert.Task]{Size: cfg.BatchSize, Bytes: int(cfg.BatchBytes), Wait: cfg.BatchWait,
@@ -75,6 +76,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
+	parts.Go(func() { page.summarise(downstream, log, cfg.BatchSize) })
 	if cfg.HubspotTimezone == "auto" && (cfg.HubspotDaily.Auto || cfg.HubspotDaily.N > 0) {
 		parts.Go(func() { client.FindZone(downstream, pace.SetZone, log) })
 	}

@@ -1,0 +1,65 @@
+package consumer
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const maxFollowed = 256 // traces a partition remembers; the oldest are forgotten first
+
+// followed is a trace that ends with the commit of an offset.
+type followed struct {
+	span   trace.SpanContext
+	offset int64 // the highest of its records
+}
+
+// Follow says that the record was settled in a trace: the commit that covers it, and all others of its partition that
+// the trace settled, becomes a span of that trace, too.
+func (r *Record) Follow(span trace.SpanContext) {
+	p := r.part
+	if p == nil || !span.IsSampled() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.followed) - 1; i >= 0; i-- {
+		if f := &p.followed[i]; f.span.TraceID() == span.TraceID() {
+			f.offset = max(f.offset, r.Offset)
+			return
+		}
+	}
+	if len(p.followed) == maxFollowed {
+		p.followed = slices.Delete(p.followed, 0, 1)
+	}
+	p.followed = append(p.followed, followed{span, r.Offset})
+}
+
+// covered takes out the traces whose records lie below what was committed. The partition's lock is held.
+func (p *partition) covered() (spans []trace.SpanContext) {
+	p.followed = slices.DeleteFunc(p.followed, func(f followed) bool {
+		if f.offset >= p.committed {
+			return false
+		}
+		spans = append(spans, f.span)
+		return true
+	})
+	return spans
+}
+
+// traceCommit makes the spans of a commit: one for each trace and partition that it ends.
+func (g *generation) traceCommit(p *partition, at int64, spans []trace.SpanContext, asked time.Time) {
+	now := time.Now()
+	for _, parent := range spans {
+		_, span := g.c.cfg.Telemetry.Tracer().Start(trace.ContextWithSpanContext(context.Background(), parent), "commit "+p.topic,
+			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(asked), trace.WithAttributes(
+				semconv.MessagingSystemKafka, semconv.MessagingOperationName("commit"), semconv.MessagingOperationTypeSettle,
+				semconv.MessagingConsumerGroupName(g.c.cfg.Group), semconv.MessagingDestinationName(p.topic),
+				semconv.MessagingDestinationPartitionID(strconv.Itoa(p.id)), semconv.MessagingKafkaOffset(int(at))))
+		span.End(trace.WithTimestamp(now))
+	}
+}
