@@ -7,7 +7,7 @@
 // Use: Start, then Stop, which takes 5 s at the most. An exporter that nobody answers drops what it cannot send; it
 // never holds the worker up. A nil *Telemetry is one that is off.
 //
-// The tests stand an OTLP receiver beside it, and read what arrives there.
+// The tests run the whole program beside a collector (tracingtest), and read what arrives there.
 package tracing
 
 import (

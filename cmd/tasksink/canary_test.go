@@ -18,6 +18,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/internal/secret"
+	"github.com/tasksink/tasksink/tracing/tracingtest"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
@@ -33,7 +34,7 @@ func clean(t *testing.T, where, text string) {
 }
 
 // TestCanaries: through success, an outage, and each way of being refused, no secret is in what the process writes, in
-// /status, or in the dead letters.
+// /status, in /metrics, in exported spans, or in the dead letters.
 func TestCanaries(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"token", "token file", "OAuth"} {
@@ -76,7 +77,8 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 		"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username="+s.User, "--hubspot-url="+server.URL, "--hubspot-id-property=external_task_id",
 		"--hubspot-rate=0", "--hubspot-timeout=2s", "--log-level=debug")
 
-	m := start(t, way, append(args, "--kafka-sasl-password-file="+file("password", canary+"-password"))...)
+	collector := tracingtest.New(t)
+	m := startIn(t, way, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.GRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, append(args, "--kafka-sasl-password-file="+file("password", canary+"-password"))...)
 	holds := func(m *member, reason string) {
 		t.Helper()
 		until(t, "hold "+reason, 40*time.Second, func() bool {
@@ -132,10 +134,16 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 	hubspot.SetRefreshToken(refresh)
 	hubspot.SetToken(token)
 	drained()
+	_, metrics := m.get(t, "/metrics")
+	clean(t, "/metrics", metrics)
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
 	clean(t, "what the process writes", m.log.String())
+	if len(collector.Spans()) == 0 {
+		t.Error("no spans are exported")
+	}
+	clean(t, "what is exported", collector.Bytes())
 
 	refused := start(t, way+", refused by Kafka", append(args, "--kafka-sasl-password="+canary+"-wrong")...)
 	holds(refused, "kafka")

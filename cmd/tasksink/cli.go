@@ -8,11 +8,9 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
-	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Exit statuses.
@@ -140,13 +138,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(r.mistakes(), "\n  "))
 		return exitUsage
 	}
-	var log zerolog.Logger
-	switch {
-	case command == "check", ofLetters: // they are read by people, whatever the worker logs
-		log = newLog(stderr, "warn", "console")
-	case s != nil:
-		log = newLog(stderr, s.LogLevel, s.LogFormat)
+	level, format := "warn", "console" // what is read by people, whatever the worker logs
+	if command == "run" {
+		level, format = s.LogLevel, s.LogFormat
 	}
+	log, flush := openLog(stderr, level, format)
+	defer flush()
 	r.warnUnknown(log)
 	if ofLetters {
 		return c.DLQ.run(ctx, command, stdout, stderr)
@@ -169,22 +166,6 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailed
 	}
 	return exitDone
-}
-
-func newLog(w io.Writer, level, format string) zerolog.Logger {
-	if format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
-			if text, is := event[zerolog.MessageFieldName].(string); is {
-				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
-			}
-			return nil
-		}}
-	}
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil {
-		parsed = zerolog.InfoLevel // Check has refused it already
-	}
-	return zerolog.New(w).Level(parsed).With().Timestamp().Logger()
 }
 
 func printVersion(w io.Writer, asJSON bool) {

@@ -121,6 +121,9 @@ func TestMetrics(t *testing.T) {
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
+	if last := m.log.String(); !strings.Contains(last, `"upserted":350,"dead_lettered":1,"skipped":1,"requests":{`) || !strings.Contains(last, `"message":"summary"`) {
+		t.Errorf("the log ends without a summary")
+	}
 }
 
 func refused(hubspot *hubspottest.Server) (n int) {

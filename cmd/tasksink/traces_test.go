@@ -110,6 +110,8 @@ func TestTrace(t *testing.T) {
 				"--hubspot-token="+canary+"-token", "--hubspot-id-property=external_task_id", "--hubspot-rate=0", "--log-level=debug")
 			b.Produce(t, topic, append(msgs, bad, worse, huge, broken)...)
 			until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+			_, metrics := m.get(t, "/metrics")
+			clean(t, "/metrics", metrics)
 			if err := m.terminate(t); err != nil {
 				t.Errorf("SIGTERM: %v", err)
 			}

@@ -51,6 +51,7 @@ var rows = []row{
 	{"e", "Replicas on one account", takesReplicas, (*bench).replicas},
 	{"f", "Partitions: CPU and memory, idle and busy", takesPartitions, (*bench).partitions},
 	{"g", "Memory full of records while HubSpot is slow", takesMemory, (*bench).memory},
+	{"h", "Traces: none, and a tenth of the batches", takesTelemetry, (*bench).telemetry},
 }
 
 // say tells what is going on, and how long it still takes.

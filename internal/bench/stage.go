@@ -26,7 +26,8 @@ type stage struct {
 type conditions struct {
 	limit    int // of the account; 0: unlimited, and the worker is told so
 	latency  time.Duration
-	inFlight int // 0: the worker's default
+	inFlight int      // 0: the worker's default
+	settings []string // NAME=VALUE, more of them
 }
 
 func (l *lab) open(ctx context.Context, s subject, topic string, c conditions) (*stage, error) {
@@ -34,7 +35,7 @@ func (l *lab) open(ctx context.Context, s subject, topic string, c conditions) (
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{lab: l, subject: s, topic: topic, group: fmt.Sprintf("bench-%d", time.Now().UnixNano()), account: a}
+	st := &stage{lab: l, subject: s, topic: topic, group: fmt.Sprintf("bench-%d", time.Now().UnixNano()), account: a, settings: c.settings}
 	if c.limit == 0 {
 		st.settings = append(st.settings, "TASKSINK_HUBSPOT_RATE=0")
 	}

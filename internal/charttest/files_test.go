@@ -2,7 +2,6 @@ package charttest
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
@@ -10,19 +9,10 @@ import (
 	core "k8s.io/api/core/v1"
 )
 
-// needsFiles skips a test where the chart has neither alerts nor a dashboard.
-func needsFiles(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(chart + "/files"); err != nil {
-		t.Skip("the chart has no files")
-	}
-}
-
 // TestFiles: the alerts and the dashboard of helm/tasksink/files are installed whole, and point at the runbook that the
 // values name. helm/tasksink/ci/everything-values.yaml names another than the default.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	needsFiles(t)
 	const runbook = "https://runbooks.example.com/tasksink/docs/runbook.md"
 	seen := 0
 	for _, o := range render(t, "--values="+chart+"/ci/everything-values.yaml") {

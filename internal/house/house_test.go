@@ -111,3 +111,31 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestTelemetryPage: docs/telemetry.md lists each metric of tasksink, and no other.
+func TestTelemetryPage(t *testing.T) {
+	read := func(path string) string {
+		b, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	exposed, listed := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^((?:tasksink|http|messaging)_\w+) `).FindAllStringSubmatch(read("cmd/tasksink/testdata/metrics.golden"), -1) {
+		exposed[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile("`((?:tasksink|http|messaging)_[a-z_]+)`").FindAllStringSubmatch(read("docs/telemetry.md"), -1) {
+		listed[m[1]] = true
+	}
+	for name := range exposed {
+		if !listed[name] {
+			t.Errorf("docs/telemetry.md does not list %s", name)
+		}
+	}
+	for name := range listed {
+		if !exposed[name] {
+			t.Errorf("docs/telemetry.md lists %s, which is not on /metrics", name)
+		}
+	}
+}

@@ -111,7 +111,7 @@ func observe(ctx context.Context, o options, out io.Writer) (err error) {
 	return nil
 }
 
-// prometheusConfig is Prometheus's. The label group is what the chart's PodMonitor sets, too.
+// prometheusConfig is Prometheus's. The dashboard can choose by the label group.
 const prometheusConfig = `global:
   scrape_interval: %s
   evaluation_interval: %s

@@ -86,6 +86,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })
 	parts.Go(func() { client.KeepToken(downstream, log) })
+	parts.Go(func() { source.summarise(downstream, log, cfg.BatchSize) })
 	if cfg.HubspotTimezone == "auto" && (cfg.HubspotDaily.Auto || cfg.HubspotDaily.N > 0) {
 		parts.Go(func() { client.FindZone(downstream, pace.SetZone, log) })
 	}
