@@ -279,8 +279,9 @@ func TestPaceNotes(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			var running sync.WaitGroup
 			// The first one has the account to itself, so long that it knows the window wholly.
-			paces := []*upsert.Pace{pace(upsert.PaceConfig{Rate: limit}, partitions, partitions)}
-			running.Go(func() { a.replica(ctx, paces[0]) })
+			first := pace(upsert.PaceConfig{Rate: limit}, partitions, partitions)
+			paces := []*upsert.Pace{first}
+			running.Go(func() { a.replica(ctx, first) })
 			time.Sleep(11 * time.Second)
 			for i, n := range members {
 				for range n {
@@ -302,7 +303,9 @@ func TestPaceNotes(t *testing.T) {
 				}
 				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
 			}
+			a.mu.Lock()
 			before := len(a.all)
+			a.mu.Unlock()
 			time.Sleep(21 * time.Second)
 			cancel()
 			running.Wait()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
@@ -138,13 +139,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(r.mistakes(), "\n  "))
 		return exitUsage
 	}
-	level, format := "warn", "console" // what is read by people, whatever the worker logs
-	if command == "run" {
-		level, format = s.LogLevel, s.LogFormat
+	if command == "version" {
+		printVersion(stdout, c.Version.JSON)
+		return exitDone
 	}
-	log, flush := openLog(stderr, level, format)
-	defer flush()
-	r.warnUnknown(log)
+	if command != "run" { // people read what these say, however the worker logs
+		r.warnUnknown(zerolog.New(console(stderr)).With().Timestamp().Logger())
+	}
 	if ofLetters {
 		return c.DLQ.run(ctx, command, stdout, stderr)
 	}
@@ -157,10 +158,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitDone
 	case "config":
 		return printConfig(stdout, s.Config, r.sources, c.Config.JSON)
-	case "version":
-		printVersion(stdout, c.Version.JSON)
-		return exitDone
 	}
+	log, flush := openLog(stderr, s.LogLevel, s.LogFormat)
+	defer flush()
+	r.warnUnknown(log)
 	if err := worker.Run(ctx, s.Config, log); err != nil {
 		log.Error().Err(err).Msg("tasksink failed")
 		return exitFailed

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,6 +225,7 @@ func TestTerminal(t *testing.T) {
 	on := func(answer string, args ...string) (shown string, status int) {
 		t.Helper()
 		cmd := exec.Command(path, append(append([]string{"dlq"}, args...), kafkaFlags...)...)
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "TASKSINK_") })
 		screen, err := pty.Start(cmd)
 		if err != nil {
 			t.Fatal(err)

@@ -27,12 +27,7 @@ const (
 func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func()) {
 	out := io.Writer(onlyWriter{w})
 	if format == "console" {
-		out = onlyWriter{zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
-			if text, is := event[zerolog.MessageFieldName].(string); is {
-				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
-			}
-			return nil
-		}}}
+		out = onlyWriter{console(w)}
 	}
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil {
@@ -49,6 +44,16 @@ func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func(
 		case <-time.After(logFlush):
 		}
 	}
+}
+
+// console writes lines for people.
+func console(w io.Writer) zerolog.ConsoleWriter {
+	return zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+		if text, is := event[zerolog.MessageFieldName].(string); is {
+			event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
+		}
+		return nil
+	}}
 }
 
 // onlyWriter hides Close: standard error is not ours to close.
