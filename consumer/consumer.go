@@ -25,7 +25,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
@@ -78,7 +77,6 @@ type Consumer struct {
 	arrived    atomic.Int64 // records that came to our partitions while they were ours
 	rebalances atomic.Int64
 	consumed   map[string]*atomic.Int64 // records delivered, by topic
-	ages       metric.Float64Histogram
 
 	commitErrors atomic.Int64
 
@@ -110,8 +108,7 @@ func New(cfg Config) (*Consumer, error) {
 	for _, topic := range cfg.Topics {
 		consumed[topic] = new(atomic.Int64)
 	}
-	ages := cfg.Telemetry.Histogram("tasksink.record_age", "s", "From a record's own time until it was settled.", .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
-	return &Consumer{cfg: cfg, consumed: consumed, ages: ages, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
+	return &Consumer{cfg: cfg, consumed: consumed, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
 		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport}}, nil
 }
 

@@ -39,7 +39,7 @@ func newGeneration(c *Consumer, gen *kafka.Generation, deliver func(*Record), dr
 		evicted: make(chan struct{}), drained: make(chan struct{})}
 	for topic, assigned := range gen.Assignments {
 		for _, a := range assigned {
-			g.parts = append(g.parts, newPartition(topic, a.ID, a.Offset, c.room, c.ages))
+			g.parts = append(g.parts, newPartition(topic, a.ID, a.Offset, c.room, c.cfg.Telemetry.Ages()))
 		}
 	}
 	return g

@@ -1,12 +1,11 @@
 package consumer
 
 import (
-	"context"
 	"sort"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
+	"github.com/tasksink/tasksink/tracing"
 )
 
 // partition is what a member knows of one partition during one generation: what was delivered of it, which of that
@@ -16,7 +15,7 @@ type partition struct {
 	topic string
 	id    int
 	room  *room
-	ages  metric.Float64Histogram
+	ages  *tracing.Ages
 
 	mu        sync.Mutex
 	delivered []*Record     // that the settled run has not passed yet, oldest first
@@ -46,7 +45,7 @@ type waiter struct {
 	f      func()
 }
 
-func newPartition(topic string, id int, next int64, room *room, ages metric.Float64Histogram) *partition {
+func newPartition(topic string, id int, next int64, room *room, ages *tracing.Ages) *partition {
 	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room, ages: ages}
 	if next >= 0 {
 		p.committed, p.started = next, true
@@ -93,7 +92,7 @@ func (r *Record) Settle() {
 		return
 	}
 	p := r.part
-	p.ages.Record(context.Background(), r.age(time.Now()).Seconds())
+	p.ages.Observe(r.age(time.Now()))
 	p.mu.Lock()
 	turn := p.advance()
 	p.mu.Unlock()

@@ -3,7 +3,6 @@ package consumer
 import (
 	"testing"
 
-	"go.opentelemetry.io/otel/metric/noop"
 	"pgregory.net/rapid"
 )
 
@@ -75,7 +74,7 @@ func TestPartition(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
-		p := newPartition("tasks", 0, rapid.Int64Range(0, 5).Draw(t, "start"), room, noop.Float64Histogram{})
+		p := newPartition("tasks", 0, rapid.Int64Range(0, 5).Draw(t, "start"), room, nil)
 		w := &twin{next: p.next, sent: -1}
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
 			var some []*twinRecord

@@ -47,6 +47,7 @@ type Telemetry struct {
 	registry *prometheus.Registry
 	meters   *sdkmetric.MeterProvider
 	traces   *sdktrace.TracerProvider // nil: off
+	ages     *Ages
 	log      zerolog.Logger
 }
 
@@ -60,7 +61,7 @@ func Start(ctx context.Context, version string, log zerolog.Logger) (*Telemetry,
 	if err != nil {
 		return nil, fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	t := &Telemetry{registry: prometheus.NewRegistry(), log: log}
+	t := &Telemetry{registry: prometheus.NewRegistry(), ages: &Ages{born: time.Now()}, log: log}
 	if err := t.measure(ctx, res); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func Start(ctx context.Context, version string, log zerolog.Logger) (*Telemetry,
 // measure sets up /metrics, and what pushes metrics beside it.
 func (t *Telemetry) measure(ctx context.Context, res *resource.Resource) error {
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	page, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo(),
+	page, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo(), otelprom.WithProducer(t.ages),
 		otelprom.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes))
 	if err != nil {
 		return fmt.Errorf("set up /metrics: %w", err)
@@ -78,6 +79,8 @@ func (t *Telemetry) measure(ctx context.Context, res *resource.Resource) error {
 	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(page)}
 	// "prometheus" would open a second page like /metrics, on a port of its own.
 	if on("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") && os.Getenv("OTEL_METRICS_EXPORTER") != "prometheus" {
+		// This is for the whole process; a second worker in it would push the first one's.
+		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) { return t.ages, nil })
 		push, err := autoexport.NewMetricReader(ctx)
 		if err != nil {
 			return fmt.Errorf("OTEL_METRICS_EXPORTER=%s: %w", os.Getenv("OTEL_METRICS_EXPORTER"), err)
@@ -124,6 +127,14 @@ func (t *Telemetry) Meter() metric.Meter {
 		return nometric.Meter{}
 	}
 	return t.meters.Meter(scope)
+}
+
+// Ages is the histogram of the records' ages.
+func (t *Telemetry) Ages() *Ages {
+	if t == nil {
+		return nil
+	}
+	return t.ages
 }
 
 // Tracer makes the spans. Where nothing is exported its spans cost nothing.

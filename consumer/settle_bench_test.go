@@ -1,0 +1,38 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/tracing"
+)
+
+// BenchmarkSettle is what a record's settling takes, without metrics and with them.
+func BenchmarkSettle(b *testing.B) {
+	telemetry, err := tracing.Start(b.Context(), "test", zerolog.Nop())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer telemetry.Stop()
+	for _, c := range []struct {
+		name string
+		ages *tracing.Ages
+	}{{"off", nil}, {"on", telemetry.Ages()}} {
+		b.Run(c.name, func(b *testing.B) {
+			p := newPartition("tasks", 0, 0, newRoom(1<<30, 1<<40), c.ages)
+			recs := make([]Record, b.N)
+			for i := range recs {
+				recs[i].Offset, recs[i].Time = int64(i), time.Now()
+			}
+			if _, err := p.room.take(b.Context(), recs); err != nil || !p.add(recs) {
+				b.Fatal("the records are not taken", err)
+			}
+			b.ResetTimer()
+			for i := range recs {
+				recs[i].Settle()
+			}
+		})
+	}
+}
