@@ -199,6 +199,18 @@ func TestServe(t *testing.T) {
 	if res, err := http.Get(second[3]); err != nil || res.Body.Close() != nil {
 		t.Errorf("HubSpot does not answer: %v", err)
 	}
+	outside := regexp.MustCompile(`Kafka on (127\.0\.0\.2):(\d+); HubSpot is on http://127\.0\.0\.2:(\d+)\.`).FindStringSubmatch(
+		serve(options{Records: 10, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0", Advertise: "127.0.0.2"}))
+	if outside == nil {
+		t.Fatal("does not say where it is for others")
+	}
+	if res, err := http.Get("http://127.0.0.2:" + outside[3]); err != nil || res.Body.Close() != nil {
+		t.Errorf("HubSpot does not answer others: %v", err)
+	}
+	meta, err := (&kafka.Client{Addr: kafka.TCP("127.0.0.1:" + outside[2])}).Metadata(t.Context(), &kafka.MetadataRequest{})
+	if err != nil || len(meta.Brokers) != 1 || meta.Brokers[0].Host != outside[1] {
+		t.Errorf("Kafka says that its brokers are %+v, %v", meta, err)
+	}
 	client := &kafka.Client{Addr: kafka.TCP(first[2])}
 	var ask []kafka.OffsetRequest
 	for id := range partitions {

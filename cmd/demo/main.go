@@ -30,6 +30,7 @@ type options struct {
 	KafkaPort int      `group:"With --serve:" default:"9092" help:"Kafka's port on 127.0.0.1; 0 = any."`
 	Brokers   []string `group:"With --serve:" placeholder:"HOST:PORT" help:"Fill these brokers, which have the topics, instead of an embedded Kafka."`
 	Hubspot   string   `group:"With --serve:" default:"127.0.0.1:8090" placeholder:"ADDRESS" help:"Where HubSpot listens."`
+	Advertise string   `group:"With --serve:" placeholder:"HOST" help:"Serve pods and other machines, too: listen on all addresses, and say that Kafka is at this host."`
 	Stream    int      `group:"With --serve:" placeholder:"EVENTS" help:"Go on with so many events a second, after those of --records."`
 }
 
@@ -52,7 +53,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out io.Writer, terminal bool) error {
-	w, err := open(ctx, o)
+	w, err := open(o)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -41,20 +40,20 @@ type world struct {
 	serving sync.WaitGroup
 }
 
-func open(ctx context.Context, o options) (*world, error) {
+func open(o options) (*world, error) {
 	dir, err := os.MkdirTemp("", "tasksink-demo-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for Kafka's data: %w", err)
 	}
 	w := &world{options: o, dir: dir}
-	if err := w.start(ctx); err != nil {
+	if err := w.start(); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) start(ctx context.Context) error {
+func (w *world) start() error {
 	address, daily := "127.0.0.1:0", 0
 	if w.Serve {
 		address, daily, w.brokers = w.Hubspot, 650_000, w.Brokers
@@ -64,8 +63,8 @@ func (w *world) start(ctx context.Context) error {
 			return err
 		}
 	}
-	w.client = &kafka.Client{Addr: kafka.TCP(w.brokers...), Transport: &kafka.Transport{}}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	w.client = &kafka.Client{Addr: kafka.TCP(w.brokers...), Transport: w.transport()}
+	listener, err := everywhere(w.Advertise)("tcp", address)
 	if err != nil {
 		return fmt.Errorf("start HubSpot: %w", err)
 	}
@@ -79,7 +78,7 @@ func (w *world) start(ctx context.Context) error {
 func (w *world) startKafka() error {
 	// Retention is set, or a long run would lose what it has not read yet.
 	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic),
-		kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000", "max.message.bytes": "10485760"})}
+		kfake.ListenFn(everywhere(w.Advertise)), kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000", "max.message.bytes": "10485760"})}
 	if w.Serve && w.KafkaPort > 0 {
 		opts = append(opts, kfake.Ports(w.KafkaPort))
 	}
@@ -111,13 +110,16 @@ func (w *world) serve(ctx context.Context, out io.Writer) error {
 	if err := w.write(ctx, generate(w.Records, w.Bad, w.Seed)); err != nil {
 		return err
 	}
-	brokers := strings.Join(w.brokers, ",")
+	brokers, plain := strings.Join(w.brokers, ","), ""
+	if w.Advertise != "" {
+		plain = " --insecure" // plain http to another host
+	}
 	_, _ = fmt.Fprintf(out, `%d task events wait in Kafka on %s; HubSpot is on %s. In another terminal:
 
-  go run ./cmd/tasksink run --kafka-brokers=%s --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console
+  go run ./cmd/tasksink run --kafka-brokers=%s --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console%s
 
 (tasksink check, with the same settings, looks at them first.) Ctrl-C ends both.
-`, w.Records, brokers, w.url, brokers, w.url, idProperty)
+`, w.Records, brokers, w.url, brokers, w.url, idProperty, plain)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for lot := uint64(1); ; lot++ {
@@ -158,7 +160,7 @@ func (w *world) produce(ctx context.Context) (map[string]event, error) {
 
 func (w *world) write(ctx context.Context, events []event) error {
 	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
-		BatchSize: 1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond}
+		BatchSize: 1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond, Transport: w.client.Transport}
 	for at := 0; at < len(events); at += 2000 {
 		var msgs []kafka.Message
 		for _, e := range events[at:min(at+2000, len(events))] {
