@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/rs/zerolog/diode"
 
+	"github.com/tasksink/tasksink/internal/terminal"
 	"github.com/tasksink/tasksink/internal/visible"
 )
 
@@ -27,7 +28,7 @@ const (
 func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func()) {
 	out := io.Writer(onlyWriter{w})
 	if format == "console" {
-		out = onlyWriter{zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+		out = onlyWriter{zerolog.ConsoleWriter{Out: w, NoColor: !terminal.Is(w), FormatPrepare: func(event map[string]any) error {
 			if text, is := event[zerolog.MessageFieldName].(string); is {
 				event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
 			}

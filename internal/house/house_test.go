@@ -18,6 +18,7 @@ const module = "github.com/tasksink/tasksink/"
 // mayImport is who may know whom, of the repository's own packages. Tests are free.
 var mayImport = map[string][]string{
 	"batcher":                  {},
+	"internal/terminal":        {},
 	"internal/visible":         {},
 	"internal/hold":            {"internal/visible"},
 	"internal/secret":          {},
@@ -33,11 +34,11 @@ var mayImport = map[string][]string{
 	"internal/observe":         {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
+	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
+	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert", "internal/terminal"},
 	"cmd/tasksink/worker/page": {},
 	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},
-	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
+	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
 }
 
 type pkg struct {
