@@ -28,7 +28,7 @@ type dlqRedrive struct {
 	Rate        int      `placeholder:"N" default:"100" help:"Letters a second, at the most."`
 	MaxRedrives int      `placeholder:"N" default:"3" help:"Refuse letters that were sent back so often before."`
 	DryRun      bool     `help:"Only count."`
-	Yes         bool     `help:"Do not ask."`
+	Yes         bool     `help:"Do not ask; without a terminal to ask at this is needed."`
 }
 
 func (c *dlqRedrive) check() error {
