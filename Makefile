@@ -10,8 +10,11 @@ help: ## list the targets
 demo: ## the main job in one process, with nothing installed; ends with a ledger of every record
 	go run ./cmd/demo
 
+# Built first, as go run calls Ctrl-C a failure.
 observe: ## the demo, tasksink and Prometheus with the alerts, to look at, until Ctrl-C; needs Debian's package prometheus
-	go run ./internal/observe
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/observe ./internal/observe
+	$(BIN)/observe
 
 test: ## run all tests, with the race detector; against Apache Kafka too where Java and Maven, or Docker, are installed
 	go test -race -parallel 16 -timeout 20m ./...

@@ -19,7 +19,7 @@ import (
 const (
 	readBytes = 1 << 20 // of one fetch; a larger letter comes all the same
 	readWait  = 500 * time.Millisecond
-	patience  = 8 * time.Second // with brokers that cannot be reached, or that choose a leader
+	patience  = 15 * time.Second // with brokers that cannot be reached, or that choose a leader
 )
 
 // Reader reads letters back. It joins no group and commits nothing, so that it may be used beside a running worker,

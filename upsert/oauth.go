@@ -147,7 +147,7 @@ func (o *oauth) tell(log zerolog.Logger, err error) {
 	o.mu.Lock()
 	left := time.Until(o.until)
 	o.mu.Unlock()
-	log.Error().Err(err).Dur("present_token_is_good_for", max(left, 0)).Msg("no new access token; trying again")
+	log.Error().Err(err).Float64("present_token_seconds", max(left, 0).Seconds()).Msg("no new access token; trying again")
 }
 
 // refresh gets an access token, and tells how long it lives.

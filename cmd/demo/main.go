@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"golang.org/x/term"
+
+	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 type options struct {
@@ -44,7 +45,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o, os.Stdout, term.IsTerminal(int(os.Stderr.Fd())))
+	err := run(ctx, o, os.Stdout, terminal.Is(os.Stderr))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -52,7 +53,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, o options, out io.Writer, terminal bool) error {
+func run(ctx context.Context, o options, out io.Writer, watched bool) error {
 	w, err := open(o)
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func run(ctx context.Context, o options, out io.Writer, terminal bool) error {
 	if o.Serve {
 		return w.serve(ctx, out)
 	}
-	f, err := w.play(ctx, terminal)
+	f, err := w.play(ctx, watched)
 	if err != nil {
 		return err
 	}

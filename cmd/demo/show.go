@@ -82,7 +82,7 @@ func show(w io.Writer, l ledger) {
 		{"wrong dead letters", l.WrongLetters}})
 	t.AppendSeparator()
 	t.AppendRows([]table.Row{{"requests", l.Requests}, {"mean fill of a batch", fmt.Sprintf("%.1f %%", 100*l.MeanFill)}, {"answers 429", l.RateLimited},
-		{"quota used", fmt.Sprintf("%.1f %%", 100*l.QuotaUsed)}, {"flowing again after", fmt.Sprintf("%.1f s", l.RecoveredAfter)}, {"seconds", l.Seconds}})
+		{"quota used, of a window that began empty", fmt.Sprintf("%.1f %%", 100*l.QuotaUsed)}, {"flowing again after", fmt.Sprintf("%.1f s", l.RecoveredAfter)}, {"seconds", l.Seconds}})
 	t.AppendFooter(table.Row{"balanced", l.Balanced})
 	t.Render()
 }

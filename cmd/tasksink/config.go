@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 // inForce is a setting's value and where it comes from.
@@ -33,15 +32,11 @@ func printConfig(w io.Writer, cfg worker.Config, sources map[string]source, asJS
 		all = append(all, inForce{s.Name(), s.Value(cfg), from})
 	}
 	var err error
-	if f, is := w.(*os.File); asJSON {
+	if width, is := terminal.Width(w); asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		err = enc.Encode(all)
-	} else if is && term.IsTerminal(int(f.Fd())) {
-		width, _, sizeErr := term.GetSize(int(f.Fd()))
-		if sizeErr != nil {
-			width = 80
-		}
+	} else if is {
 		_, err = io.WriteString(w, configTable(all, width)+"\n")
 	} else {
 		err = configYAML(w, all)

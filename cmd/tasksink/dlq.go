@@ -15,6 +15,7 @@ import (
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/terminal"
 	"github.com/tasksink/tasksink/internal/visible"
 )
 
@@ -137,7 +138,7 @@ func (s screen) tell(format string, args ...any) { _, _ = fmt.Fprintf(s.err, for
 
 // bar is a progress bar on a terminal, and nothing elsewhere.
 func (s screen) bar(what string, total int64) *progressbar.ProgressBar {
-	if !terminal(s.err) {
+	if !terminal.Is(s.err) {
 		return progressbar.DefaultSilent(total)
 	}
 	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(s.err), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),

@@ -16,6 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 type dlqRedrive struct {
@@ -27,7 +28,7 @@ type dlqRedrive struct {
 	Rate        int      `placeholder:"N" default:"100" help:"Letters a second, at the most."`
 	MaxRedrives int      `placeholder:"N" default:"3" help:"Refuse letters that were sent back so often before."`
 	DryRun      bool     `help:"Only count."`
-	Yes         bool     `help:"Do not ask."`
+	Yes         bool     `help:"Do not ask; without a terminal to ask at this is needed."`
 }
 
 func (c *dlqRedrive) check() error {
@@ -159,7 +160,7 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 	if c.Yes {
 		return nil
 	}
-	if !terminal(s.err) || !terminal(os.Stdin) {
+	if !terminal.Is(s.err) || !terminal.Is(os.Stdin) {
 		c.show(s, "would be sent", plan)
 		return errors.New("nothing was sent: there is no terminal to ask at, so add --yes")
 	}

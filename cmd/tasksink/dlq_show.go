@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/terminal"
 	"github.com/tasksink/tasksink/internal/visible"
 )
 
@@ -43,7 +44,7 @@ func (c *dlqShow) run(ctx context.Context, s screen) error {
 	if err != nil {
 		return err
 	}
-	if c.Raw && !c.Force && terminal(s.out) {
+	if c.Raw && !c.Force && terminal.Is(s.out) {
 		return errors.New("--raw: the value's bytes may confuse a terminal; send them to a file or a pipe, or add --force")
 	}
 	l, err := c.find(ctx, where)

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/rs/zerolog/diode"
 
+	"github.com/tasksink/tasksink/internal/terminal"
 	"github.com/tasksink/tasksink/internal/visible"
 )
 
@@ -48,7 +49,7 @@ func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func(
 
 // console writes lines for people.
 func console(w io.Writer) zerolog.ConsoleWriter {
-	return zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), FormatPrepare: func(event map[string]any) error {
+	return zerolog.ConsoleWriter{Out: w, NoColor: !terminal.Is(w), FormatPrepare: func(event map[string]any) error {
 		if text, is := event[zerolog.MessageFieldName].(string); is {
 			event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
 		}

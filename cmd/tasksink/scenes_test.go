@@ -34,9 +34,9 @@ func calm(name string, change func(*scene)) scene {
 		Build:   worker.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
 		DeadLetters: worker.DeadLetters{Reasons: []worker.Reason{
 			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION"}, Property: "hs_task_status", Letters: 187, Last: night.Add(-4 * time.Minute)},
-				Meaning: "The value is none of the property's options. Add the option in HubSpot, or mend the producer, then redrive."},
+				Meaning: dlq.Explain("VALIDATION_ERROR", "INVALID_OPTION")},
 			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageDecode, Category: "INVALID_JSON", Code: "SYNTAX"}, Letters: 27, Last: night.Add(-31 * time.Hour)},
-				Meaning: "The value is not JSON. Mend the producer; nothing to redrive."},
+				Meaning: dlq.Explain("INVALID_JSON", "SYNTAX")},
 		}}}}
 	for i := range 6 {
 		committed := int64(30_512_000 + 7919*i)

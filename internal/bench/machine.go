@@ -23,7 +23,7 @@ func thisMachine(broker string) machine {
 	m := machine{CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), OS: strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`),
 		Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Broker: broker}
 	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(kernel))
+		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(kernel)), "-") // what follows is whoever built it
 	}
 	kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
 	if err == nil {

@@ -58,7 +58,7 @@ func (b *Board) Clear(reason string) {
 	defer b.mu.Unlock()
 	if h, stood := b.holds[reason]; stood {
 		delete(b.holds, reason)
-		b.log.Info().Str("hold", reason).Dur("held", time.Since(h.Since)).Msg("hold ended")
+		b.log.Info().Str("hold", reason).Float64("held_seconds", time.Since(h.Since).Seconds()).Msg("hold ended")
 	}
 }
 

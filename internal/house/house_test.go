@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const module = "github.com/tasksink/tasksink/"
 // mayImport is who may know whom, of the repository's own packages. Tests are free.
 var mayImport = map[string][]string{
 	"batcher":                  {},
+	"internal/terminal":        {},
 	"internal/visible":         {},
 	"internal/hold":            {"internal/visible"},
 	"internal/secret":          {},
@@ -33,11 +35,11 @@ var mayImport = map[string][]string{
 	"internal/observe":         {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert"},
+	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
+	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert", "internal/terminal"},
 	"cmd/tasksink/worker/page": {},
 	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},
-	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest"},
+	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
 }
 
 type pkg struct {
@@ -97,16 +99,39 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
-// TestLinks: what the documents point at is there.
+// TestLinks: what the documents point at is there, headings too.
 func TestLinks(t *testing.T) {
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"} {
-		b, err := os.ReadFile("../../" + doc)
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(docs) == 0 {
+		t.Fatal(docs, err)
+	}
+	read := func(path string) string {
+		b, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%v", err)
 		}
-		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(b), -1) {
-			if _, err := os.Stat("../../" + m[1]); err != nil {
+		return string(b)
+	}
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	mute := regexp.MustCompile(`[^\w -]`)
+	for _, doc := range append(docs, "../../README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md", "../../SECURITY.md", "../../helm/tasksink/README.md") {
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`).FindAllStringSubmatch(read(doc), -1) {
+			to := doc
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(doc), m[1])
+			}
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s points at %s: %v", doc, m[1], err)
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			there := slices.ContainsFunc(heading.FindAllStringSubmatch(read(to), -1), func(h []string) bool {
+				return strings.ReplaceAll(mute.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == m[2] // as GitHub does
+			})
+			if !there {
+				t.Errorf("%s points at %s, which has no heading #%s", doc, to, m[2])
 			}
 		}
 	}

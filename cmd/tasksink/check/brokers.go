@@ -48,12 +48,7 @@ func lookAtKafka(ctx context.Context, cfg worker.Config, w *waiting) []Row {
 	if err != nil {
 		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}
 	}
-	k := &kafkaLook{cfg: cfg, waiting: w, conn: conn, topics: cfg.KafkaTopics}
-	for _, topic := range cfg.KafkaTopics {
-		if letters := cfg.DeadLetters(topic); len(k.letters) == 0 || letters != k.letters[len(k.letters)-1] {
-			k.letters = append(k.letters, letters)
-		}
-	}
+	k := &kafkaLook{cfg: cfg, waiting: w, conn: conn, topics: cfg.KafkaTopics, letters: cfg.DeadLetterTopics()}
 	k.transport = conn.Transport(append(append([]string{}, k.topics...), k.letters...)...)
 	defer k.transport.CloseIdleConnections()
 

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 // waiting knows which looks are being taken.
@@ -39,7 +38,7 @@ func (w *waiting) String() string {
 
 // show says once a second on a terminal what is waited for, in a line that stop wipes.
 func (w *waiting) show(out io.Writer) (stop func()) {
-	width, is := terminal(out)
+	width, is := terminal.Width(out)
 	if !is {
 		return func() {}
 	}
@@ -61,17 +60,4 @@ func (w *waiting) show(out io.Writer) (stop func()) {
 		}
 	})
 	return func() { close(over); shown.Wait() }
-}
-
-// terminal tells how wide out is, if it is one.
-func terminal(out io.Writer) (width int, is bool) {
-	f, is := out.(*os.File)
-	if !is || !term.IsTerminal(int(f.Fd())) {
-		return 0, false
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width <= 0 {
-		width = narrowest
-	}
-	return width, true
 }

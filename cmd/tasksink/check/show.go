@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 // A table is between so many columns wide, whatever the terminal is.
@@ -28,7 +30,7 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(rows)
 	}
-	width, is := terminal(out)
+	width, is := terminal.Width(out)
 	if !is {
 		width = usual
 	}

@@ -14,14 +14,10 @@ import (
 // tool is a command line of one of Kafka's scripts.
 func tool(cfg worker.Config, script, format string, args ...any) string {
 	line := script + ".sh --bootstrap-server " + strings.Join(cfg.KafkaBrokers, ",")
-	if secured(cfg) {
+	if cfg.UsesTLS() || cfg.KafkaSASLMechanism != "" {
 		line += " --command-config admin.properties" // whoever may change things has credentials of his own
 	}
 	return line + " " + fmt.Sprintf(format, args...)
-}
-
-func secured(cfg worker.Config) bool {
-	return cfg.KafkaTLS || cfg.KafkaTLSCA != "" || cfg.KafkaTLSCert != "" || cfg.KafkaSASLMechanism != ""
 }
 
 // allow is the command that grants a right; kind is topic or group.

@@ -52,7 +52,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 	}
 	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
 	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
-	if c.KafkaSASLMechanism == "plain" && !c.usesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
+	if c.KafkaSASLMechanism == "plain" && !c.UsesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
 }
@@ -122,7 +122,8 @@ func remote(hostport string) bool {
 	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-func (c Config) usesTLS() bool { return c.KafkaTLS || c.KafkaTLSCA != "" || c.KafkaTLSCert != "" }
+// UsesTLS tells whether connections to Kafka are to be encrypted.
+func (c Config) UsesTLS() bool { return c.KafkaTLS || c.KafkaTLSCA != "" || c.KafkaTLSCert != "" }
 
 func (c Config) usesOAuth() bool {
 	return c.HubspotOAuthClientID != "" || c.HubspotOAuthClientSecretFile != "" || c.HubspotOAuthRefreshTokenFile != ""
@@ -142,7 +143,7 @@ func (c Config) Connection() (conn consumer.Connection, err error) {
 		host = ClientID + "-" + host
 	}
 	conn = consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
-	if c.usesTLS() {
+	if c.UsesTLS() {
 		if conn.TLS, err = consumer.NewTLS(c.KafkaTLSCA, c.KafkaTLSCert, c.KafkaTLSKey, c.KafkaTLSServerName); err != nil {
 			return conn, fmt.Errorf("--kafka-tls-*: %w", err)
 		}

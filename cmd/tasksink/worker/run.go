@@ -111,6 +111,6 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	err = group.Run(ctx, deliver, sender.Drop)
 	stop()
 	parts.Wait()
-	log.Info().Dur("ran", time.Since(started)).Err(err).Msg("tasksink stopped")
+	log.Info().Float64("ran_seconds", time.Since(started).Seconds()).Err(err).Msg("tasksink stopped")
 	return err
 }
