@@ -23,6 +23,8 @@ type mates struct {
 	fog   time.Time   // until then requests of the unknown may be in the window
 }
 
+const maxNoted = 10_000 // requests of one member; HubSpot's highest limit is a fortieth of it
+
 // note is what a member tells the others as it joins anew. Ages are in ms: the clocks of two machines may differ.
 type note struct {
 	Share float64 `json:"share"` // of the partitions, that it had until now
@@ -59,11 +61,12 @@ func (p *Pace) met(now time.Time, notes [][]byte) {
 			continue
 		}
 		had += n.Share
-		if fog := now.Add(time.Duration(n.Fog) * time.Millisecond); fog.After(m.fog) {
+		// Whoever may join the group may write notes: none holds us up for longer than a window.
+		if fog := now.Add(time.Duration(min(n.Fog, p.window().Milliseconds())) * time.Millisecond); fog.After(m.fog) {
 			m.fog = fog
 		}
-		for _, age := range n.Sent {
-			m.sent = append(m.sent, now.Add(-time.Duration(age)*time.Millisecond))
+		for _, age := range n.Sent[:min(len(n.Sent), maxNoted)] {
+			m.sent = append(m.sent, now.Add(-time.Duration(max(0, age))*time.Millisecond))
 		}
 	}
 	slices.SortFunc(m.sent, time.Time.Compare)

@@ -319,6 +319,26 @@ func TestPaceNotes(t *testing.T) {
 	})
 }
 
+// TestPaceForgedNotes: whatever another member writes holds us up for a window at the most.
+func TestPaceForgedNotes(t *testing.T) {
+	for _, forged := range []string{"", "{", "[]", `{"share":-1}`, `{"share":1e300,"fog_ms":9000000000000000000}`,
+		`{"share":0,"sent_ms":[-9000000000000000000,9000000000000000000]}`,
+		`{"share":0,"sent_ms":[` + strings.Repeat("-30000,", 20) + `1]}`,
+		`{"share":0,"sent_ms":[` + strings.Repeat("1,", 100_000) + `1]}`} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &account{limit: 10, silent: true}
+			ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+			defer cancel()
+			p := upsert.NewPace(upsert.PaceConfig{Rate: 10})
+			p.Share(1, 1, 0, [][]byte{[]byte(forged)})
+			a.replica(ctx, p)
+			if len(a.all) < 20 || a.refused > 0 {
+				t.Errorf("%.40s: %d requests in 35 s, %d refused", forged, len(a.all), a.refused)
+			}
+		})
+	}
+}
+
 // TestPaceLosesAll: who lost its partitions and has them again starts over: others had the window meanwhile.
 func TestPaceLosesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
