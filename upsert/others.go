@@ -2,8 +2,6 @@ package upsert
 
 import (
 	"math"
-	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -103,47 +101,3 @@ func (p *Pace) reserve(now time.Time) float64 {
 }
 
 func (a *others) stale(now time.Time) bool { return now.Sub(a.at) >= wordLasts }
-
-// Answered learns from the answer to the request. limited says that it was a 429 of the window, after which nothing
-// leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
-func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
-	p := t.pace
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t.leave() // an answer can be faster than the news that the request was written
-	now := time.Now()
-	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
-		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
-	}
-	limit := number(header, "X-Hubspot-Ratelimit-Max")
-	if limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
-		p.limit = float64(limit)
-	}
-	p.hearDay(t, number(header, "X-Hubspot-Ratelimit-Daily"), number(header, "X-Hubspot-Ratelimit-Daily-Remaining"), now)
-	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
-	switch {
-	case limited:
-		if !t.beyond && now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
-			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
-		}
-		if retryAfter == 0 {
-			retryAfter = p.window() + p.place // those that were refused together do not come back together
-		}
-		p.paused = now.Add(retryAfter)
-		if limit > 0 { // all is taken, as far as we know when the pause is over: ask first
-			p.hear(t, limit, 0, now)
-			p.others.at = time.Time{}
-		}
-	case remaining >= 0 && limit > 0:
-		p.hear(t, limit, remaining, now)
-	}
-	t.end()
-}
-
-func number(h http.Header, name string) int {
-	n, err := strconv.Atoi(h.Get(name))
-	if err != nil {
-		return -1
-	}
-	return n
-}

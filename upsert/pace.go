@@ -69,17 +69,6 @@ type grant struct {
 	share float64
 }
 
-// Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
-type Ticket struct {
-	pace   *Pace
-	beyond bool // it left beyond the share in force: a 429 says nothing against the share
-
-	// Guarded by the pace's lock.
-	at      time.Time // when it left; zero until then
-	counted int       // own requests of the window then, itself included
-	done    bool
-}
-
 // NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
 func NewPace(cfg PaceConfig) *Pace {
@@ -275,50 +264,6 @@ func (p *Pace) forget(now time.Time) {
 		n++
 	}
 	p.stamps = p.stamps[n:]
-}
-
-// Leave says that the request is on its way. It may be called late or twice: net/http tells of a request that it has
-// written from a goroutine of its own.
-func (t *Ticket) Leave() {
-	t.pace.mu.Lock()
-	defer t.pace.mu.Unlock()
-	t.leave()
-}
-
-func (t *Ticket) leave() {
-	if !t.at.IsZero() || t.done {
-		return
-	}
-	p := t.pace
-	t.at = time.Now()
-	p.last = t.at
-	p.held--
-	p.flying++
-	p.day.left()
-	if !p.unlimited {
-		p.forget(t.at)
-		p.stamps = append(p.stamps, t.at)
-		t.counted = len(p.stamps)
-	}
-}
-
-// Return gives back the ticket of a request that did not leave, and that of one which got no answer.
-func (t *Ticket) Return() {
-	t.pace.mu.Lock()
-	defer t.pace.mu.Unlock()
-	t.end()
-}
-
-func (t *Ticket) end() {
-	switch {
-	case t.done:
-	case !t.at.IsZero():
-		t.pace.flying--
-	default:
-		t.pace.held--
-	}
-	t.done = true
-	t.pace.stir()
 }
 
 func (p *Pace) stir() {

@@ -1,0 +1,106 @@
+package upsert
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
+type Ticket struct {
+	pace   *Pace
+	beyond bool // it left beyond the share in force: a 429 says nothing against the share
+
+	// Guarded by the pace's lock.
+	at      time.Time // when it left; zero until then
+	counted int       // own requests of the window then, itself included
+	done    bool
+}
+
+// Leave says that the request is on its way. It may be called late or twice: net/http tells of a request that it has
+// written from a goroutine of its own.
+func (t *Ticket) Leave() {
+	t.pace.mu.Lock()
+	defer t.pace.mu.Unlock()
+	t.leave()
+}
+
+func (t *Ticket) leave() {
+	if !t.at.IsZero() || t.done {
+		return
+	}
+	p := t.pace
+	t.at = time.Now()
+	p.last = t.at
+	p.held--
+	p.flying++
+	p.day.left()
+	if !p.unlimited {
+		p.forget(t.at)
+		p.stamps = append(p.stamps, t.at)
+		t.counted = len(p.stamps)
+	}
+}
+
+// Return gives back the ticket of a request that did not leave, and that of one which got no answer.
+func (t *Ticket) Return() {
+	t.pace.mu.Lock()
+	defer t.pace.mu.Unlock()
+	t.end()
+}
+
+func (t *Ticket) end() {
+	switch {
+	case t.done:
+	case !t.at.IsZero():
+		t.pace.flying--
+	default:
+		t.pace.held--
+	}
+	t.done = true
+	t.pace.stir()
+}
+
+// Answered learns from the answer to the request. limited says that it was a 429 of the window, after which nothing
+// leaves for retryAfter, or for a window where HubSpot did not say, as it usually does not.
+func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Duration) {
+	p := t.pace
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.leave() // an answer can be faster than the news that the request was written
+	now := time.Now()
+	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
+		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
+	}
+	limit := number(header, "X-Hubspot-Ratelimit-Max")
+	if limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
+		p.limit = float64(limit)
+	}
+	p.hearDay(t, number(header, "X-Hubspot-Ratelimit-Daily"), number(header, "X-Hubspot-Ratelimit-Daily-Remaining"), now)
+	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
+	switch {
+	case limited:
+		if !t.beyond && now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
+			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
+		}
+		if retryAfter == 0 {
+			retryAfter = p.window() + p.place // those that were refused together do not come back together
+		}
+		p.paused = now.Add(retryAfter)
+		if limit > 0 { // all is taken, as far as we know when the pause is over: ask first
+			p.hear(t, limit, 0, now)
+			p.others.at = time.Time{}
+		}
+	case remaining >= 0 && limit > 0:
+		p.hear(t, limit, remaining, now)
+	}
+	t.end()
+}
+
+func number(h http.Header, name string) int {
+	n, err := strconv.Atoi(h.Get(name))
+	if err != nil {
+		return -1
+	}
+	return n
+}
