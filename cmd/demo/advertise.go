@@ -28,11 +28,12 @@ func (l advertised) Addr() net.Addr {
 
 // everywhere listens on all addresses, for kfake and for HubSpot; with an empty host, where it is told to.
 func everywhere(host string) func(network, addr string) (net.Listener, error) {
+	var listen net.ListenConfig
 	return func(network, addr string) (net.Listener, error) {
 		if host == "" {
-			return net.Listen(network, addr)
+			return listen.Listen(context.Background(), network, addr)
 		}
-		l, err := net.Listen(network, ":"+port(addr))
+		l, err := listen.Listen(context.Background(), network, ":"+port(addr))
 		if err != nil {
 			return nil, err
 		}

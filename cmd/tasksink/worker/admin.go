@@ -139,7 +139,7 @@ type admin struct {
 func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, metrics http.Handler, log zerolog.Logger) (*admin, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--listen=%s: %w", address, err)
+		return nil, fmt.Errorf("--listen=%s: %w; name an address of this machine, and a port that nothing else listens on", address, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
