@@ -157,22 +157,13 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			gen.Start(func(over context.Context) { last.run(ctx, over) })
 		}
 	}
+	member := ""
 	if last != nil {
 		<-last.drained // while still a member: heartbeats go on
-		err = last.result
+		err, member = last.result, last.gen.MemberID
 	}
-	c.leave(group)
+	c.leave(group, member)
 	return err
-}
-
-// leave takes the member out of the group. A join that the broker holds back cannot be interrupted but by closing
-// its socket.
-func (c *Consumer) leave(group *kafka.ConsumerGroup) {
-	cut := time.AfterFunc(time.Second, c.sockets.cut)
-	defer cut.Stop()
-	if err := group.Close(); err != nil {
-		c.cfg.Log.Warn().Err(err).Msg("leave the consumer group")
-	}
 }
 
 // topicsThere waits until all topics exist. kafka-go would ask the broker to create a missing one.

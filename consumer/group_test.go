@@ -97,6 +97,51 @@ func TestDrainLongerThanTheSession(t *testing.T) {
 	})
 }
 
+// TestLeaveWhileJoining: members that are stopped while they wait to join, as when many replicas are stopped at once, are
+// gone, and not awaited: the session of 40 s is longer than all that happens here.
+func TestLeaveWhileJoining(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic := b.Topic(t, 4, nil)
+		change := func(c *consumer.Config) { c.DrainTimeout, c.SessionTimeout = 20*time.Second, 40*time.Second }
+		slow, quick, idle := newSink(t, time.Millisecond), newSink(t, time.Millisecond), newSink(t, time.Millisecond)
+		a := join(t, b, topic, "slow", slow, change)
+		second := join(t, b, topic, "quick", quick, change)
+		until(t, "both have partitions", 20*time.Second, func() bool { return len(a.Status().Partitions) == 2 && len(second.Status().Partitions) == 2 })
+		slow.mu.Lock()
+		slow.delay = 6 * time.Second
+		slow.mu.Unlock()
+		produce(t, b, topic, 40)
+		until(t, "the slow one works", 20*time.Second, func() bool {
+			slow.mu.Lock()
+			defer slow.mu.Unlock()
+			return len(slow.values) > 0
+		})
+		third := join(t, b, topic, "third", idle, change)
+		until(t, "the slow one drains, the quick one joins again", 10*time.Second, func() bool {
+			return a.Status().Draining && len(second.Status().Partitions) == 0
+		})
+		slow.mu.Lock()
+		slow.delay = time.Millisecond // from the next request on
+		slow.mu.Unlock()
+		for _, m := range []*member{second, third} {
+			m.stop()
+		}
+		for _, m := range []*member{second, third} {
+			if err := m.leave(t); err != nil {
+				t.Error(err)
+			}
+		}
+		until(t, "the slow one has all partitions", 20*time.Second, func() bool { return len(a.Status().Partitions) == 4 })
+		until(t, "all is committed", 20*time.Second, func() bool { return b.Lag(t, topic, topic) == 0 })
+		once(t, slow, quick, idle)
+		if err := a.leave(t); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestBrokersChange: coordinator and leaders move about while records flow.
 func TestBrokersChange(t *testing.T) {
 	t.Parallel()

@@ -57,9 +57,10 @@ func TestScale(t *testing.T) {
 }
 
 const (
-	scaleRate  = 250              // requests per 10 s: HubSpot's largest account
-	scaleLoad  = scaleRate * 8    // events/s: four fifths of that, in full batches
-	scaleStall = 60 * time.Second // without progress for so long, a step has failed
+	scaleSession = 15 * time.Second // of the consumer: who is silent for so long is taken for dead
+	scaleRate    = 250              // requests per 10 s: HubSpot's largest account
+	scaleLoad    = scaleRate * 8    // events/s: four fifths of that, in full batches
+	scaleStall   = 60 * time.Second // without progress for so long, a step has failed
 )
 
 // deployment is what the chart makes, of processes.
@@ -95,6 +96,9 @@ type answered struct {
 // deploy takes the grace period from the chart; all other settings are the program's defaults, as they are the chart's.
 func deploy(t *testing.T, b *kafkatest.Broker, each int) *deployment {
 	t.Helper()
+	if _, err := program(); err != nil { // built first, or its time would be the first step's
+		t.Fatal(err)
+	}
 	text, err := os.ReadFile("../../helm/tasksink/values.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -287,6 +291,9 @@ func (d *deployment) report(t *testing.T, name string, begun time.Time) {
 		line += fmt.Sprintf(", the last one stopped was gone after %d ms", slices.Max(d.left).Milliseconds())
 	}
 	t.Logf("%s, %v in all", line, last.Sub(begun).Round(100*time.Millisecond))
+	if pause >= scaleSession {
+		t.Errorf("%s: the group has waited for a member that was gone: it left without saying so", name)
+	}
 	d.left = nil
 }
 
