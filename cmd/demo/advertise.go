@@ -30,9 +30,9 @@ func (l advertised) Addr() net.Addr {
 func everywhere(host string) func(network, addr string) (net.Listener, error) {
 	return func(network, addr string) (net.Listener, error) {
 		if host == "" {
-			return net.Listen(network, addr)
+			return (&net.ListenConfig{}).Listen(context.Background(), network, addr)
 		}
-		l, err := net.Listen(network, ":"+port(addr))
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), network, ":"+port(addr))
 		if err != nil {
 			return nil, err
 		}
