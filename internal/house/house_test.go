@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,13 +100,17 @@ func TestTopLevel(t *testing.T) {
 
 // TestLinks: what the documents point at is there.
 func TestLinks(t *testing.T) {
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"} {
-		b, err := os.ReadFile("../../" + doc)
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(docs) < 6 {
+		t.Fatalf("the documents: %v, %v", docs, err)
+	}
+	for _, doc := range append(docs, "../../README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md", "../../SECURITY.md", "../../helm/tasksink/README.md") {
+		b, err := os.ReadFile(filepath.Clean(doc))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(b), -1) {
-			if _, err := os.Stat("../../" + m[1]); err != nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
 				t.Errorf("%s points at %s: %v", doc, m[1], err)
 			}
 		}
