@@ -72,6 +72,9 @@ func (b *bench) pictures(dir string) error {
 		"g": func() (*plot.Plot, error) {
 			return b.bars("g", "Peak memory, full of records of one size", "MiB", byFigure("peak_rss_mib"))
 		},
+		"h": func() (*plot.Plot, error) {
+			return b.bars("h", "CPU per record, with and without traces", "µs", byFigure("cpu_us_per_record"))
+		},
 	}
 	for _, row := range rows {
 		if !slices.ContainsFunc(b.results, func(r *result) bool { return r.Row == row.name }) {
