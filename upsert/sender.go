@@ -4,7 +4,7 @@
 // of a Client, and judges the answer (Judge): a record is settled when HubSpot confirmed it by name or by count, goes
 // to the dead letters when HubSpot refused it, and is back in the queue in every other case, in its place. What is
 // wrong for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered
-// for it. A Pace keeps the account's rate limit, shared by partitions with other replicas.
+// for it. When the next request may leave is for package pace to say.
 //
 // Use: NewSender, then Run, which returns when its context has ended and no request is out. A record that Drop forgot
 // is not sent any more.
@@ -28,13 +28,14 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // SenderConfig says what a Sender works with.
 type SenderConfig struct {
 	Queue       *batcher.Batcher[*Task]
 	Client      *Client
-	Pace        *Pace
+	Pace        *pace.Pace
 	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
 	Proven      func() bool                        // whether it still holds; asked as the request's bytes leave
 	Write       func(*consumer.Record, dlq.Reason) // writes a dead letter, later; never blocks
@@ -139,7 +140,7 @@ func (s *Sender) Run(ctx context.Context) {
 }
 
 // attempt sends one request and settles what its answer says.
-func (s *Sender) attempt(ctx context.Context, p permit, ticket *Ticket, batch []*batcher.Sealed[*Task], w waits) {
+func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, batch []*batcher.Sealed[*Task], w waits) {
 	began := time.Now()
 	inputs := make([]Input, len(batch))
 	for i, sealed := range batch {

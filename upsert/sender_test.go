@@ -24,6 +24,7 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 const key = "external_task_id"
@@ -82,7 +83,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		}
 		r.client = client
 		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
-			Pace:  upsert.NewPace(upsert.PaceConfig{Day: upsert.DayConfig{Wait: 500 * time.Millisecond}}),
+			Pace:  pace.New(pace.Config{Day: pace.DayConfig{Wait: 500 * time.Millisecond}}),
 			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {

@@ -10,6 +10,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // night is the instant at which all scenes play.
@@ -26,8 +27,8 @@ type scene struct {
 func calm(name string, change func(*scene)) scene {
 	s := scene{name: name, status: worker.Status{Time: night, Instance: "tasksink-0", Group: "tasksink", Started: night.Add(-52 * time.Hour), State: "running",
 		Holds: []hold.Hold{}, Breaker: "closed",
-		Rate:    upsert.PaceStatus{Limit: 190, Window: 10, Share: 0.5, InWindow: 62, Others: 58},
-		Daily:   &upsert.DailyStatus{Limit: 1_000_000, Remaining: 871_204, Ours: 435_601, ResetsAt: night.Add(20*time.Hour + 40*time.Minute), Zone: "Europe/Berlin", BatchWait: 0.5},
+		Rate:    pace.Status{Limit: 190, Window: 10, Share: 0.5, InWindow: 62, Others: 58},
+		Daily:   &pace.DayStatus{Limit: 1_000_000, Remaining: 871_204, Ours: 435_601, ResetsAt: night.Add(20*time.Hour + 40*time.Minute), Zone: "Europe/Berlin", BatchWait: 0.5},
 		Records: worker.Records{Arrived: 183_456_700, Upserted: 183_450_000, DeadLettered: 214, Pending: 1480, PendingBytes: 1_310_000},
 		Sender:  upsert.Status{Breaker: "closed", InFlight: 3, Inputs: 180_000_000, Requests: map[string]int{"200": 1_820_000, "207": 211}},
 		Limits:  worker.Limits{BatchSize: 100, MaxInFlight: 32, MaxPending: 20_000, MaxPendingBytes: 64 << 20},

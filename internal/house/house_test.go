@@ -27,7 +27,8 @@ var mayImport = map[string][]string{
 	"tracing/tracingtest":      {},
 	"consumer":                 {"tracing", "internal/hold", "internal/secret"},
 	"dlq":                      {"consumer", "tracing", "internal/hold"},
-	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "internal/hold", "internal/secret"},
+	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/pace", "internal/hold", "internal/secret"},
+	"upsert/pace":              {"internal/hold"},
 	"upsert/hubspottest":       {},
 	"internal/kafkatest":       {},
 	"internal/golden":          {},
@@ -38,7 +39,7 @@ var mayImport = map[string][]string{
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
 	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert", "internal/terminal"},
 	"cmd/tasksink/worker/page": {},
-	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "tracing", "internal/hold", "internal/secret"},
+	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/pace", "tracing", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
 }
 
@@ -81,6 +82,23 @@ func TestImports(t *testing.T) {
 		}
 		if len(p.GoFiles) > 0 && p.Doc == "" {
 			t.Errorf("package %s does not say what it is for", name)
+		}
+	}
+}
+
+// TestAccountOnly: these packages know HubSpot's account. They know neither Kafka nor tasks, not even by way of a
+// package that they import.
+func TestAccountOnly(t *testing.T) {
+	kafkaOrTasks := regexp.MustCompile(`kafka-go|franz-go|^` + module + `(consumer|dlq|batcher|upsert)$`)
+	for _, name := range []string{"upsert/pace"} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range strings.Fields(string(out)) {
+			if kafkaOrTasks.MatchString(i) {
+				t.Errorf("%s depends on %s", name, i)
+			}
 		}
 	}
 }

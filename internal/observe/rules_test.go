@@ -160,7 +160,8 @@ func TestHoldsInRunbook(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, path := range []string{"../../upsert/hold.go", "../../upsert/day.go", "../../consumer/consumer.go", "../../dlq/writer.go"} {
+	for _, path := range []string{"../../upsert/hold.go", "../../upsert/pace/day.go",
+		"../../consumer/consumer.go", "../../dlq/writer.go"} {
 		source, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

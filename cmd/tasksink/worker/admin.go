@@ -17,6 +17,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // Status is the JSON of /status.
@@ -29,8 +30,8 @@ type Status struct {
 	Holds       []hold.Hold                `json:"holds"`
 	Breaker     string                     `json:"breaker"` // closed, open or half-open
 	Partitions  []consumer.PartitionStatus `json:"partitions"`
-	Rate        upsert.PaceStatus          `json:"rate"`
-	Daily       *upsert.DailyStatus        `json:"daily"` // null: no daily limit is known
+	Rate        pace.Status                `json:"rate"`
+	Daily       *pace.DayStatus            `json:"daily"` // null: no daily limit is known
 	Records     Records                    `json:"records"`
 	Sender      upsert.Status              `json:"sender"`
 	DeadLetters DeadLetters                `json:"dead_letters"`
@@ -77,7 +78,7 @@ type statusPage struct {
 	group   *consumer.Consumer
 	letters *dlq.Writer
 	sender  *upsert.Sender
-	pace    *upsert.Pace
+	pace    *pace.Pace
 	board   *hold.Board
 	skipped atomic.Uint64
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
-	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence. The
@@ -136,7 +136,7 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-func (c Config) consumer(conn consumer.Connection, pace *upsert.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn consumer.Connection, pace *pace.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
 		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Telemetry: telemetry, Board: board, Log: log}
 }
@@ -148,9 +148,9 @@ func (c Config) letters(conn consumer.Connection, telemetry *tracing.Telemetry, 
 // DeadLetters is the topic for a topic's dead letters.
 func (c Config) DeadLetters(topic string) string { return cmp.Or(c.DLQTopic, topic+".dlq") }
 
-func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) upsert.PaceConfig {
+func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) pace.Config {
 	zone, _ := c.zone() // Check has refused what is none
-	return upsert.PaceConfig{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto, Board: board, Day: upsert.DayConfig{
+	return pace.Config{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto, Board: board, Day: pace.DayConfig{
 		Auto: c.HubspotDaily.Auto, Calls: c.HubspotDaily.N, Zone: zone, Wait: c.BatchWait, Load: load, Fill: c.BatchSize}}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // Run is the way of a record, from Kafka to HubSpot and back to a committed offset. It works until ctx ends, then
@@ -37,7 +38,7 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition. This
 	// member's part of the partitions is its part of HubSpot's rate limit.
 	var group *consumer.Consumer
-	pace := upsert.NewPace(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
+	pace := pace.New(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
 	group, err = consumer.New(cfg.consumer(conn, pace, telemetry, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)

@@ -1,4 +1,24 @@
-package upsert
+// Package pace decides when the next request to HubSpot may leave.
+//
+// # Promises
+//
+// In any sliding window at most limit × own partitions / all partitions requests leave. The shares of all replicas
+// add up to the limit, so the replicas keep it together without a service between them. Beyond its share a replica
+// takes only what HubSpot's own count shows to be unused. After a 429 nothing leaves for a window, then half of the
+// share. The account's calls of a day last until the day ends: if the forecast exceeds them, batches wait longer
+// (BatchWait), and if that is not enough, the calls are spread over the rest of the day.
+//
+// # Use
+//
+// New, then Share after each rebalance, with the Notes of the other members. Before each request Wait returns a
+// Ticket; the request's answer goes back to it. The package starts no goroutine. It knows neither Kafka nor tasks:
+// partitions and notes are numbers and bytes, and an answer is its headers.
+//
+// # Tests
+//
+// The tests run many replicas against a simulated account in a testing/synctest bubble, and compare the exact
+// instants at which requests leave. Property tests move the partitions at random and check that the limit holds.
+package pace
 
 import (
 	"context"
@@ -10,11 +30,11 @@ import (
 )
 
 const (
-	firstLimit = 100              // requests per window until HubSpot says more: its lowest tier
-	firstSpan  = 10 * time.Second // the window until HubSpot says otherwise
-	// paceMargin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
+	firstLimit    = 100              // requests per window until HubSpot says more: its lowest tier
+	firstInterval = 10 * time.Second // the window until HubSpot says otherwise
+	// margin is added to the window. HubSpot counts a request when it arrives, we when it leaves: two that leave
 	// a window apart arrive closer together if the first one was slower on its way.
-	paceMargin  = 50 * time.Millisecond
+	margin      = 50 * time.Millisecond
 	leastFactor = 0.1                     // of the limit, after many 429s
 	turnsTake   = 1500 * time.Millisecond // after a rebalance, until all replicas have had their turn to ask
 	// Half of the share may leave at once. What leaves beyond it is spread, a little faster than the limit on average
@@ -23,8 +43,8 @@ const (
 	spreadHaste = 1.05
 )
 
-// PaceConfig says how many requests may leave.
-type PaceConfig struct {
+// Config says how many requests may leave.
+type Config struct {
 	Rate  int  // the account's requests per window; 0 = unlimited
 	Auto  bool // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
 	Day   DayConfig
@@ -32,8 +52,8 @@ type PaceConfig struct {
 }
 
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
-// leave: the shares of the replicas add up to the limit, without a service between them. When the group divides anew
-// its members tell each other what they have in the window: see mates. A share that grew where that is not known
+// leave: the shares of the replicas add up to the limit, without a service between them. When the group rebalances,
+// its members tell each other what they have in the window: see peers. A share that grew where that is not known
 // counts only when a window has passed, because whoever had it may just have used it. Beyond the share a request may
 // leave as far as HubSpot's own count allows: see others. It keeps the daily quota, too: see day.
 //
@@ -45,7 +65,7 @@ type Pace struct {
 	auto      bool
 	unlimited bool
 	limit     float64
-	span      time.Duration
+	interval  time.Duration
 	factor    float64 // 0.1 to 1: halved by a 429, grown back by a tenth with each window without one
 	adjusted  time.Time
 	paused    time.Time     // nothing leaves before
@@ -57,7 +77,7 @@ type Pace struct {
 	held   int         // tickets out that did not leave yet
 	flying int         // requests that left and were not answered
 	shares []grant     // shares of the last window, oldest first; the last one is the present
-	mates  mates
+	peers  peers
 	others others
 	day    day
 	waited time.Duration
@@ -69,11 +89,11 @@ type grant struct {
 	share float64
 }
 
-// NewPace returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
+// New returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
-func NewPace(cfg PaceConfig) *Pace {
+func New(cfg Config) *Pace {
 	p := &Pace{wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
-		limit: float64(cfg.Rate), span: firstSpan, factor: 1, day: newDay(cfg.Day, cfg.Board)}
+		limit: float64(cfg.Rate), interval: firstInterval, factor: 1, day: newDay(cfg.Day, cfg.Board)}
 	if cfg.Auto && cfg.Rate == 0 {
 		p.limit = firstLimit
 	}
@@ -89,7 +109,7 @@ func (p *Pace) Share(own, total, first int, notes [][]byte) {
 	if total > 0 {
 		share = float64(own) / float64(total)
 	}
-	p.met(now, notes)
+	p.learn(now, notes)
 	if p.share() != share {
 		p.shares = append(p.shares, grant{now, share})
 		// Others come or go: ask before anything else. Where the window is not known wholly, each has its turn by its
@@ -99,7 +119,7 @@ func (p *Pace) Share(own, total, first int, notes [][]byte) {
 		if own < total {
 			p.place = turnsTake * time.Duration(first) / time.Duration(total)
 		}
-		if p.mates.fog.After(now) {
+		if p.peers.unknownUntil.After(now) {
 			p.turn = now.Add(p.place)
 		}
 	}
@@ -174,21 +194,22 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 	if wait := p.spread(now, used); wait > 0 {
 		return wait, false
 	}
-	own, mates := p.before(now)
-	pool := p.limit*p.factor - float64(own+mates) // divided like the partitions
+	own, peers := p.before(now)
+	pool := p.limit*p.factor - float64(own+peers) // divided like the partitions
 	within := float64(used-own+1) <= pool*p.share()+1e-9
-	clear := now.After(p.mates.fog)
+	clear := now.After(p.peers.unknownUntil)
 	inForce := within && (clear || used < int(allowed+1e-9)) || // 10 × 0.8 is less than 8 in floating point
-		allowed > 0 && allowed < 1 && own+mates == 0 && p.held == 0 && !now.Before(p.rested(allowed))
+		allowed > 0 && allowed < 1 && own+peers == 0 && p.held == 0 && !now.Before(p.rested(allowed))
 	alone, told := p.flying+p.held == 0, p.others.max > 0
 	// The others keep to their shares: ours is ours.
-	fair := inForce && clear && float64(p.others.used-mates) <= pool*(1-p.share()) && float64(p.others.used+used+1) <= p.limit
+	fair := inForce && clear && float64(p.others.used-peers) <= pool*(1-p.share()) &&
+		float64(p.others.used+used+1) <= p.limit
 	switch {
 	case inForce && !told:
 		return 0, false
 	case told && p.free(now, used, own, inForce, within, alone, fair):
 		return 0, !inForce
-	case allowed == 0 && alone && !told && used == 0 && (within || own+mates == 0):
+	case allowed == 0 && alone && !told && used == 0 && (within || own+peers == 0):
 		return 0, true // the share is not in force yet: one may ask how much is left
 	}
 	wait = p.window()
@@ -201,8 +222,8 @@ func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 			break
 		}
 	}
-	if mates > 0 {
-		wait = min(wait, p.mates.sent[0].Add(p.window()).Sub(now))
+	if peers > 0 {
+		wait = min(wait, p.peers.sent[0].Add(p.window()).Sub(now))
 	}
 	if allowed > 0 && allowed < 1 {
 		wait = min(wait, p.rested(allowed).Sub(now))
@@ -218,7 +239,7 @@ func (p *Pace) spread(now time.Time, used int) time.Duration {
 	if float64(used) < p.limit*p.share()/2 {
 		return 0
 	}
-	perSecond := p.limit * p.factor * max(p.share(), p.others.part) / p.span.Seconds() * spreadHaste
+	perSecond := p.limit * p.factor * max(p.share(), p.others.part) / p.interval.Seconds() * spreadHaste
 	few := max(1, int(perSecond/5)) // together, as a timer is no exact instrument
 	n := len(p.stamps) + p.held - few
 	switch {
@@ -255,7 +276,7 @@ func (p *Pace) rested(allowed float64) time.Time {
 	return p.last.Add(time.Duration(float64(p.window()) / allowed))
 }
 
-func (p *Pace) window() time.Duration { return p.span + paceMargin }
+func (p *Pace) window() time.Duration { return p.interval + margin }
 
 // forget drops the stamps that have left the window.
 func (p *Pace) forget(now time.Time) {
@@ -273,8 +294,8 @@ func (p *Pace) stir() {
 	}
 }
 
-// PaceStatus is what a Pace shows of itself.
-type PaceStatus struct {
+// Status is what a Pace shows of itself.
+type Status struct {
 	Unlimited bool    `json:"unlimited"`
 	Limit     float64 `json:"limit"`          // the account's requests per window, lowered for a while by a 429
 	Window    float64 `json:"window_seconds"` // as HubSpot says
@@ -285,10 +306,10 @@ type PaceStatus struct {
 }
 
 // Status tells where the Pace stands.
-func (p *Pace) Status() PaceStatus {
+func (p *Pace) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(time.Now())
-	return PaceStatus{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.span.Seconds(), Share: p.share(),
+	return Status{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.interval.Seconds(), Share: p.share(),
 		InWindow: len(p.stamps), Others: p.others.used, Waited: p.waited.Seconds()}
 }

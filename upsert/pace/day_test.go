@@ -1,4 +1,4 @@
-package upsert_test
+package pace_test
 
 import (
 	"context"
@@ -14,8 +14,7 @@ import (
 
 	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/internal/hold"
-	"github.com/tasksink/tasksink/upsert"
-	"github.com/tasksink/tasksink/upsert/hubspottest"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // event of the simulated day.
@@ -28,7 +27,7 @@ type dayEvent struct {
 type dayReplica struct {
 	t       *testing.T
 	account *account
-	pace    *upsert.Pace
+	pace    *pace.Pace
 	queue   *batcher.Batcher[dayEvent]
 	rand    *rand.Rand
 
@@ -41,7 +40,7 @@ type dayReplica struct {
 	waits   time.Duration // the longest batch wait planned
 }
 
-func newDayReplica(t *testing.T, a *account, own, total, backlog int, cfg upsert.DayConfig, seed uint64) *dayReplica {
+func newDayReplica(t *testing.T, a *account, own, total, backlog int, cfg pace.DayConfig, seed uint64) *dayReplica {
 	r := &dayReplica{t: t, account: a, backlog: backlog, rand: rand.New(rand.NewPCG(seed, 2))}
 	r.queue = batcher.New(batcher.Config[dayEvent]{Size: 100, Bytes: 1 << 20, Wait: cfg.Wait})
 	cfg.Load = func() (int64, int64) {
@@ -49,7 +48,7 @@ func newDayReplica(t *testing.T, a *account, own, total, backlog int, cfg upsert
 		defer r.mu.Unlock()
 		return int64(r.backlog + r.queue.Len()), r.arrived
 	}
-	r.pace = pace(upsert.PaceConfig{Auto: true, Day: cfg}, own, total)
+	r.pace = newPace(pace.Config{Auto: true, Day: cfg}, own, total)
 	return r
 }
 
@@ -141,7 +140,8 @@ func TestADay(t *testing.T) {
 			if i < 3 {
 				backlog = 333_334
 			}
-			r := newDayReplica(t, a, 6, 48, backlog, upsert.DayConfig{Auto: true, Wait: 500 * time.Millisecond, Zone: time.UTC}, uint64(i))
+			r := newDayReplica(t, a, 6, 48, backlog,
+				pace.DayConfig{Auto: true, Wait: 500 * time.Millisecond, Zone: time.UTC}, uint64(i))
 			replicas = append(replicas, r)
 			running.Go(func() { r.comes(ctx, 0.75, "live-") })
 			running.Go(func() { r.sends(ctx) })
@@ -158,7 +158,7 @@ func TestADay(t *testing.T) {
 			}
 		}
 		t.Logf("%d records settled in %d calls, %d refused; a live record waited %v at the most, a batch was to wait %v", settled, len(a.all), a.refused, longest.Round(time.Millisecond), waits)
-		if bound := upsert.LongestBatchWait + 2*time.Second; longest > bound {
+		if bound := pace.LongestBatchWait + 2*time.Second; longest > bound {
 			t.Errorf("a live record waited %v, want at most %v", longest, bound)
 		}
 		if len(a.all) > a.daily || waits <= 500*time.Millisecond {
@@ -172,7 +172,7 @@ func TestDaySpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(5 * time.Hour) // UTC's midnight is not the account's
 		board := hold.NewBoard(zerolog.Nop())
-		p := pace(upsert.PaceConfig{Board: board, Day: upsert.DayConfig{Auto: true}}, 1, 1)
+		p := newPace(pace.Config{Board: board, Day: pace.DayConfig{Auto: true}}, 1, 1)
 		daily := func(remaining int) {
 			t.Helper()
 			ticket, err := p.Wait(t.Context())
@@ -208,7 +208,7 @@ func TestDaySpent(t *testing.T) {
 // TestDayOfItsOwn: without headers a replica counts its own calls, up to its share of what is set.
 func TestDayOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace(upsert.PaceConfig{Day: upsert.DayConfig{Calls: 100}}, 1, 4)
+		p := newPace(pace.Config{Day: pace.DayConfig{Calls: 100}}, 1, 4)
 		ctx, cancel := context.WithTimeout(t.Context(), 36*time.Hour)
 		defer cancel()
 		n := map[int]int{}
@@ -223,17 +223,6 @@ func TestDayOfItsOwn(t *testing.T) {
 		}
 		if n[1] < 24 || n[1] > 25 || n[2] < 24 || n[2] > 25 {
 			t.Errorf("calls by day: %v, want a quarter of 100 on each", n)
-		}
-	})
-}
-
-// TestFindZone: the account's time zone is asked for, and waited for in an outage.
-func TestFindZone(t *testing.T) {
-	run(t, setup{hubspot: hubspottest.Config{TimeZone: "America/New_York"}}, func(r *rig) {
-		found := make(chan *time.Location, 1)
-		r.client.FindZone(r.t.Context(), func(z *time.Location) { found <- z }, zerolog.Nop())
-		if zone := <-found; zone.String() != "America/New_York" {
-			t.Errorf("zone %v", zone)
 		}
 	})
 }

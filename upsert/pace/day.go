@@ -1,4 +1,4 @@
-package upsert
+package pace
 
 import (
 	"math"
@@ -247,8 +247,8 @@ func (d *day) tell(out bool) {
 	}
 }
 
-// DailyStatus is what a Pace shows of the day.
-type DailyStatus struct {
+// DayStatus is what a Pace shows of the day.
+type DayStatus struct {
 	Limit     int        `json:"limit"`              // the account's calls a day; 0 if nobody says
 	Remaining int        `json:"remaining"`          // of them, as of HubSpot's last word
 	Ours      int        `json:"ours"`               // calls that this replica counts on until the day ends
@@ -260,7 +260,7 @@ type DailyStatus struct {
 }
 
 // Daily tells where the day stands; nil if it has no limit.
-func (p *Pace) Daily() *DailyStatus {
+func (p *Pace) Daily() *DayStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -269,7 +269,7 @@ func (p *Pace) Daily() *DailyStatus {
 	if !d.limited() {
 		return nil
 	}
-	st := &DailyStatus{Limit: d.limit, Remaining: d.remaining, Ours: max(0, int(p.budget())), ResetsAt: d.ends,
+	st := &DayStatus{Limit: d.limit, Remaining: d.remaining, Ours: max(0, int(p.budget())), ResetsAt: d.ends,
 		BatchWait: d.wait.Seconds(), Gap: d.gap.Seconds()}
 	if st.Limit == 0 {
 		st.Limit, st.Remaining = d.cfg.Calls, max(0, d.cfg.Calls-int(d.own))
@@ -283,7 +283,7 @@ func (p *Pace) Daily() *DailyStatus {
 		st.Zone = "assumed UTC"
 	}
 	lag, rate := d.load(now)
-	calls := p.limit * p.factor * p.share() / p.span.Seconds()
+	calls := p.limit * p.factor * p.share() / p.interval.Seconds()
 	if d.gap > 0 {
 		calls = min(calls, 1/d.gap.Seconds())
 	}

@@ -1,4 +1,4 @@
-package upsert
+package pace
 
 import (
 	"net/http"
@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Ticket lets one request leave. Its holder calls Leave when it is on its way, and Done when it is over.
+// Ticket lets one request leave. Its holder calls Leave when the request is on its way. It ends the ticket once: with
+// Answered if HubSpot answered, else with Return.
 type Ticket struct {
 	pace   *Pace
 	beyond bool // it left beyond the share in force: a 429 says nothing against the share
 
-	// Guarded by the pace's lock.
+	// The Pace's mutex protects what follows.
 	at      time.Time // when it left; zero until then
 	counted int       // own requests of the window then, itself included
 	done    bool
@@ -69,8 +70,8 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 	defer p.mu.Unlock()
 	t.leave() // an answer can be faster than the news that the request was written
 	now := time.Now()
-	if span := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); span > 0 {
-		p.span = time.Duration(min(span, 3_600_000)) * time.Millisecond
+	if ms := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); ms > 0 {
+		p.interval = time.Duration(min(ms, 3_600_000)) * time.Millisecond
 	}
 	limit := number(header, "X-Hubspot-Ratelimit-Max")
 	if limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
@@ -80,7 +81,7 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
 	switch {
 	case limited:
-		if !t.beyond && now.Sub(p.adjusted) >= p.span { // once a window: the requests that were out fail together
+		if !t.beyond && now.Sub(p.adjusted) >= p.interval { // once a window: the requests that were out fail together
 			p.factor, p.adjusted = max(leastFactor, p.factor/2), now
 		}
 		if retryAfter == 0 {

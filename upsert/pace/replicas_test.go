@@ -1,4 +1,4 @@
-package upsert_test
+package pace_test
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // member sends what its pace lets it: without a pause, or a request every so often. Way and answer take their time.
-func (a *account) member(ctx context.Context, p *upsert.Pace, every time.Duration, seed uint64) {
+func (a *account) member(ctx context.Context, p *pace.Pace, every time.Duration, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var flights sync.WaitGroup
 	defer flights.Wait()
@@ -85,7 +85,7 @@ func TestReplicas(t *testing.T) {
 					if i >= tc.busy {
 						every = tc.others
 					}
-					p := upsert.NewPace(upsert.PaceConfig{Auto: true})
+					p := pace.New(pace.Config{Auto: true})
 					p.Share(3, 3*tc.replicas, 3*i, nil)
 					members.Go(func() { a.member(ctx, p, every, uint64(i)) })
 				}
@@ -115,9 +115,9 @@ func TestReplicasScale(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 310*time.Second)
 				defer cancel()
 				var members sync.WaitGroup
-				paces := make([]*upsert.Pace, 8)
+				paces := make([]*pace.Pace, 8)
 				for i := range paces {
-					paces[i] = upsert.NewPace(upsert.PaceConfig{Auto: true})
+					paces[i] = pace.New(pace.Config{Auto: true})
 				}
 				started := 0
 				for _, n := range []int{1, 4, 8, 2, 8, 1} {
@@ -165,7 +165,7 @@ func TestReplicaAfterAStart(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
 		time.AfterFunc(300*time.Millisecond, func() { a.arrive() })
-		a.member(ctx, pace(upsert.PaceConfig{Auto: true}, 6, 6), 0, 1)
+		a.member(ctx, newPace(pace.Config{Auto: true}, 6, 6), 0, 1)
 		if a.refused > 0 || len(a.all) < 225 {
 			t.Errorf("%d requests passed in 25s, %d were refused", len(a.all), a.refused)
 		}
@@ -185,7 +185,7 @@ func TestReplicaBesideAHog(t *testing.T) {
 				time.Sleep(50 * time.Millisecond)
 			}
 		})
-		a.member(ctx, pace(upsert.PaceConfig{Auto: true}, 6, 6), 0, 1)
+		a.member(ctx, newPace(pace.Config{Auto: true}, 6, 6), 0, 1)
 		others.Wait()
 		late := 0
 		for _, at := range a.all {

@@ -1,4 +1,4 @@
-package upsert_test
+package pace_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // account is HubSpot's side of the limit: it counts requests as they come.
@@ -60,7 +60,7 @@ func (a *account) arrive() (h http.Header, limited bool) {
 }
 
 // replica sends as many requests as its pace lets it, each of which is answered after 100 ms.
-func (a *account) replica(ctx context.Context, p *upsert.Pace) {
+func (a *account) replica(ctx context.Context, p *pace.Pace) {
 	var flights sync.WaitGroup
 	defer flights.Wait()
 	for {
@@ -91,8 +91,8 @@ func departures(start time.Time, all []time.Time) string {
 	return strings.TrimSpace(b.String())
 }
 
-func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
-	p := upsert.NewPace(cfg)
+func newPace(cfg pace.Config, own, total int) *pace.Pace {
+	p := pace.New(cfg)
 	p.Share(own, total, 0, nil)
 	return p
 }
@@ -102,7 +102,7 @@ func pace(cfg upsert.PaceConfig, own, total int) *upsert.Pace {
 func TestPaceDepartures(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		cfg   upsert.PaceConfig
+		cfg   pace.Config
 		own   int
 		total int
 		limit int
@@ -110,18 +110,18 @@ func TestPaceDepartures(t *testing.T) {
 		until time.Duration
 		want  string
 	}{
-		{"what HubSpot leaves, then the limit in each window", upsert.PaceConfig{Auto: true}, 6, 6, 5, false, 25 * time.Second,
+		{"what HubSpot leaves, then the limit in each window", pace.Config{Auto: true}, 6, 6, 5, false, 25 * time.Second,
 			"0s×1 100ms×2 2.004761904s×1 3.909523808s×1 10.05s×1 11.954761904s×1 13.859523808s×1 15.764285712s×1 17.669047616s×1 20.1s×1 22.004761904s×1 23.909523808s×1"},
-		{"without headers the first window has one request", upsert.PaceConfig{Rate: 5}, 6, 6, 5, true, 25 * time.Second,
+		{"without headers the first window has one request", pace.Config{Rate: 5}, 6, 6, 5, true, 25 * time.Second,
 			"0s×1 10.05s×3 11.954761904s×1 13.859523808s×1 20.1s×1 22.004761904s×1 23.909523808s×1"},
-		{"a third", upsert.PaceConfig{Rate: 6}, 2, 6, 6, true, 25 * time.Second,
+		{"a third", pace.Config{Rate: 6}, 2, 6, 6, true, 25 * time.Second,
 			"0s×1 10.05s×1 14.811904761s×1 20.1s×1 24.861904761s×1"},
-		{"less than one in a window", upsert.PaceConfig{Rate: 1}, 2, 6, 1, true, 70 * time.Second,
+		{"less than one in a window", pace.Config{Rate: 1}, 2, 6, 1, true, 70 * time.Second,
 			"0s×1 30.15s×1 1m0.3s×1"},
-		{"no partitions", upsert.PaceConfig{Rate: 5}, 0, 6, 5, false, time.Minute, ""},
-		{"HubSpot allows less than was set", upsert.PaceConfig{Rate: 100}, 1, 1, 3, false, 25 * time.Second,
+		{"no partitions", pace.Config{Rate: 5}, 0, 6, 5, false, time.Minute, ""},
+		{"HubSpot allows less than was set", pace.Config{Rate: 100}, 1, 1, 3, false, 25 * time.Second,
 			"0s×1 100ms×1 3.274603174s×1 10.05s×1 13.224603174s×1 16.399206348s×1 20.1s×1 23.274603174s×1"},
-		{"HubSpot allows more than was set", upsert.PaceConfig{Rate: 3}, 1, 1, 100, false, 25 * time.Second,
+		{"HubSpot allows more than was set", pace.Config{Rate: 3}, 1, 1, 100, false, 25 * time.Second,
 			"0s×1 100ms×1 3.274603174s×1 10.05s×1 13.224603174s×1 16.399206348s×1 20.1s×1 23.274603174s×1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestPaceDepartures(t *testing.T) {
 				a, start := &account{limit: tc.limit, silent: tc.quiet}, time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), tc.until)
 				defer cancel()
-				a.replica(ctx, pace(tc.cfg, tc.own, tc.total))
+				a.replica(ctx, newPace(tc.cfg, tc.own, tc.total))
 				if got := departures(start, a.all); got != tc.want || a.refused > 0 {
 					t.Errorf("requests left at %s, %d were refused, want %s", got, a.refused, tc.want)
 				}
@@ -141,7 +141,7 @@ func TestPaceDepartures(t *testing.T) {
 // TestPaceUnlimited: nothing waits.
 func TestPaceUnlimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, start := pace(upsert.PaceConfig{}, 1, 6), time.Now()
+		p, start := newPace(pace.Config{}, 1, 6), time.Now()
 		for range 10_000 {
 			ticket, err := p.Wait(t.Context())
 			if err != nil {
@@ -159,7 +159,7 @@ func TestPaceUnlimited(t *testing.T) {
 func TestPaceAfter429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, start := &account{limit: 10, silent: true}, time.Now()
-		p := pace(upsert.PaceConfig{Rate: 10}, 1, 1)
+		p := newPace(pace.Config{Rate: 10}, 1, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 65*time.Second)
 		defer cancel()
 		time.AfterFunc(15*time.Second, func() { // somebody else uses the account up
@@ -186,8 +186,8 @@ func TestPaceAfter429(t *testing.T) {
 // TestPaceReturns: a ticket that was given back, before its request left or after it got no answer, is counted right.
 func TestPaceReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
-		take := func() *upsert.Ticket {
+		p := newPace(pace.Config{Rate: 4}, 1, 1)
+		take := func() *pace.Ticket {
 			ticket, err := p.Wait(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -229,11 +229,11 @@ func TestPaceSharesMove(t *testing.T) {
 			a := &account{limit: limit, silent: true}
 			ctx, cancel := context.WithCancel(context.Background())
 			var running sync.WaitGroup
-			paces := make([]*upsert.Pace, replicas)
+			paces := make([]*pace.Pace, replicas)
 			for id := range paces {
 				// The request that asks how much is left is beyond the share: it is not held against it here. And
 				// every replica keeps a partition, so that none asks again.
-				paces[id] = pace(upsert.PaceConfig{Rate: limit}, 1, partitions)
+				paces[id] = newPace(pace.Config{Rate: limit}, 1, partitions)
 				ticket, _ := paces[id].Wait(ctx)
 				ticket.Leave()
 				ticket.Return()
@@ -279,13 +279,13 @@ func TestPaceNotes(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			var running sync.WaitGroup
 			// The first one has the account to itself, so long that it knows the window wholly.
-			first := pace(upsert.PaceConfig{Rate: limit}, partitions, partitions)
-			paces := []*upsert.Pace{first}
+			first := newPace(pace.Config{Rate: limit}, partitions, partitions)
+			paces := []*pace.Pace{first}
 			running.Go(func() { a.replica(ctx, first) })
 			time.Sleep(11 * time.Second)
 			for i, n := range members {
 				for range n {
-					p := upsert.NewPace(upsert.PaceConfig{Rate: limit})
+					p := pace.New(pace.Config{Rate: limit})
 					paces = append(paces, p)
 					running.Go(func() { a.replica(ctx, p) })
 				}
@@ -329,7 +329,7 @@ func TestPaceForgedNotes(t *testing.T) {
 			a := &account{limit: 10, silent: true}
 			ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
 			defer cancel()
-			p := upsert.NewPace(upsert.PaceConfig{Rate: 10})
+			p := pace.New(pace.Config{Rate: 10})
 			p.Share(1, 1, 0, [][]byte{[]byte(forged)})
 			a.replica(ctx, p)
 			if len(a.all) < 20 || a.refused > 0 {
@@ -345,7 +345,7 @@ func TestPaceLosesAll(t *testing.T) {
 		a, start := &account{limit: 4, silent: true}, time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
-		p := pace(upsert.PaceConfig{Rate: 4}, 1, 1)
+		p := newPace(pace.Config{Rate: 4}, 1, 1)
 		time.AfterFunc(15*time.Second, func() { p.Share(0, 1, 0, nil); p.Share(1, 1, 0, nil) })
 		a.replica(ctx, p)
 		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
@@ -360,7 +360,7 @@ func TestPaceBorrows(t *testing.T) {
 		a := &account{limit: 100}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		a.replica(ctx, pace(upsert.PaceConfig{Auto: true}, 3, 6))
+		a.replica(ctx, newPace(pace.Config{Auto: true}, 3, 6))
 		if used := float64(len(a.all)) / 600; used < 0.9 || a.refused > 0 {
 			t.Errorf("half of the partitions used %.0f %% of the account, and %d requests were refused", 100*used, a.refused)
 		}

@@ -1,4 +1,4 @@
-package upsert
+package pace
 
 import (
 	"math"
@@ -47,7 +47,7 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 	if t.at.Before(a.at) && used < a.used {
 		return
 	}
-	if now.Sub(a.turned) >= p.span/2 {
+	if now.Sub(a.turned) >= p.interval/2 {
 		a.before, a.peak, a.turned = a.peak, 0, now
 	}
 	a.used, a.peak, a.at, a.part = used, max(a.peak, used), now, p.share()
@@ -85,7 +85,7 @@ func (p *Pace) free(now time.Time, used, old int, inForce, within, alone, fair b
 	case !a.stale(now) || fits && inForce && p.share() == 1: // no other replica has come to use what this one left
 		return fits
 	case within && used+a.used >= a.max: // all was taken: half a window later that may have changed
-		return alone && (fits || now.Sub(a.at) >= p.span/2)
+		return alone && (fits || now.Sub(a.at) >= p.interval/2)
 	default:
 		return alone && (within || fits)
 	}
@@ -94,7 +94,7 @@ func (p *Pace) free(now time.Time, used, old int, inForce, within, alone, fair b
 // reserve is not lent; twice as much within a window of a rebalance, when nobody knows yet what the others need.
 func (p *Pace) reserve(now time.Time) float64 {
 	part := p.limit / reservePart
-	if now.Sub(p.mates.since) < p.window() {
+	if now.Sub(p.peers.since) < p.window() {
 		part *= 2
 	}
 	return max(1, math.Floor(part))
