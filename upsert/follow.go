@@ -15,6 +15,7 @@ import (
 
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/tracing"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 const (
@@ -127,7 +128,7 @@ func (f *traces) request(ctx context.Context, inputs []Input) (context.Context, 
 }
 
 // answered ends the span of an attempt.
-func (f *traces) answered(span trace.Span, reply Reply, err error) {
+func (f *traces) answered(span trace.Span, answer hubspot.Answer, err error) {
 	if !span.IsRecording() {
 		return
 	}
@@ -136,9 +137,9 @@ func (f *traces) answered(span trace.Span, reply Reply, err error) {
 		span.SetAttributes(errorType(err))
 		span.SetStatus(codes.Error, err.Error())
 	default:
-		span.SetAttributes(semconv.HTTPResponseStatusCode(reply.Status))
-		if reply.Status >= 400 {
-			span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(reply.Status)))
+		span.SetAttributes(semconv.HTTPResponseStatusCode(answer.Status))
+		if answer.Status >= 400 {
+			span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(answer.Status)))
 			span.SetStatus(codes.Error, "")
 		}
 	}

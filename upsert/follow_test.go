@@ -10,6 +10,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/tracing"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 // TestFollowCost: where no spans are exported, a batch pays no allocation for them, nor for its metrics.
@@ -28,7 +29,7 @@ func TestFollowCost(t *testing.T) {
 		ctx, span := f.process(ctx, inputs, "tasks", waits{ripe: time.Now(), rate: time.Second})
 		m.sealed(ctx, 1, time.Second)
 		_, post := f.request(ctx, inputs)
-		f.answered(post, Reply{Status: 200}, nil)
+		f.answered(post, hubspot.Answer{Status: 200}, nil)
 		m.answered(ctx, "200", time.Second)
 		f.judged(span, &a)
 		m.processed(ctx, "tasks", time.Second)

@@ -1,10 +1,10 @@
 // Package upsert writes tasks to HubSpot, and accounts for every record that it was given.
 //
 // A Decoder turns a Kafka record into a Task. A Sender takes batches of tasks from a queue, sends each as one request
-// of a Client, and judges the answer (Judge): a record is settled when HubSpot confirmed it by name or by count, goes
-// to the dead letters when HubSpot refused it, and is back in the queue in every other case, in its place. What is
-// wrong for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered
-// for it. When the next request may leave is for package pace to say.
+// (package hubspot), and judges the answer: a record is settled when HubSpot confirmed it by name or by count, goes to
+// the dead letters when HubSpot refused it, and is back in the queue in every other case, in its place. What is wrong
+// for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered for it.
+// When the next request may leave is for package pace to say.
 //
 // Use: NewSender, then Run, which returns when its context has ended and no request is out. A record that Drop forgot
 // is not sent any more.
@@ -28,13 +28,14 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // SenderConfig says what a Sender works with.
 type SenderConfig struct {
 	Queue       *batcher.Batcher[*Task]
-	Client      *Client
+	Client      *hubspot.Client
 	Pace        *pace.Pace
 	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
 	Proven      func() bool                        // whether it still holds; asked as the request's bytes leave
@@ -90,9 +91,10 @@ type Status struct {
 
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
-	m := newMeasures(cfg.Telemetry, cfg.Client.target, cfg.Group)
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: m, traces: newTraces(cfg.Telemetry, cfg.Client.target, cfg.Group, m.target),
-		slots: make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
+	m := newMeasures(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: m,
+		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
+		slots:  make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
 }
 
 // Run sends until ctx ends, and returns when the last request is answered or given up. A ripe batch gets, in this
@@ -154,22 +156,23 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.measures.sealed(ctx, len(inputs), w.rate)
-	body := AppendRequest(Buffer(), inputs)
+	body := AppendRequest(hubspot.Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
-	reply, err := s.cfg.Client.Post(posting, body, s.cfg.Proven, ticket.Leave) // counted when written: dialling takes its time
+	// The pace counts the request when it is written: dialling takes its time.
+	answer, err := s.cfg.Client.Post(posting, body, s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
-	s.traces.answered(post, reply, err)
-	defer reply.Release()
+	s.traces.answered(post, answer, err)
+	defer answer.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
 		s.gate.unused(p) // the process stops: whoever takes over sends these records again
 		return
 	}
-	if errors.Is(err, ErrWithheld) { // the next one proves the membership anew, or the records are gone
+	if errors.Is(err, hubspot.ErrWithheld) { // the next one proves the membership anew, or the records are gone
 		ticket.Return()
 		s.backAll(flight{batch: batch}, batcher.Again{})
 		s.gate.unused(p)
@@ -179,7 +182,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	var a Answer
 	status := "error"
 	if err == nil {
-		status = strconv.Itoa(reply.Status)
+		status = strconv.Itoa(answer.Status)
 	}
 	s.count(status)
 	s.measures.answered(ctx, status, took)
@@ -188,11 +191,11 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
 		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
-		a = Judge(inputs, s.cfg.IDProperty, reply.Status, reply.Header, reply.Body)
-		ticket.Answered(reply.Header, a.Class == Limited, a.RetryAfter)
+		a = Judge(inputs, s.cfg.IDProperty, answer.Status, answer.Header, answer.Body)
+		ticket.Answered(answer.Header, a.Class == Limited, a.RetryAfter)
 	}
 	s.traces.judged(span, &a)
-	s.settle(p, flight{batch: batch, healthy: healthy, status: reply.Status, span: span.SpanContext()}, a)
+	s.settle(p, flight{batch: batch, healthy: healthy, status: answer.Status, span: span.SpanContext()}, a)
 	s.measures.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent", 100*len(inputs)/s.cfg.BatchSize).
 		Int64("ms", took.Milliseconds()).Msg("batch answered")

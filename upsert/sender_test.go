@@ -23,6 +23,7 @@ import (
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 	"github.com/tasksink/tasksink/upsert/pace"
 )
@@ -34,7 +35,7 @@ type rig struct {
 	t       *testing.T
 	hubspot *hubspottest.Server
 	sender  *upsert.Sender
-	client  *upsert.Client
+	client  *hubspot.Client
 	queue   *batcher.Batcher[*upsert.Task]
 	decoder upsert.Decoder
 	board   *hold.Board
@@ -48,7 +49,7 @@ type setup struct {
 	hubspot  hubspottest.Config
 	timeout  time.Duration
 	token    *secret.Secret
-	oauth    *upsert.OAuthConfig
+	oauth    *hubspot.OAuthConfig
 	letFlood bool
 	inFlight int
 	unproven func() bool // whether the membership is in doubt as a request leaves
@@ -76,7 +77,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			Sent: func(t *upsert.Task) { t.Record.Sent() }, Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
 		wire := newPipeNet()
 		server := &http.Server{Handler: held(t, r.hubspot)}
-		client, err := upsert.NewClient(upsert.ClientConfig{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
+		client, err := hubspot.New(hubspot.Config{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
 			Timeout: c.timeout, Token: c.token, OAuth: c.oauth, Dial: wire.dial})
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/tracing/tracingtest"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
@@ -170,8 +171,8 @@ func TestPrinted(t *testing.T) {
 	hidden := secret.Text(canary)
 	mechanisms := []string{"plain", "scram-sha-256", "scram-sha-512"}
 	all := []any{worker.Config{HubspotToken: canary, KafkaSASLPassword: canary},
-		upsert.ClientConfig{Token: hidden, OAuth: &upsert.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}},
-		upsert.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}
+		hubspot.Config{Token: hidden, OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}},
+		hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}
 	for _, name := range mechanisms {
 		login, err := consumer.NewSASL(name, "user", hidden)
 		if err != nil {
@@ -180,8 +181,8 @@ func TestPrinted(t *testing.T) {
 		conn := consumer.Connection{SASL: login}
 		all = append(all, login, conn, consumer.Config{Connection: conn}, dlq.Config{Connection: conn}, conn.Transport())
 	}
-	for _, cfg := range []upsert.ClientConfig{{URL: "https://h", Token: hidden}, {URL: "https://h", OAuth: &upsert.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}} {
-		client, err := upsert.NewClient(cfg)
+	for _, cfg := range []hubspot.Config{{URL: "https://h", Token: hidden}, {URL: "https://h", OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}} {
+		client, err := hubspot.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,8 @@ var mayImport = map[string][]string{
 	"tracing/tracingtest":      {},
 	"consumer":                 {"tracing", "internal/hold", "internal/secret"},
 	"dlq":                      {"consumer", "tracing", "internal/hold"},
-	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/pace", "internal/hold", "internal/secret"},
+	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/hubspot", "upsert/pace", "internal/hold"},
+	"upsert/hubspot":           {"internal/secret"},
 	"upsert/pace":              {"internal/hold"},
 	"upsert/hubspottest":       {},
 	"internal/kafkatest":       {},
@@ -37,9 +38,9 @@ var mayImport = map[string][]string{
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert", "internal/terminal"},
+	"cmd/tasksink/check":       {"cmd/tasksink/worker", "consumer", "upsert", "upsert/hubspot", "internal/terminal"},
 	"cmd/tasksink/worker/page": {},
-	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/pace", "tracing", "internal/hold", "internal/secret"},
+	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/hubspot", "upsert/pace", "tracing", "internal/hold", "internal/secret"},
 	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
 }
 
@@ -90,7 +91,7 @@ func TestImports(t *testing.T) {
 // package that they import.
 func TestAccountOnly(t *testing.T) {
 	kafkaOrTasks := regexp.MustCompile(`kafka-go|franz-go|^` + module + `(consumer|dlq|batcher|upsert)$`)
-	for _, name := range []string{"upsert/pace"} {
+	for _, name := range []string{"upsert/hubspot", "upsert/pace"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+name).Output()
 		if err != nil {
 			t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 type hubspotLook struct {
 	cfg     worker.Config
 	waiting *waiting
-	client  *upsert.Client
+	client  *hubspot.Client
 }
 
 // failure is HubSpot's word for what it refuses.
@@ -73,7 +74,7 @@ func lookAtHubSpot(ctx context.Context, cfg worker.Config, w *waiting) (rows []R
 }
 
 // get asks HubSpot one question.
-func (h *hubspotLook) get(ctx context.Context, name, path string) (upsert.Reply, failure, error) {
+func (h *hubspotLook) get(ctx context.Context, name, path string) (hubspot.Answer, failure, error) {
 	ctx, done := within(ctx, h.waiting, name)
 	defer done()
 	res, err := h.client.Get(ctx, path)
@@ -99,7 +100,7 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account
 	took := time.Since(asked)
 	row := Row{Check: "HubSpot", Subject: h.cfg.HubspotURL, Result: Failed}
 	seen = account{header: res.Header, limited: f, clock: clockRow(res.Header, asked.Add(took/2))}
-	if errors.Is(err, upsert.ErrTokenEndpoint) {
+	if errors.Is(err, hubspot.ErrTokenEndpoint) {
 		row.Result, row.Seen = OK, "answers"
 		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(), "see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}}, seen
 	}

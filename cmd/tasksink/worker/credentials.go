@@ -9,7 +9,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/secret"
-	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 // Secret is text that never prints itself.
@@ -161,23 +161,23 @@ func (c Config) Connection() (conn consumer.Connection, err error) {
 }
 
 // Client is for HubSpot.
-func (c Config) Client() (*upsert.Client, error) {
-	cfg := upsert.ClientConfig{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
+func (c Config) Client() (*hubspot.Client, error) {
+	cfg := hubspot.Config{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {
 		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile); err != nil {
 			return nil, fmt.Errorf("--hubspot-token-file: %w", err)
 		}
-		return upsert.NewClient(cfg)
+		return hubspot.New(cfg)
 	}
-	cfg.OAuth = &upsert.OAuthConfig{Path: c.HubspotOAuthPath, ClientID: c.HubspotOAuthClientID}
+	cfg.OAuth = &hubspot.OAuthConfig{Path: c.HubspotOAuthPath, ClientID: c.HubspotOAuthClientID}
 	if cfg.OAuth.ClientSecret, err = secret.File(c.HubspotOAuthClientSecretFile); err != nil {
 		return nil, fmt.Errorf("--hubspot-oauth-client-secret-file: %w", err)
 	}
 	if cfg.OAuth.RefreshToken, err = secret.File(c.HubspotOAuthRefreshTokenFile); err != nil {
 		return nil, fmt.Errorf("--hubspot-oauth-refresh-token-file: %w", err)
 	}
-	return upsert.NewClient(cfg)
+	return hubspot.New(cfg)
 }
 
 func oneSecret(text Secret, file string) (*secret.Secret, error) {

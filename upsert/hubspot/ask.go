@@ -1,4 +1,4 @@
-package upsert
+package hubspot
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 
 // Get reads what is at a path, which may carry a query, on HubSpot's host. As with Post, where HubSpot's token endpoint
 // refuses an access token, that is the answer.
-func (c *Client) Get(ctx context.Context, path string) (Reply, error) {
+func (c *Client) Get(ctx context.Context, path string) (Answer, error) {
 	return c.ask(ctx, http.MethodGet, path, nil)
 }
 
@@ -56,13 +56,13 @@ func (c *Client) Replaced() bool {
 	return another
 }
 
-func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Reply, error) {
+func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	path, query, _ := strings.Cut(path, "?")
 	target, err := url.JoinPath(c.cfg.URL, path)
 	if err != nil {
-		return Reply{}, fmt.Errorf("join %s and %s: %w", c.cfg.URL, path, err)
+		return Answer{}, fmt.Errorf("join %s and %s: %w", c.cfg.URL, path, err)
 	}
 	if query != "" {
 		target += "?" + query
@@ -72,7 +72,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Rep
 	case refused != nil:
 		return *refused, nil
 	case err != nil:
-		return Reply{}, fmt.Errorf("ask HubSpot: %w", err)
+		return Answer{}, fmt.Errorf("ask HubSpot: %w", err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -80,13 +80,13 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Rep
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		c.fresh(err)
-		return Reply{}, fmt.Errorf("ask HubSpot: %w", err)
+		return Answer{}, fmt.Errorf("ask HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := readAll(res.Body, res.ContentLength)
+	content, err := readAll(res.Body, res.ContentLength)
 	if err != nil {
-		release(answer)
-		return Reply{}, fmt.Errorf("read HubSpot's answer: %w", err)
+		release(content)
+		return Answer{}, fmt.Errorf("read HubSpot's answer: %w", err)
 	}
-	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer}, nil
+	return Answer{Status: res.StatusCode, Header: res.Header, Body: content}, nil
 }

@@ -1,10 +1,11 @@
-package upsert
+package hubspot
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -29,6 +30,8 @@ const (
 	tokenLife    = 30 * time.Minute // of an access token, where HubSpot does not say
 	tokenDoubt   = time.Minute      // a 401 for a token that is older asks for another one; a newer one was just made
 	refusedPause = 30 * time.Second // before refused credentials are offered again, if no 401 makes us look at the files before
+	firstPause   = 250 * time.Millisecond
+	lastPause    = 4 * time.Second
 	tellEvery    = 10 * time.Second // between two lines in the log about the same trouble
 )
 
@@ -58,7 +61,7 @@ type oauth struct {
 }
 
 // newOAuth shares the transport with the API: the same host, proxy, TLS and connections.
-func newOAuth(cfg ClientConfig, transport http.RoundTripper) (*oauth, error) {
+func newOAuth(cfg Config, transport http.RoundTripper) (*oauth, error) {
 	target, err := url.JoinPath(cfg.URL, cfg.OAuth.Path)
 	if err != nil {
 		return nil, fmt.Errorf("join %s and %s: %w", cfg.URL, cfg.OAuth.Path, err)
@@ -127,7 +130,7 @@ func (o *oauth) run(ctx context.Context, log zerolog.Logger) {
 			pause = refusedPause
 		default:
 			failed++
-			pause = backoff(failed)
+			pause = pauseAfter(failed)
 		}
 		o.tell(log, err)
 		select {
@@ -148,6 +151,12 @@ func (o *oauth) tell(log zerolog.Logger, err error) {
 	left := time.Until(o.until)
 	o.mu.Unlock()
 	log.Error().Err(err).Float64("present_token_seconds", max(left, 0).Seconds()).Msg("no new access token; trying again")
+}
+
+// pauseAfter is how long to wait after the n-th failure in a row: exponential, with jitter over its upper half.
+func pauseAfter(n int) time.Duration {
+	d := min(lastPause, firstPause<<min(max(n-1, 0), 10))
+	return d/2 + rand.N(d/2)
 }
 
 // refresh gets an access token, and tells how long it lives.
@@ -215,9 +224,9 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("HubSpot's token endpoint refuses: status %d, %s", r.status, r.category)
 }
 
-// reply is the refusal as an answer of the API, so that it is judged as one: a 401 for credentials, a 404 for a wrong
+// answer is the refusal as an answer of the API, so that it is judged as one: a 401 for credentials, a 404 for a wrong
 // path.
-func (r *refusal) reply() Reply {
+func (r *refusal) answer() Answer {
 	status := http.StatusUnauthorized
 	if r.status != http.StatusBadRequest && r.status != http.StatusForbidden {
 		status = r.status
@@ -226,7 +235,7 @@ func (r *refusal) reply() Reply {
 	if err != nil {
 		body = nil // strings can always be written
 	}
-	return Reply{Status: status, Header: http.Header{}, Body: body}
+	return Answer{Status: status, Header: http.Header{}, Body: body}
 }
 
 var (

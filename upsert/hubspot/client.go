@@ -1,4 +1,22 @@
-package upsert
+// Package hubspot asks HubSpot: one request, one answer.
+//
+// # Promises
+//
+// A Client never repeats a request by itself, and follows no redirect. Each attempt ends in time, wherever it hangs. A
+// request that may not leave any more is cut short, so that HubSpot cannot take it for a whole one. Access tokens are
+// replaced before they expire. No error, no log line and no printed value shows a token or a secret.
+//
+// # Use
+//
+// New, and KeepToken in a goroutine of its own until the last request is answered. Post sends a batch; Get, Scopes and
+// FindZone ask about the account. Release each Answer after use: its bytes serve again. The package knows neither Kafka
+// nor tasks. What an answer means for the records of its request is for package upsert to say.
+//
+// # Tests
+//
+// The tests run a Client against real HTTP servers that hang, abort, redirect and answer at length. The stories of an
+// app whose tokens expire or are revoked stand in package upsert, where a worker lives through them.
+package hubspot
 
 import (
 	"bytes"
@@ -23,8 +41,8 @@ import (
 
 const maxAnswer = 16 << 20 // bytes of an answer's body, unpacked; a hundred results of the largest tasks take less
 
-// ClientConfig says where HubSpot is.
-type ClientConfig struct {
+// Config says where HubSpot is, and how to log in.
+type Config struct {
 	URL, Path string
 	Timeout   time.Duration  // of one attempt, from dialling to the last byte of the answer
 	Token     *secret.Secret // the bearer token; not used with OAuth
@@ -35,21 +53,21 @@ type ClientConfig struct {
 
 // Client sends single requests to HubSpot. It never repeats one by itself, and follows no redirect.
 type Client struct {
-	cfg       ClientConfig
+	cfg       Config
 	target    string
 	transport *http.Transport
 	oauth     *oauth // nil: the token is the one that was configured
 }
 
-// Reply is an HTTP answer, read to its end. Release ends its use.
-type Reply struct {
+// Answer is an HTTP answer, read to its end. Release ends its use.
+type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
 // Release gives the body's bytes back. They will be another request's, or another answer's.
-func (r Reply) Release() { release(r.Body) }
+func (a Answer) Release() { release(a.Body) }
 
 const largestKept = 1 << 20 // bytes of a buffer that is used again
 
@@ -64,8 +82,8 @@ func release(b []byte) {
 	}
 }
 
-// NewClient returns a Client; it does not connect yet.
-func NewClient(cfg ClientConfig) (*Client, error) {
+// New returns a Client; it does not connect yet.
+func New(cfg Config) (*Client, error) {
 	target, err := url.JoinPath(cfg.URL, cfg.Path)
 	if err != nil {
 		return nil, fmt.Errorf("join %s and %s: %w", cfg.URL, cfg.Path, err)
@@ -94,11 +112,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
+// Endpoint is the URL that Post sends to.
+func (c *Client) Endpoint() string { return c.target }
+
 // Timeout is how long one attempt may take.
 func (c *Client) Timeout() time.Duration { return c.cfg.Timeout }
 
-// KeepToken keeps a good access token at hand until ctx ends, where OAuth makes them expire; until it is called no request
-// leaves. With a token that was configured it has nothing to do.
+// KeepToken keeps a good access token at hand until ctx ends, where OAuth makes them expire; until it is called no
+// request leaves. With a token that was configured it has nothing to do.
 func (c *Client) KeepToken(ctx context.Context, log zerolog.Logger) {
 	if c.oauth != nil {
 		c.oauth.run(ctx, log)
@@ -114,14 +135,15 @@ func (c *Client) ReloadToken() (changed bool, err error) {
 }
 
 // authorize makes a request that carries the token. Where HubSpot's token endpoint refuses one, refused is its answer.
-func (c *Client) authorize(ctx context.Context, method, target string, body io.Reader) (req *http.Request, refused *Reply, err error) {
+func (c *Client) authorize(ctx context.Context, method, target string, body io.Reader) (
+	req *http.Request, refused *Answer, err error) {
 	var token string
 	if c.oauth == nil {
 		token = c.cfg.Token.Value()
 	} else if token, err = c.oauth.bearer(ctx); err != nil {
 		var no *refusal
 		if errors.As(err, &no) {
-			answer := no.reply()
+			answer := no.answer()
 			return nil, &answer, nil
 		}
 		return nil, nil, err
@@ -147,7 +169,7 @@ var ErrWithheld = errors.New("the request was withheld")
 // perhaps from another goroutine. Of an error other than ErrWithheld it is not known what HubSpot did with the request.
 // The body is Post's from then on: its bytes serve again when the last of them has left. Where HubSpot's token endpoint
 // refuses an access token, that is the answer, and nothing was sent.
-func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Reply, error) {
+func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
@@ -160,26 +182,26 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 		if refused != nil {
 			return *refused, nil
 		}
-		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
+		return Answer{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.transport.RoundTrip(req)
 	if payload.withheld.Load() {
-		return Reply{}, ErrWithheld
+		return Answer{}, ErrWithheld
 	}
 	if err != nil {
 		c.fresh(err)
-		return Reply{}, fmt.Errorf("send to HubSpot: %w", err)
+		return Answer{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := readAll(res.Body, res.ContentLength)
+	content, err := readAll(res.Body, res.ContentLength)
 	if err != nil {
-		release(answer)
+		release(content)
 		c.fresh(err)
-		return Reply{}, fmt.Errorf("read HubSpot's answer: %w", err)
+		return Answer{}, fmt.Errorf("read HubSpot's answer: %w", err)
 	}
-	return Reply{Status: res.StatusCode, Header: res.Header, Body: answer}, nil
+	return Answer{Status: res.StatusCode, Header: res.Header, Body: content}, nil
 }
 
 // readAll reads an answer, of which size bytes are announced; -1 if that is not known.

@@ -1,4 +1,4 @@
-package upsert_test
+package hubspot_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/tasksink/tasksink/internal/secret"
-	"github.com/tasksink/tasksink/upsert"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 func always() bool { return true }
@@ -25,7 +25,7 @@ func always() bool { return true }
 const canary = "pat-na1-very-secret"
 
 // client is one of a real server, which counts its connections.
-func client(t *testing.T, timeout time.Duration, h http.HandlerFunc) (c *upsert.Client, connections *atomic.Int32) {
+func client(t *testing.T, timeout time.Duration, h http.HandlerFunc) (c *hubspot.Client, connections *atomic.Int32) {
 	t.Helper()
 	connections = &atomic.Int32{}
 	server := httptest.NewUnstartedServer(h)
@@ -35,7 +35,8 @@ func client(t *testing.T, timeout time.Duration, h http.HandlerFunc) (c *upsert.
 		}
 	}
 	server.Start()
-	c, err := upsert.NewClient(upsert.ClientConfig{URL: server.URL, Path: "/crm", Timeout: timeout, Token: secret.Text(canary + "\n"), UserAgent: "tasksink/test"})
+	c, err := hubspot.New(hubspot.Config{URL: server.URL, Path: "/crm", Timeout: timeout,
+		Token: secret.Text(canary + "\n"), UserAgent: "tasksink/test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +64,13 @@ func TestClientPosts(t *testing.T) {
 	})
 	for range 3 {
 		written := make(chan struct{}, 1)
-		reply, err := c.Post(t.Context(), []byte("body"), always, func() { written <- struct{}{} })
+		answer, err := c.Post(t.Context(), []byte("body"), always, func() { written <- struct{}{} })
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-written
-		if reply.Status != 207 || string(reply.Body) != "answer" || reply.Header.Get("X-Echo") != "body" {
-			t.Errorf("reply %+v", reply)
+		if answer.Status != 207 || string(answer.Body) != "answer" || answer.Header.Get("X-Echo") != "body" {
+			t.Errorf("answer %+v", answer)
 		}
 	}
 	if n := connections.Load(); n != 1 {
@@ -84,9 +85,9 @@ func TestClientFollowsNoRedirect(t *testing.T) {
 		requests.Add(1)
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	})
-	reply, err := c.Post(t.Context(), []byte("body"), always, func() {})
-	if err != nil || reply.Status != 307 || requests.Load() != 1 {
-		t.Errorf("status %d after %d requests, %v", reply.Status, requests.Load(), err)
+	answer, err := c.Post(t.Context(), []byte("body"), always, func() {})
+	if err != nil || answer.Status != 307 || requests.Load() != 1 {
+		t.Errorf("status %d after %d requests, %v", answer.Status, requests.Load(), err)
 	}
 }
 
@@ -157,7 +158,7 @@ func TestClientWithholds(t *testing.T) {
 	var asked atomic.Int32
 	once := func() bool { return asked.Add(1) == 1 } // it is forbidden while a long body leaves
 	for name, may := range map[string]func() bool{"at once": func() bool { return false }, "in the middle": once} {
-		if _, err := c.Post(t.Context(), make([]byte, 1<<20), may, func() {}); !errors.Is(err, upsert.ErrWithheld) {
+		if _, err := c.Post(t.Context(), make([]byte, 1<<20), may, func() {}); !errors.Is(err, hubspot.ErrWithheld) {
 			t.Errorf("%s: %v", name, err)
 		}
 		select {
@@ -185,7 +186,7 @@ func TestClientBoundsTheAnswer(t *testing.T) {
 }
 
 // TestClientBodiesStayApart: the bytes of a request and of an answer serve others afterwards, also where the request was
-// given up while it was being written. No server ever sees two requests in one body, no reply two answers.
+// given up while it was being written. No server ever sees two requests in one body, no Answer two answers.
 func TestClientBodiesStayApart(t *testing.T) {
 	over := make(chan struct{})
 	uniform := func(b []byte) bool { return len(b) == 0 || bytes.Count(b, b[:1]) == len(b) }
@@ -215,7 +216,7 @@ func TestClientBodiesStayApart(t *testing.T) {
 				if mark%3 == 0 {
 					// Given up in the middle of the body: what was read of it by then is on its way.
 					reads := 0
-					_, err := c.Post(ctx, append(upsert.Buffer(), bytes.Repeat([]byte{mark}, 900<<10)...), func() bool {
+					_, err := c.Post(ctx, append(hubspot.Buffer(), bytes.Repeat([]byte{mark}, 900<<10)...), func() bool {
 						if reads++; reads == 3 {
 							give()
 						}
@@ -226,11 +227,11 @@ func TestClientBodiesStayApart(t *testing.T) {
 					}
 					continue
 				}
-				reply, err := c.Post(ctx, append(upsert.Buffer(), bytes.Repeat([]byte{mark}, 200<<10)...), always, func() {})
-				if err != nil || len(reply.Body) != 200<<10-1 || reply.Body[0] != mark || !uniform(reply.Body) {
-					t.Errorf("two answers in one reply, or none: %d bytes, %v", len(reply.Body), err)
+				answer, err := c.Post(ctx, append(hubspot.Buffer(), bytes.Repeat([]byte{mark}, 200<<10)...), always, func() {})
+				if err != nil || len(answer.Body) != 200<<10-1 || answer.Body[0] != mark || !uniform(answer.Body) {
+					t.Errorf("two answers in one Answer, or none: %d bytes, %v", len(answer.Body), err)
 				}
-				reply.Release()
+				answer.Release()
 				give()
 			}
 		})
@@ -241,7 +242,8 @@ func TestClientBodiesStayApart(t *testing.T) {
 
 // TestTokenStaysSecret: no error shows it.
 func TestTokenStaysSecret(t *testing.T) {
-	c, err := upsert.NewClient(upsert.ClientConfig{URL: "http://127.0.0.1:1", Path: "/", Timeout: time.Second, Token: secret.Text(canary)})
+	c, err := hubspot.New(hubspot.Config{URL: "http://127.0.0.1:1", Path: "/", Timeout: time.Second,
+		Token: secret.Text(canary)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +263,8 @@ func TestClientWantsTLS12(t *testing.T) {
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
 		server.StartTLS()
-		c, err := upsert.NewClient(upsert.ClientConfig{URL: server.URL, Path: "/", Timeout: 5 * time.Second, Token: secret.Text(canary)})
+		c, err := hubspot.New(hubspot.Config{URL: server.URL, Path: "/", Timeout: 5 * time.Second,
+			Token: secret.Text(canary)})
 		if err != nil {
 			t.Fatal(err)
 		}
