@@ -17,10 +17,10 @@ import (
 
 // Categories of records that are no task events. The code beside them is finer.
 const (
-	InvalidJSON      = "INVALID_JSON"      // not JSON as RFC 8259 has it: names once, UTF-8, nothing behind it
-	InvalidEvent     = "INVALID_EVENT"     // JSON, but not the endpoint's input object
-	UnsupportedField = "UNSUPPORTED_FIELD" // a field that upsert does not take, and whose loss would be silent
-	Tombstone        = "TOMBSTONE"         // no value; upsert cannot delete
+	categoryInvalidJSON      = "INVALID_JSON"      // not JSON as RFC 8259 has it: names once, UTF-8, nothing behind it
+	categoryInvalidEvent     = "INVALID_EVENT"     // JSON, but not the endpoint's input object
+	categoryUnsupportedField = "UNSUPPORTED_FIELD" // a field that upsert does not take, and whose loss would be silent
+	categoryTombstone        = "TOMBSTONE"         // no value; upsert cannot delete
 )
 
 const (
@@ -47,7 +47,7 @@ var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewR
 // Decode reads one record. The reason is nil if it is a task event.
 func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
 	if rec.Value == nil {
-		return nil, undecodable(Tombstone, "", "", "the record has no value, and upsert cannot delete")
+		return nil, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
 	}
 	ev, reason := read(rec.Value)
 	if reason != nil {
@@ -69,15 +69,17 @@ func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
 func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 	t := &Task{Record: rec, Properties: ev.properties, IDProperty: d.IDProperty}
 	if ev.associations {
-		return nil, undecodable(UnsupportedField, "ASSOCIATIONS", "associations", "upsert takes no associations; set them by a call of their own")
+		return nil, undecodable(categoryUnsupportedField, "ASSOCIATIONS", "associations",
+			"upsert takes no associations; set them by a call of their own")
 	}
 	switch {
 	case ev.propertiesKind == 0:
-		return nil, undecodable(InvalidEvent, "MISSING_PROPERTIES", "properties", "the event has no properties")
+		return nil, undecodable(categoryInvalidEvent, "MISSING_PROPERTIES", "properties", "the event has no properties")
 	case ev.propertiesKind != '{':
-		return nil, undecodable(InvalidEvent, "PROPERTIES_NOT_AN_OBJECT", "properties", "properties is not an object")
+		return nil, undecodable(categoryInvalidEvent, "PROPERTIES_NOT_AN_OBJECT", "properties", "properties is not an object")
 	case ev.badProperty != "":
-		return nil, undecodable(InvalidEvent, "PROPERTY_NOT_SCALAR", ev.badProperty, "a property's value is an array or an object; HubSpot takes strings")
+		return nil, undecodable(categoryInvalidEvent, "PROPERTY_NOT_SCALAR", ev.badProperty,
+			"a property's value is an array or an object; HubSpot takes strings")
 	}
 	switch ev.id.Kind() {
 	case '"':
@@ -86,17 +88,20 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 		t.ID = string(ev.id)
 	case 0, 'n':
 		if !utf8.Valid(rec.Key) {
-			return nil, undecodable(InvalidEvent, "INVALID_ID", "id", "the event has no id, and the record's key is not UTF-8")
+			return nil, undecodable(categoryInvalidEvent, "INVALID_ID", "id",
+				"the event has no id, and the record's key is not UTF-8")
 		}
 		t.ID = string(rec.Key)
 	default:
-		return nil, undecodable(InvalidEvent, "INVALID_ID", "id", "id is neither a string nor a number")
+		return nil, undecodable(categoryInvalidEvent, "INVALID_ID", "id", "id is neither a string nor a number")
 	}
 	if strings.TrimSpace(t.ID) == "" {
-		return nil, undecodable(InvalidEvent, "BLANK_ID", "id", "the id is blank or missing, and so is the record's key")
+		return nil, undecodable(categoryInvalidEvent, "BLANK_ID", "id",
+			"the id is blank or missing, and so is the record's key")
 	}
 	if len(t.ID) > maxID && utf8.RuneCountInString(t.ID) > maxID {
-		return nil, undecodable(InvalidEvent, "ID_TOO_LONG", "id", "the id is longer than the 65,536 characters of a HubSpot property")
+		return nil, undecodable(categoryInvalidEvent, "ID_TOO_LONG", "id",
+			"the id is longer than the 65,536 characters of a HubSpot property")
 	}
 	switch ev.idProperty.Kind() {
 	case '"':
@@ -105,10 +110,11 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 		}
 	case 0, 'n':
 	default:
-		return nil, undecodable(InvalidEvent, "INVALID_ID_PROPERTY", "idProperty", "idProperty is not a string")
+		return nil, undecodable(categoryInvalidEvent, "INVALID_ID_PROPERTY", "idProperty", "idProperty is not a string")
 	}
 	if t.IDProperty == "" {
-		return nil, undecodable(InvalidEvent, "MISSING_ID_PROPERTY", "idProperty", "the event has no idProperty, and --hubspot-id-property is not set")
+		return nil, undecodable(categoryInvalidEvent, "MISSING_ID_PROPERTY", "idProperty",
+			"the event has no idProperty, and --hubspot-id-property is not set")
 	}
 	return t, nil
 }
@@ -172,13 +178,13 @@ func readAny(value []byte) (ev event, reason *dlq.Reason) {
 	defer decoders.Put(dec)
 	dec.Reset(bytes.NewBuffer(value))
 	if kind := dec.PeekKind(); kind != '{' && kind != 0 {
-		return ev, undecodable(InvalidEvent, "NOT_AN_OBJECT", "", "the value is not a JSON object")
+		return ev, undecodable(categoryInvalidEvent, "NOT_AN_OBJECT", "", "the value is not a JSON object")
 	}
 	if err := ev.read(dec, value); err != nil {
 		return ev, invalid(err, len(value))
 	}
 	if _, err := dec.ReadToken(); err == nil {
-		return ev, undecodable(InvalidJSON, "TRAILING_DATA", "", "something follows the JSON object")
+		return ev, undecodable(categoryInvalidJSON, "TRAILING_DATA", "", "something follows the JSON object")
 	} else if len(bytes.TrimLeft(value[dec.InputOffset():], " \t\r\n")) > 0 {
 		return ev, invalid(err, len(value))
 	}
@@ -285,11 +291,11 @@ func (ev *event) cloudData() ([]byte, *dlq.Reason) {
 		return ev.data, nil
 	}
 	if ev.dataBase64.Kind() != '"' {
-		return nil, undecodable(InvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64 is not a string")
+		return nil, undecodable(categoryInvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64 is not a string")
 	}
 	data, err := base64.StdEncoding.DecodeString(unquote(ev.dataBase64))
 	if err != nil {
-		return nil, undecodable(InvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64: "+err.Error())
+		return nil, undecodable(categoryInvalidEvent, "INVALID_DATA_BASE64", "data_base64", "data_base64: "+err.Error())
 	}
 	return data, nil
 }
@@ -305,7 +311,8 @@ func unquote(v jsontext.Value) string {
 // invalid explains what is wrong with JSON that cannot be read.
 func invalid(err error, size int) *dlq.Reason {
 	if errors.Is(err, errMembers) {
-		return undecodable(InvalidEvent, "TOO_MANY_MEMBERS", "", fmt.Sprintf("the event, or its properties, has more than %d members", maxMembers))
+		return undecodable(categoryInvalidEvent, "TOO_MANY_MEMBERS", "",
+			fmt.Sprintf("the event, or its properties, has more than %d members", maxMembers))
 	}
 	code := "SYNTAX"
 	var syntax *jsontext.SyntacticError
@@ -317,7 +324,7 @@ func invalid(err error, size int) *dlq.Reason {
 	case errors.As(err, &syntax) && strings.Contains(syntax.Error(), "UTF-8"):
 		code = "INVALID_UTF8"
 	}
-	return undecodable(InvalidJSON, code, "", fmt.Sprintf("the value is not JSON: %v", err))
+	return undecodable(categoryInvalidJSON, code, "", fmt.Sprintf("the value is not JSON: %v", err))
 }
 
 func undecodable(category, code, property, message string) *dlq.Reason {

@@ -2,8 +2,8 @@ package upsert
 
 import "github.com/go-json-experiment/json/jsontext"
 
-// AppendRequest appends the request's body for the inputs, each of which must hold at least one task.
-func AppendRequest(dst []byte, inputs []Input) []byte {
+// appendRequest appends the request's body for the inputs, each of which must hold at least one task.
+func appendRequest(dst []byte, inputs []input) []byte {
 	dst = append(dst, `{"inputs":[`...)
 	for i, in := range inputs {
 		if i > 0 {
@@ -22,7 +22,7 @@ func AppendRequest(dst []byte, inputs []Input) []byte {
 
 // appendProperties appends what the input writes: each property's newest value, in the place of its first appearance.
 // HubSpot refuses an id that stands twice in a batch, and an upsert is a partial update: so the versions go as one.
-func (in Input) appendProperties(dst []byte) []byte {
+func (in input) appendProperties(dst []byte) []byte {
 	if len(in) == 1 {
 		return append(dst, in[0].Properties...)
 	}

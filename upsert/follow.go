@@ -56,7 +56,7 @@ type waits struct {
 }
 
 // process begins the span of a batch.
-func (f *traces) process(ctx context.Context, inputs []Input, topic string, w waits) (context.Context, trace.Span) {
+func (f *traces) process(ctx context.Context, inputs []input, topic string, w waits) (context.Context, trace.Span) {
 	if f.tracer == nil {
 		return ctx, trace.SpanFromContext(ctx)
 	}
@@ -110,7 +110,7 @@ func (w waits) tell(span trace.Span) {
 }
 
 // request begins the span of an attempt.
-func (f *traces) request(ctx context.Context, inputs []Input) (context.Context, trace.Span) {
+func (f *traces) request(ctx context.Context, inputs []input) (context.Context, trace.Span) {
 	if !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, trace.SpanFromContext(ctx)
 	}
@@ -154,7 +154,7 @@ func errorType(err error) attribute.KeyValue {
 }
 
 // judged notes what an answer said, and which span the reasons of its refusals come from.
-func (f *traces) judged(span trace.Span, a *Answer) {
+func (f *traces) judged(span trace.Span, a *judgement) {
 	if !span.IsRecording() {
 		return
 	}
@@ -168,7 +168,7 @@ func (f *traces) judged(span trace.Span, a *Answer) {
 	}
 	confirmed := 0
 	for _, v := range a.Verdicts {
-		if v == Confirmed {
+		if v == verdictConfirmed {
 			confirmed++
 		}
 	}
@@ -176,7 +176,7 @@ func (f *traces) judged(span trace.Span, a *Answer) {
 	for kind, n := range refused {
 		span.AddEvent("refused", trace.WithAttributes(attribute.Int("tasksink.inputs", n), attribute.String("tasksink.category", kind.Category), attribute.String("tasksink.code", kind.Code)))
 	}
-	if a.Class != Judged {
+	if a.Class != classJudged {
 		kind := a.Reason.Kind()
 		span.SetAttributes(semconv.ErrorTypeOther)
 		span.SetStatus(codes.Error, kind.Category+" "+kind.Code)

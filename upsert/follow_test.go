@@ -23,8 +23,8 @@ func TestFollowCost(t *testing.T) {
 	m := newMeasures(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group")
 	f := newTraces(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group", m.target)
 	record := &consumer.Record{Topic: "tasks", Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
-	inputs := []Input{{{Record: record}}}
-	a := Answer{Verdicts: []Verdict{Confirmed}}
+	inputs := []input{{{Record: record}}}
+	a := judgement{Verdicts: []verdict{verdictConfirmed}}
 	batch := func(ctx context.Context) {
 		ctx, span := f.process(ctx, inputs, "tasks", waits{ripe: time.Now(), rate: time.Second})
 		m.sealed(ctx, 1, time.Second)

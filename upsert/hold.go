@@ -44,24 +44,24 @@ func AuthRemedy(category string) string {
 }
 
 // stopFor tells which hold an answer calls for, if any.
-func stopFor(a Answer) (stop, bool) {
+func stopFor(a judgement) (stop, bool) {
 	seen := a.Reason.Category
 	if a.Reason.CorrelationID != "" {
 		seen += " (correlation id " + a.Reason.CorrelationID + ")"
 	}
 	switch a.Class {
-	case Auth:
+	case classAuth:
 		return stop{holdAuth, "HubSpot refuses the token: " + seen, AuthRemedy(a.Reason.Category), 5 * time.Second}, true
-	case Scope:
+	case classScope:
 		return stop{holdScope, "HubSpot refuses the call for want of a scope: " + seen,
 			"grant the app the scope crm.objects.contacts.write", 15 * time.Second}, true
-	case Config:
+	case classConfig:
 		return stop{holdConfig, "HubSpot refuses every record: " + seen,
 			"check --hubspot-url and --hubspot-path (and --hubspot-oauth-path, with OAuth), and that --hubspot-id-property names a task property with unique values", 15 * time.Second}, true
-	case Daily:
+	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
-	case Migrating:
+	case classMigrating:
 		return stop{holdMigrating, "HubSpot moves the account to another region",
 			"wait; HubSpot says when to ask again", max(15*time.Second, a.RetryAfter)}, true
 	default:

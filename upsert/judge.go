@@ -14,9 +14,9 @@ import (
 
 const maxRetryAfter = 24 * time.Hour // an account's move between regions takes that long at the most
 
-// Judge says what an answer means for the inputs of its request. It judges the body, not the status alone: a 207 and
+// judge says what an answer means for the inputs of its request. It judges the body, not the status alone: a 207 and
 // a dated 200 can both carry refusals, and a 200 can leave results out.
-func Judge(inputs []Input, idProperty string, status int, header http.Header, body []byte) Answer {
+func judge(inputs []input, idProperty string, status int, header http.Header, body []byte) judgement {
 	// A request has inputs of one idProperty only.
 	property, books := inputs[0][0].IDProperty, booksPool.Get().(*books)
 	defer books.close()
@@ -32,45 +32,48 @@ func Judge(inputs []Input, idProperty string, status int, header http.Header, bo
 	switch {
 	case status == 200 || status == 201 || status == 207:
 		if !readable {
-			return Answer{Class: Failed, Reason: dlq.Reason{Code: "UNREADABLE_ANSWER", Message: "HubSpot answered " + strconv.Itoa(status) + " with a body that cannot be read"}}
+			return judgement{Class: classFailed, Reason: dlq.Reason{Code: "UNREADABLE_ANSWER",
+				Message: "HubSpot answered " + strconv.Itoa(status) + " with a body that cannot be read"}}
 		}
 		return books.account(inputs, b)
 	case status == http.StatusUnauthorized:
-		return Answer{Class: Auth, Reason: reason}
+		return judgement{Class: classAuth, Reason: reason}
 	case status == http.StatusTooManyRequests:
 		if b.PolicyName == "DAILY" {
-			return Answer{Class: Daily, Reason: reason, RetryAfter: after}
+			return judgement{Class: classDaily, Reason: reason, RetryAfter: after}
 		}
-		return Answer{Class: Limited, Reason: reason, RetryAfter: after}
+		return judgement{Class: classLimited, Reason: reason, RetryAfter: after}
 	case status == http.StatusLocked:
-		return Answer{Class: Locked, Reason: reason, RetryAfter: max(2*time.Second, after)}
+		return judgement{Class: classLocked, Reason: reason, RetryAfter: max(2*time.Second, after)}
 	case status == 477:
-		return Answer{Class: Migrating, Reason: reason, RetryAfter: after}
+		return judgement{Class: classMigrating, Reason: reason, RetryAfter: after}
 	case status == http.StatusForbidden && b.fromHubSpot():
-		return Answer{Class: Scope, Reason: reason}
+		return judgement{Class: classScope, Reason: reason}
 	case status == http.StatusForbidden:
 		// A firewall before HubSpot does not like some content: that is one record's, not the account's.
-		return Answer{Class: Refused, Reason: dlq.Reason{Category: "FORBIDDEN_BY_FIREWALL", Code: "HTTP_403", Message: "refused with a page that is not HubSpot's JSON"}}
+		return judgement{Class: classRefused, Reason: dlq.Reason{Category: "FORBIDDEN_BY_FIREWALL", Code: "HTTP_403",
+			Message: "refused with a page that is not HubSpot's JSON"}}
 	case (status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusRequestURITooLong) && b.fromHubSpot(),
 		status >= 300 && status < 400:
 		if reason.Category == "" {
 			reason.Category = "HTTP_" + strconv.Itoa(status)
 		}
-		return Answer{Class: Config, Reason: reason}
+		return judgement{Class: classConfig, Reason: reason}
 	case status == http.StatusConflict:
-		return Answer{Class: Conflict, Reason: named(reason, status)}
+		return judgement{Class: classConflict, Reason: named(reason, status)}
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity:
 		if !strings.Contains(string(b.Message), "non-unique") && !strings.Contains(string(b.Message), "idProperty") {
-			return Answer{Class: Refused, Reason: named(reason, status)}
+			return judgement{Class: classRefused, Reason: named(reason, status)}
 		}
 		for _, in := range inputs {
 			if !in[0].OwnKey || in[0].IDProperty == idProperty {
-				return Answer{Class: Config, Reason: named(reason, status)}
+				return judgement{Class: classConfig, Reason: named(reason, status)}
 			}
 		}
-		return Answer{Class: OwnConfig, Reason: named(reason, status)}
+		return judgement{Class: classOwnConfig, Reason: named(reason, status)}
 	default:
-		return Answer{Class: Failed, Reason: dlq.Reason{Code: "HTTP_" + strconv.Itoa(status), Message: cut(string(b.Message), maxMessage), CorrelationID: string(b.CorrelationID)}}
+		return judgement{Class: classFailed, Reason: dlq.Reason{Code: "HTTP_" + strconv.Itoa(status),
+			Message: cut(string(b.Message), maxMessage), CorrelationID: string(b.CorrelationID)}}
 	}
 }
 
@@ -104,7 +107,7 @@ func (k *books) close() {
 }
 
 // traced finds an input by its trace id.
-func (k *books) traced(inputs []Input, id string) (i int, is bool) {
+func (k *books) traced(inputs []input, id string) (i int, is bool) {
 	if len(k.byTrace) == 0 {
 		for i, in := range inputs {
 			k.byTrace[in[len(in)-1].Record.TraceID()] = i
@@ -115,8 +118,8 @@ func (k *books) traced(inputs []Input, id string) (i int, is bool) {
 }
 
 // account finds out what became of each input. Never by index: results come back shuffled.
-func (k *books) account(inputs []Input, b answerBody) Answer {
-	a := Answer{Class: Judged, Verdicts: make([]Verdict, len(inputs)), Reasons: make([]*dlq.Reason, len(inputs))}
+func (k *books) account(inputs []input, b answerBody) judgement {
+	a := judgement{Class: classJudged, Verdicts: make([]verdict, len(inputs)), Reasons: make([]*dlq.Reason, len(inputs))}
 	if b.Status == "PENDING" || b.Status == "PROCESSING" || b.Status == "CANCELED" {
 		a.Pending = true
 		return a
@@ -151,9 +154,9 @@ func (k *books) account(inputs []Input, b answerBody) Answer {
 	for i := range inputs {
 		switch {
 		case confirmed[i] && a.Reasons[i] == nil:
-			a.Verdicts[i] = Confirmed
+			a.Verdicts[i] = verdictConfirmed
 		case a.Reasons[i] != nil && !confirmed[i]:
-			a.Verdicts[i] = Bad
+			a.Verdicts[i] = verdictBad
 		case confirmed[i]: // named both ways: ask again
 			foreign = true
 		default:
@@ -164,7 +167,7 @@ func (k *books) account(inputs []Input, b answerBody) Answer {
 	if b.Status == "COMPLETE" && !foreign && open > 0 && unnamed == open {
 		for i := range inputs {
 			if !confirmed[i] && a.Reasons[i] == nil {
-				a.Verdicts[i] = Confirmed
+				a.Verdicts[i] = verdictConfirmed
 			}
 		}
 	}
@@ -173,7 +176,7 @@ func (k *books) account(inputs []Input, b answerBody) Answer {
 
 // refusals fills in the reason of each input that an error names. foreign tells of an error that names something we
 // did not send.
-func (k *books) refusals(inputs []Input, b answerBody, reasons []*dlq.Reason) (foreign bool) {
+func (k *books) refusals(inputs []input, b answerBody, reasons []*dlq.Reason) (foreign bool) {
 	for _, e := range b.Errors {
 		names, traced := e.list("objectWriteTraceId"), true
 		if len(names) == 0 {

@@ -96,7 +96,7 @@ func (m *measures) option(all map[string][]metric.RecordOption, name string, set
 }
 
 // topicOf is the topic of all records, or nothing if they come from several.
-func topicOf(inputs []Input) string {
+func topicOf(inputs []input) string {
 	topic := inputs[0][0].Record.Topic
 	for _, in := range inputs {
 		for _, t := range in {

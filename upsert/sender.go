@@ -144,7 +144,7 @@ func (s *Sender) Run(ctx context.Context) {
 // attempt sends one request and settles what its answer says.
 func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, batch []*batcher.Sealed[*Task], w waits) {
 	began := time.Now()
-	inputs := make([]Input, len(batch))
+	inputs := make([]input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records
 		for _, t := range sealed.Records {
@@ -156,7 +156,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.measures.sealed(ctx, len(inputs), w.rate)
-	body := AppendRequest(hubspot.Buffer(), inputs)
+	body := appendRequest(hubspot.Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
 	asked := time.Now()
@@ -179,7 +179,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
 		return
 	}
-	var a Answer
+	var a judgement
 	status := "error"
 	if err == nil {
 		status = strconv.Itoa(answer.Status)
@@ -189,10 +189,10 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	if err != nil {
 		ticket.Return()
 		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
-		a = Answer{Class: Failed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
+		a = judgement{Class: classFailed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
-		a = Judge(inputs, s.cfg.IDProperty, answer.Status, answer.Header, answer.Body)
-		ticket.Answered(answer.Header, a.Class == Limited, a.RetryAfter)
+		a = judge(inputs, s.cfg.IDProperty, answer.Status, answer.Header, answer.Body)
+		ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)
 	}
 	s.traces.judged(span, &a)
 	s.settle(p, flight{batch: batch, healthy: healthy, status: answer.Status, span: span.SpanContext()}, a)

@@ -28,8 +28,8 @@ const (
 
 // Categories of records that HubSpot never answers for.
 const (
-	Unanswered  = "UNRESOLVED"   // it answers, but leaves the record out
-	ServerError = "SERVER_ERROR" // it fails whenever it gets the record
+	categoryUnanswered  = "UNRESOLVED"   // it answers, but leaves the record out
+	categoryServerError = "SERVER_ERROR" // it fails whenever it gets the record
 )
 
 // flight is a request that was answered, or failed.
@@ -42,9 +42,9 @@ type flight struct {
 
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
 // come first: when the gate lets the next request pass, they are back in their places.
-func (s *Sender) settle(p permit, f flight, a Answer) {
+func (s *Sender) settle(p permit, f flight, a judgement) {
 	if stop, is := stopFor(a); is {
-		if a.Class == Auth {
+		if a.Class == classAuth {
 			if changed, err := s.cfg.Client.ReloadToken(); err != nil {
 				s.cfg.Log.Error().Err(err).Msg("read the HubSpot token again")
 			} else if changed {
@@ -57,18 +57,18 @@ func (s *Sender) settle(p permit, f flight, a Answer) {
 		return
 	}
 	switch a.Class {
-	case Judged:
+	case classJudged:
 		s.gate.passed(p, s.judged(f, a))
-	case Limited:
+	case classLimited:
 		s.backAll(f, batcher.Again{})
 		s.gate.passed(p, held)
-	case Locked:
+	case classLocked:
 		s.failed(f, a.Reason, max(pendingPause, a.RetryAfter))
 		s.gate.passed(p, answered)
-	case Conflict:
+	case classConflict:
 		s.conflicted(f, a.Reason)
 		s.gate.passed(p, answered)
-	case Refused, OwnConfig:
+	case classRefused, classOwnConfig:
 		s.refusedWhole(f, a)
 		s.gate.passed(p, answered)
 	default:
@@ -86,10 +86,10 @@ func (s *Sender) backAll(f flight, again batcher.Again) {
 }
 
 // judged settles each input by what the body said of it.
-func (s *Sender) judged(f flight, a Answer) outcome {
+func (s *Sender) judged(f flight, a judgement) outcome {
 	records, inputs := 0, 0
 	for i, sealed := range f.batch {
-		if a.Verdicts[i] == Confirmed {
+		if a.Verdicts[i] == verdictConfirmed {
 			for _, t := range sealed.Records {
 				if f.span.IsSampled() {
 					t.Record.Follow(f.span) // before a commit can know of it
@@ -109,11 +109,12 @@ func (s *Sender) judged(f flight, a Answer) outcome {
 	}
 	for i, sealed := range f.batch {
 		switch a.Verdicts[i] {
-		case Bad:
+		case verdictBad:
 			s.refused(sealed, *a.Reasons[i])
-		case Unresolved:
+		case verdictUnresolved:
 			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
-			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: Unanswered, Message: "HubSpot answered, but not for this record", Span: f.span})
+			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: categoryUnanswered,
+				Message: "HubSpot answered, but not for this record", Span: f.span})
 		}
 	}
 	if records > 0 {
@@ -146,10 +147,10 @@ func (s *Sender) bury(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 
 // refusedWhole settles a request of which nothing was written. Halves of it go again, until the guilty record
 // travels alone.
-func (s *Sender) refusedWhole(f flight, a Answer) {
+func (s *Sender) refusedWhole(f flight, a judgement) {
 	// What refuses may be nobody's fault: a web application firewall that dislikes a content, or that is broken; an
 	// idProperty that one event brought, or every event. The record is bad if others pass meanwhile.
-	doubtful := a.Class == OwnConfig || f.status == http.StatusForbidden
+	doubtful := a.Class == classOwnConfig || f.status == http.StatusForbidden
 	if doubtful {
 		s.doubt(a.Reason)
 	}
@@ -186,13 +187,13 @@ func (s *Sender) conflicted(f flight, reason dlq.Reason) {
 			return
 		}
 	}
-	s.refusedWhole(f, Answer{Class: Refused, Reason: reason})
+	s.refusedWhole(f, judgement{Class: classRefused, Reason: reason})
 }
 
 // failed settles a request of which nothing is known. All of it goes again; a batch that keeps failing while others
 // pass is quartered, because a record of it may be what HubSpot fails on.
 func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
-	reason.Category, reason.Code = ServerError, failureCode(f, reason)
+	reason.Category, reason.Code = categoryServerError, failureCode(f, reason)
 	alone, most := len(f.batch) == 1, int32(0)
 	for _, sealed := range f.batch {
 		most = max(most, sealed.Records[0].attempts)

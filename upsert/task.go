@@ -26,42 +26,42 @@ type Task struct {
 // Object names the HubSpot object that the task writes: idProperty and id.
 func (t *Task) Object() string { return t.IDProperty + "\x00" + t.ID }
 
-// Input is one element of a request's inputs: the tasks of one object that travel together, oldest first.
+// input is one element of a request's inputs: the tasks of one object that travel together, oldest first.
 // Its trace id is that of the newest.
-type Input []*Task
+type input []*Task
 
-// Class is what an answer says of a whole request.
-type Class int
-
-const (
-	Judged    Class = iota // the body speaks for each input: Answer.Verdicts
-	Refused                // nothing was written, and no input is to blame by name: split
-	Conflict               // 409, another call may have created the object: once more, then as Refused
-	Locked                 // 423: once more after RetryAfter, at least 2 s
-	Limited                // 429 of the window: wait RetryAfter, or the window where it is 0
-	Daily                  // 429 DAILY: hold
-	Auth                   // 401: read the token again, hold
-	Scope                  // 403 in HubSpot's JSON: hold
-	Config                 // 404, 405, 414 in HubSpot's JSON, or a configured idProperty that is missing or not unique: hold
-	OwnConfig              // the same, but only tasks with an idProperty of their own brought it
-	Migrating              // 477: hold for RetryAfter
-	Failed                 // 5xx, 408, an answer that cannot be read: nothing is known; retry
-)
-
-// Verdict is what an answer says of one input.
-type Verdict int
+// class is what an answer says of a whole request.
+type class int
 
 const (
-	Unresolved Verdict = iota // nothing is known of it: send it again
-	Confirmed
-	Bad // refused by name: the reason stands beside it
+	classJudged    class = iota // the body speaks for each input: Verdicts
+	classRefused                // nothing was written, and no input is to blame by name: split
+	classConflict               // 409, another call may have created the object: once more, then as classRefused
+	classLocked                 // 423: once more after RetryAfter, at least 2 s
+	classLimited                // 429 of the window: wait RetryAfter, or the window where it is 0
+	classDaily                  // 429 DAILY: hold
+	classAuth                   // 401: read the token again, hold
+	classScope                  // 403 in HubSpot's JSON: hold
+	classConfig                 // 404, 405, 414 in HubSpot's JSON, or a configured idProperty that does not fit: hold
+	classOwnConfig              // the same, but only tasks with an idProperty of their own brought it
+	classMigrating              // 477: hold for RetryAfter
+	classFailed                 // 5xx, 408, an answer that cannot be read: nothing is known; retry
 )
 
-// Answer is what one HTTP answer means for the inputs of its request.
-type Answer struct {
-	Class      Class
-	Verdicts   []Verdict     // Judged: one for each input
-	Reasons    []*dlq.Reason // Judged: one for each input, not nil where the verdict is Bad
+// verdict is what an answer says of one input.
+type verdict int
+
+const (
+	verdictUnresolved verdict = iota // nothing is known of it: send it again
+	verdictConfirmed
+	verdictBad // refused by name: the reason stands beside it
+)
+
+// judgement is what one HTTP answer means for the inputs of its request.
+type judgement struct {
+	Class      class
+	Verdicts   []verdict     // classJudged: one for each input
+	Reasons    []*dlq.Reason // classJudged: one for each input, not nil where the verdict is verdictBad
 	Reason     dlq.Reason    // any other class: what the answer said of the whole
 	RetryAfter time.Duration
 	// Pending is true where HubSpot said PENDING, PROCESSING or CANCELED: what is unresolved goes again after ≥ 2 s.

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// LongestBatchWait is how long a batch may wait to fill when the day's calls run short. Only when that saves too
+	// longestBatchWait is how long a batch may wait to fill when the day's calls run short. Only when that saves too
 	// few of them, the pace itself slows down.
-	LongestBatchWait = 30 * time.Second
+	longestBatchWait = 30 * time.Second
 
 	planEvery    = time.Second      // how often the forecast is made
 	sampleEvery  = time.Minute      // arrivals are counted in these steps
@@ -185,9 +185,9 @@ func (p *Pace) plan(now time.Time) {
 		return
 	}
 	if live := (budget - float64(lag)/fill) / seconds; live > 0 {
-		d.wait = max(d.wait, time.Duration(min(1/live, LongestBatchWait.Seconds())*float64(time.Second)))
+		d.wait = max(d.wait, time.Duration(min(1/live, longestBatchWait.Seconds())*float64(time.Second)))
 	} else {
-		d.wait = max(d.wait, LongestBatchWait)
+		d.wait = max(d.wait, longestBatchWait)
 	}
 	if need(d.wait) > budget {
 		d.gap = time.Duration(seconds / max(1, budget) * float64(time.Second))

@@ -1,0 +1,35 @@
+package upsert
+
+// What an answer means, and what a request carries, is compared with goldens and twins input by input. A Sender shows
+// only what follows from both.
+type (
+	Class   = class
+	Verdict = verdict
+	Input   = input
+)
+
+const (
+	Judged    = classJudged
+	Refused   = classRefused
+	Conflict  = classConflict
+	Locked    = classLocked
+	Limited   = classLimited
+	Daily     = classDaily
+	Auth      = classAuth
+	Scope     = classScope
+	Config    = classConfig
+	OwnConfig = classOwnConfig
+	Migrating = classMigrating
+	Failed    = classFailed
+
+	Unresolved = verdictUnresolved
+	Confirmed  = verdictConfirmed
+	Bad        = verdictBad
+
+	ServerError = categoryServerError
+)
+
+var (
+	Judge         = judge
+	AppendRequest = appendRequest
+)
