@@ -30,7 +30,7 @@ func (in input) appendProperties(dst []byte) []byte {
 	place := map[string]int{}
 	for _, t := range in {
 		for name, member := range members(t.Properties) {
-			if i, is := place[string(name)]; is {
+			if i, ok := place[string(name)]; ok {
 				all[i] = member
 			} else {
 				place[string(name)] = len(all)

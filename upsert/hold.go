@@ -71,7 +71,7 @@ func stopFor(a judgement) (stop, bool) {
 
 const (
 	floodRecords = 1000             // refusals in a row, all alike, that make a flood
-	floodSpan    = 10 * time.Minute // within this time
+	floodWithin  = 10 * time.Minute // the time in which they do
 	floodProbe   = 30 * time.Second
 )
 
@@ -86,7 +86,7 @@ type flood struct {
 // add counts one refusal and tells whether it makes a flood.
 func (f *flood) add(r dlq.Reason) bool {
 	kind := [3]string{r.Category, r.Code, r.Property}
-	if now := time.Now(); kind != f.kind || f.count < floodRecords && now.Sub(f.since) > floodSpan {
+	if now := time.Now(); kind != f.kind || f.count < floodRecords && now.Sub(f.since) > floodWithin {
 		*f = flood{kind: kind, since: now}
 	}
 	f.count++

@@ -53,11 +53,11 @@ type SenderConfig struct {
 // Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
 // HubSpot, or handed to the dead letters. Between the two it is back in the queue.
 type Sender struct {
-	cfg      SenderConfig
-	gate     *gate
-	measures *measures
-	traces   *traces
-	slots    chan struct{} // one for each request in flight
+	cfg     SenderConfig
+	gate    *gate
+	metrics *metrics
+	traces  *traces
+	slots   chan struct{} // one for each request in flight
 
 	confirmed atomic.Uint64 // records, ever
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
@@ -91,8 +91,8 @@ type Status struct {
 
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
-	m := newMeasures(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), measures: m,
+	m := newMetrics(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), metrics: m,
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
 }
@@ -155,7 +155,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	topic := topicOf(inputs)
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
-	s.measures.sealed(ctx, len(inputs), w.rate)
+	s.metrics.sealed(ctx, len(inputs), w.rate)
 	body := appendRequest(hubspot.Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
@@ -185,7 +185,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		status = strconv.Itoa(answer.Status)
 	}
 	s.count(status)
-	s.measures.answered(ctx, status, took)
+	s.metrics.answered(ctx, status, took)
 	if err != nil {
 		ticket.Return()
 		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
@@ -196,7 +196,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	}
 	s.traces.judged(span, &a)
 	s.settle(p, flight{batch: batch, healthy: healthy, status: answer.Status, span: span.SpanContext()}, a)
-	s.measures.processed(ctx, topic, time.Since(began))
+	s.metrics.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent", 100*len(inputs)/s.cfg.BatchSize).
 		Int64("ms", took.Milliseconds()).Msg("batch answered")
 }

@@ -152,7 +152,7 @@ func (r *rig) buried(want ...int64) map[int64]dlq.Reason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, offset := range want {
-		if _, is := r.letters[offset]; !is {
+		if _, ok := r.letters[offset]; !ok {
 			r.t.Errorf("record %d is not dead-lettered", offset)
 		}
 	}
@@ -174,7 +174,7 @@ func (r *rig) once() {
 		if writes[w.TraceID]++; writes[w.TraceID] > 1 {
 			r.t.Errorf("record %s was written %d times", w.TraceID, writes[w.TraceID])
 		}
-		if before, is := last[w.ID]; is && before > offset {
+		if before, ok := last[w.ID]; ok && before > offset {
 			r.t.Errorf("object %s: offset %d was written after %d", w.ID, offset, before)
 		}
 		last[w.ID] = offset

@@ -23,9 +23,6 @@ type Task struct {
 	seen       uint64 // how many records were confirmed when it last failed
 }
 
-// Object names the HubSpot object that the task writes: idProperty and id.
-func (t *Task) Object() string { return t.IDProperty + "\x00" + t.ID }
-
 // input is one element of a request's inputs: the tasks of one object that travel together, oldest first.
 // Its trace id is that of the newest.
 type input []*Task

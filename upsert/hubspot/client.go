@@ -173,7 +173,7 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
-	payload := &guarded{may: may, body: body, left: body}
+	payload := &revocableBody{may: may, body: body, left: body}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
 	req, refused, err := c.authorize(ctx, http.MethodPost, c.target, payload)
@@ -223,9 +223,9 @@ func readAll(r io.Reader, size int64) ([]byte, error) {
 	}
 }
 
-// guarded is a body that stays incomplete if it may not leave. The transport may close it in one goroutine while
+// revocableBody is a body that stays incomplete if it may not leave. The transport may close it in one goroutine while
 // another still reads it, and its bytes serve another request afterwards.
-type guarded struct {
+type revocableBody struct {
 	may      func() bool
 	withheld atomic.Bool
 
@@ -234,30 +234,30 @@ type guarded struct {
 	closed     bool
 }
 
-func (g *guarded) Read(p []byte) (int, error) {
-	if !g.may() {
-		g.withheld.Store(true)
+func (b *revocableBody) Read(p []byte) (int, error) {
+	if !b.may() {
+		b.withheld.Store(true)
 		return 0, ErrWithheld
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
-	case g.closed:
+	case b.closed:
 		return 0, http.ErrBodyReadAfterClose
-	case len(g.left) == 0:
+	case len(b.left) == 0:
 		return 0, io.EOF
 	}
-	n := copy(p, g.left)
-	g.left = g.left[n:]
+	n := copy(p, b.left)
+	b.left = b.left[n:]
 	return n, nil
 }
 
 // Close gives the bytes back.
-func (g *guarded) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	release(g.body)
-	g.body, g.left, g.closed = nil, nil, true
+func (b *revocableBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	release(b.body)
+	b.body, b.left, b.closed = nil, nil, true
 	return nil
 }
 

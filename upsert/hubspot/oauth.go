@@ -206,7 +206,7 @@ func (o *oauth) granted() (scopes []string, another bool) {
 func scopesOf(token *oauth2.Token) (scopes []string) {
 	list, _ := token.Extra("scopes").([]any)
 	for _, scope := range list {
-		if name, is := scope.(string); is {
+		if name, ok := scope.(string); ok {
 			scopes = append(scopes, name)
 		}
 	}

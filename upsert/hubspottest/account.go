@@ -12,15 +12,15 @@ import (
 // These calls are checked and counted like the others, and stand in no journal.
 
 // lookup finds what a GET request asks for.
-func (s *Server) lookup(path string) (find func(query url.Values) answer, is bool) {
-	switch name, is := strings.CutPrefix(strings.Replace(path, "/0-27", "/tasks", 1), "/crm/v3/properties/tasks"); {
+func (s *Server) lookup(path string) (find func(query url.Values) answer, ok bool) {
+	switch name, ok := strings.CutPrefix(strings.Replace(path, "/0-27", "/tasks", 1), "/crm/v3/properties/tasks"); {
 	case path == "/account-info/v3/details":
 		return s.details, true
 	case path == "/account-info/v3/api-usage/daily/private-apps":
 		return s.usage, true
-	case is && name == "":
+	case ok && name == "":
 		return func(url.Values) answer { return jsonAnswer(200, map[string]any{"results": s.properties()}) }, true
-	case is && name[0] == '/' && !strings.Contains(name[1:], "/"):
+	case ok && name[0] == '/' && !strings.Contains(name[1:], "/"):
 		return func(query url.Values) answer { return s.property(name[1:], query.Get("archived") == "true") }, true
 	default:
 		return nil, false

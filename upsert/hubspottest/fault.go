@@ -112,8 +112,8 @@ func dropResults(body []byte, n int) []byte {
 	if err := json.Unmarshal(body, &b); err != nil {
 		return body
 	}
-	results, is := b["results"].([]any)
-	if !is {
+	results, ok := b["results"].([]any)
+	if !ok {
 		return body
 	}
 	b["results"] = results[min(n, len(results)):]

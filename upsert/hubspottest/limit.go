@@ -11,14 +11,14 @@ import (
 func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, admitted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !is {
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
 		bearer = ""
 	}
-	if refusal, is := s.authenticated(bearer); !is {
+	if refusal, ok := s.authenticated(bearer); !ok {
 		return refusal, false
 	}
-	if refusal, is := s.permitted(r); !is {
+	if refusal, ok := s.permitted(r); !ok {
 		return refusal, false
 	}
 	if limited, policy := s.limited(header); limited {

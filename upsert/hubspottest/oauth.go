@@ -115,7 +115,7 @@ func (s *Server) exchange(form map[string][]string) answer {
 }
 
 // authenticated checks the bearer token; s.mu is held.
-func (s *Server) authenticated(bearer string) (refusal answer, is bool) {
+func (s *Server) authenticated(bearer string) (refusal answer, ok bool) {
 	end, given := s.tokens.access[bearer]
 	switch over := time.Since(end); {
 	case given && over >= 0:

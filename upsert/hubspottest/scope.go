@@ -15,7 +15,7 @@ const (
 )
 
 // permitted tells whether the token's scopes suffice for a request; s.mu is held.
-func (s *Server) permitted(r *http.Request) (refusal answer, is bool) {
+func (s *Server) permitted(r *http.Request) (refusal answer, ok bool) {
 	needed := ""
 	switch {
 	case path.MatchString(r.URL.Path):
@@ -44,7 +44,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	var a answer
 	s.set(func() {
 		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		refused, is := s.authenticated(bearer)
+		refused, ok := s.authenticated(bearer)
 		switch {
 		case s.down:
 			w.Header().Set("Content-Type", "text/html")
@@ -53,9 +53,9 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 			a = failure(405, "METHOD_NOT_ALLOWED", "Only POST is allowed here", nil)
 		case read != nil:
 			a = failure(400, "", "Invalid input JSON on line 1, column 1: "+read.Error(), nil)
-		case !is || body.TokenKey != bearer:
+		case !ok || body.TokenKey != bearer:
 			a = refused
-			if is {
+			if ok {
 				a = failure(404, "OBJECT_NOT_FOUND", "The token is not known", nil)
 			}
 		default:

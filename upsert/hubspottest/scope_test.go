@@ -23,7 +23,7 @@ func TestScopes(t *testing.T) {
 			t.Errorf("%v: a property is answered %d %v", tc.scopes, status, body)
 		}
 		_, _, told := askAt(t, s, http.MethodPost, info, "secret", `{"tokenKey":"secret"}`)
-		if got, is := told["scopes"].([]any); !is || tc.scopes != nil && len(got) != len(tc.scopes) {
+		if got, ok := told["scopes"].([]any); !ok || tc.scopes != nil && len(got) != len(tc.scopes) {
 			t.Errorf("%v: told %v", tc.scopes, told)
 		}
 	}

@@ -177,7 +177,7 @@ var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if find, is := s.lookup(r.URL.Path); is {
+	if find, ok := s.lookup(r.URL.Path); ok {
 		s.tell(w, r, find)
 		return
 	}

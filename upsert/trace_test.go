@@ -13,14 +13,14 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
-// TestFollowCost: where no spans are exported, a batch pays no allocation for them, nor for its metrics.
-func TestFollowCost(t *testing.T) {
+// TestTraceCost: where no spans are exported, a batch pays no allocation for them, nor for its metrics.
+func TestTraceCost(t *testing.T) {
 	telemetry, err := tracing.Start(t.Context(), "test", zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer telemetry.Stop()
-	m := newMeasures(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group")
+	m := newMetrics(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group")
 	f := newTraces(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group", m.target)
 	record := &consumer.Record{Topic: "tasks", Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
 	inputs := []input{{{Record: record}}}

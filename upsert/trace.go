@@ -21,8 +21,8 @@ import (
 const (
 	// maxLinks is what OpenTelemetry keeps of a span's links by default. Records that were merged can be more than the
 	// inputs of a request.
-	maxLinks = 128
-	told     = time.Millisecond // a wait that is shorter is no event
+	maxLinks     = 128
+	shortestWait = time.Millisecond // a wait that is shorter is no event
 )
 
 // traces makes the spans of batches: one trace for each batch, from the moment it was ripe until what its answer says
@@ -87,16 +87,16 @@ func (f *traces) process(ctx context.Context, inputs []input, topic string, w wa
 	if topic != "" {
 		span.SetAttributes(semconv.MessagingDestinationName(topic))
 	}
-	w.tell(span)
+	w.addTo(span)
 	return ctx, span
 }
 
-// tell adds an event for each wait, at its end.
-func (w waits) tell(span trace.Span) {
+// addTo adds an event for each wait, at its end.
+func (w waits) addTo(span trace.Span) {
 	at := w.ripe
 	event := func(name string, waited time.Duration, more ...attribute.KeyValue) {
 		at = at.Add(waited)
-		if waited >= told {
+		if waited >= shortestWait {
 			span.AddEvent(name, trace.WithTimestamp(at), trace.WithAttributes(append(more, attribute.Float64("tasksink.waited", waited.Seconds()))...))
 		}
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/tasksink/tasksink/tracing"
 )
 
-// measures are the histograms that a batch fills on its way. Each takes one value a batch, and the sets of attributes
+// metrics are the histograms that a batch fills on its way. Each takes one value a batch, and the sets of attributes
 // are made once.
-type measures struct {
+type metrics struct {
 	inputs  metric.Float64Histogram // of a request
 	waited  metric.Float64Histogram // for the rate
 	http    metric.Float64Histogram
@@ -30,8 +30,9 @@ type measures struct {
 	topics   map[string][]metric.RecordOption
 }
 
-func newMeasures(t *tracing.Telemetry, target, group string) *measures {
-	m := &measures{group: group, target: []attribute.KeyValue{semconv.HTTPRequestMethodPost}, statuses: map[string][]metric.RecordOption{}, topics: map[string][]metric.RecordOption{},
+func newMetrics(t *tracing.Telemetry, target, group string) *metrics {
+	m := &metrics{group: group, target: []attribute.KeyValue{semconv.HTTPRequestMethodPost},
+		statuses: map[string][]metric.RecordOption{}, topics: map[string][]metric.RecordOption{},
 		inputs:  t.Histogram("tasksink.batch_records", "{input}", "Inputs of a request to HubSpot; records of one object that travel together are one.", 1, 2, 5, 10, 25, 50, 75, 89, 99, 100),
 		waited:  t.Histogram("tasksink.rate_wait", "s", "How long a batch that was ripe waited for the account's rate limit, and for the day's.", .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300),
 		http:    t.Histogram("http.client.request.duration", "s", "Duration of HTTP client requests.", .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30),
@@ -53,13 +54,13 @@ func port(u *url.URL) int {
 }
 
 // sealed notes a batch that leaves: its inputs, and how long it waited for the rate.
-func (m *measures) sealed(ctx context.Context, inputs int, waited time.Duration) {
+func (m *metrics) sealed(ctx context.Context, inputs int, waited time.Duration) {
 	m.inputs.Record(ctx, float64(inputs))
 	m.waited.Record(ctx, waited.Seconds())
 }
 
 // answered notes how long HubSpot took. status is its status as text, or "error" where it gave no answer.
-func (m *measures) answered(ctx context.Context, status string, took time.Duration) {
+func (m *metrics) answered(ctx context.Context, status string, took time.Duration) {
 	m.http.Record(ctx, took.Seconds(), m.option(m.statuses, status, func() []attribute.KeyValue {
 		set := slices.Clone(m.target)
 		n, err := strconv.Atoi(status)
@@ -74,7 +75,7 @@ func (m *measures) answered(ctx context.Context, status string, took time.Durati
 }
 
 // processed notes how long it took from the sealing of a batch until what its answer says was done.
-func (m *measures) processed(ctx context.Context, topic string, took time.Duration) {
+func (m *metrics) processed(ctx context.Context, topic string, took time.Duration) {
 	m.process.Record(ctx, took.Seconds(), m.option(m.topics, topic, func() []attribute.KeyValue {
 		set := []attribute.KeyValue{semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingConsumerGroupName(m.group)}
 		if topic != "" {
@@ -84,7 +85,8 @@ func (m *measures) processed(ctx context.Context, topic string, took time.Durati
 	})...)
 }
 
-func (m *measures) option(all map[string][]metric.RecordOption, name string, set func() []attribute.KeyValue) []metric.RecordOption {
+func (m *metrics) option(all map[string][]metric.RecordOption, name string, set func() []attribute.KeyValue,
+) []metric.RecordOption {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o, known := all[name]
