@@ -26,13 +26,14 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
 )
 
 // Config says what to consume, and within which bounds.
 type Config struct {
-	Connection
+	broker.Connection
 
 	Topics []string
 	Group  string
@@ -123,11 +124,11 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 		return nil
 	}
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.cfg.Group, Brokers: c.cfg.Brokers, Topics: c.cfg.Topics, Dialer: c.cfg.dialer(&c.sockets),
+		ID: c.cfg.Group, Brokers: c.cfg.Brokers, Topics: c.cfg.Topics, Dialer: c.sockets.dialer(c.cfg.Dialer()),
 		SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
 		RebalanceTimeout: c.cfg.DrainTimeout + slack, JoinGroupBackoff: 500 * time.Millisecond,
 		GroupBalancers: []kafka.GroupBalancer{balancer{note: c.cfg.Note}},
-		StartOffset:    kafka.FirstOffset, Timeout: dialTimeout,
+		StartOffset:    kafka.FirstOffset, Timeout: broker.DialTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("make the consumer group: %w", err)
@@ -185,7 +186,7 @@ func (c *Consumer) topicsThere(ctx context.Context) bool {
 
 // layout asks for the leader of each partition: topic → partition → broker id.
 func (c *Consumer) layout(ctx context.Context) (map[string]map[int]int, error) {
-	ctx, stop := context.WithTimeout(ctx, dialTimeout)
+	ctx, stop := context.WithTimeout(ctx, broker.DialTimeout)
 	defer stop()
 	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: c.cfg.Topics})
 	if err != nil {
@@ -229,7 +230,7 @@ func (c *Consumer) complain(err error) {
 		c.cfg.Log.Warn().Err(err).Msg("Kafka does not serve; trying again")
 	}
 	if lasts {
-		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(Remedy(err), "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
+		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(broker.Remedy(err), "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
 	}
 }
 

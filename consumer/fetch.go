@@ -12,6 +12,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+
+	"github.com/tasksink/tasksink/internal/broker"
 )
 
 const (
@@ -112,7 +114,7 @@ func (g *generation) fetchLoop(ctx context.Context, parts []*partition) error {
 			return err
 		}
 		req := request(parts)
-		attempt, stop := context.WithTimeout(ctx, fetchWait+dialTimeout+silence)
+		attempt, stop := context.WithTimeout(ctx, fetchWait+broker.DialTimeout+broker.Silence)
 		msg, err := g.c.transport.RoundTrip(attempt, kafka.TCP(g.c.cfg.Brokers...), req)
 		stop()
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/internal/broker"
 )
 
 // generation is the member's time with one assignment of partitions.
@@ -209,7 +211,7 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 		g.c.commitErrors.Add(1)
 		if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
 			g.c.cfg.Board.Set(holdCommit, "offsets cannot be committed: "+err.Error(),
-				cmp.Or(Remedy(err), "allow the principal READ on the group and the topics, and check the group's coordinator"))
+				cmp.Or(broker.Remedy(err), "allow the principal READ on the group and the topics, and check the group's coordinator"))
 		}
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -230,7 +232,7 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 
 // commitByClient commits in the name of the same member and generation, wherever the coordinator is now.
 func (g *generation) commitByClient(ctx context.Context, offsets map[string]map[int]int64) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broker.DialTimeout)
 	defer cancel()
 	topics := map[string][]kafka.OffsetCommit{}
 	for topic, parts := range offsets {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/internal/broker"
 )
 
 // leave takes the member out of the group. Its last member id is empty if it never got partitions.
@@ -43,7 +45,7 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup, member string) {
 
 // remove asks the broker to take a member out of the group.
 func (c *Consumer) remove(member string) error {
-	ctx, stop := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, stop := context.WithTimeout(context.Background(), broker.DialTimeout)
 	defer stop()
 	res, err := c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: c.cfg.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}}})
 	if err == nil {

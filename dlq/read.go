@@ -13,7 +13,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
-	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/broker"
 )
 
 const (
@@ -31,7 +31,7 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of the given topics. Close it after use.
-func NewReader(conn consumer.Connection, topics ...string) *Reader {
+func NewReader(conn broker.Connection, topics ...string) *Reader {
 	transport := conn.Transport(topics...)
 	return &Reader{brokers: conn.Brokers, transport: transport, client: &kafka.Client{Addr: kafka.TCP(conn.Brokers...), Transport: transport}}
 }
@@ -195,7 +195,7 @@ func (r *Reader) try(ctx context.Context, do func(ctx context.Context) error) er
 		stop()
 		var told kafka.Error
 		switch {
-		case err == nil, ctx.Err() != nil, time.Since(start) > patience, consumer.Remedy(err) != "",
+		case err == nil, ctx.Err() != nil, time.Since(start) > patience, broker.Remedy(err) != "",
 			errors.As(err, &told) && (!told.Temporary() || errors.Is(told, kafka.UnknownTopicOrPartition)):
 			return err
 		}
@@ -209,7 +209,7 @@ func (r *Reader) try(ctx context.Context, do func(ctx context.Context) error) er
 
 // withRemedy adds to an error of Kafka's what an operator can do about it.
 func withRemedy(err error) error {
-	remedy, _, _ := strings.Cut(consumer.Remedy(err), "; ") // what follows there is for a worker, which goes on by itself
+	remedy, _, _ := strings.Cut(broker.Remedy(err), "; ") // what follows there is for a worker, which goes on by itself
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err

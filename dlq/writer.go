@@ -21,6 +21,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
 )
@@ -38,7 +39,7 @@ const (
 
 // Config says where the letters go.
 type Config struct {
-	consumer.Connection
+	broker.Connection
 
 	Topic     func(source string) string // the dead-letter topic of a source topic
 	Group     string                     // for the letter's header
@@ -235,7 +236,7 @@ func (w *Writer) complain(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	remedy := cmp.Or(consumer.Remedy(err), "check the brokers; tasksink goes on by itself")
+	remedy := cmp.Or(broker.Remedy(err), "check the brokers; tasksink goes on by itself")
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		// Kafka also says so where the principal may not even know of the topic.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
@@ -33,7 +34,7 @@ type desk struct {
 func open(t *testing.T, b *kafkatest.Broker, topic string) *desk {
 	t.Helper()
 	board := hold.NewBoard(zerolog.Nop())
-	w := dlq.NewWriter(dlq.Config{Connection: consumer.Connection{Brokers: b.Addrs, ClientID: "test"}, Group: "tasksink",
+	w := dlq.NewWriter(dlq.Config{Connection: broker.Connection{Brokers: b.Addrs, ClientID: "test"}, Group: "tasksink",
 		Topic: func(string) string { return topic }, Board: board, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/tracing/tracingtest"
@@ -174,11 +175,11 @@ func TestPrinted(t *testing.T) {
 		hubspot.Config{Token: hidden, OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}},
 		hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}
 	for _, name := range mechanisms {
-		login, err := consumer.NewSASL(name, "user", hidden)
+		login, err := broker.NewSASL(name, "user", hidden)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn := consumer.Connection{SASL: login}
+		conn := broker.Connection{SASL: login}
 		all = append(all, login, conn, consumer.Config{Connection: conn}, dlq.Config{Connection: conn}, conn.Transport())
 	}
 	for _, cfg := range []hubspot.Config{{URL: "https://h", Token: hidden}, {URL: "https://h", OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}} {

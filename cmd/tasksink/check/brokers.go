@@ -17,7 +17,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
-	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/broker"
 )
 
 const expiresSoon = 14 * 24 * time.Hour // a certificate
@@ -26,14 +26,14 @@ const expiresSoon = 14 * 24 * time.Hour // a certificate
 type kafkaLook struct {
 	cfg       worker.Config
 	waiting   *waiting
-	conn      consumer.Connection
+	conn      broker.Connection
 	transport *kafka.Transport
 	topics    []string // to consume
 	letters   []string // for dead letters
 }
 
-// broker is one address, and how far we came with it.
-type broker struct {
+// brokerSeen is one address, and how far we came with it.
+type brokerSeen struct {
 	addr    string
 	node    string // who advertises the address; empty if --kafka-brokers names it
 	reached bool
@@ -53,7 +53,7 @@ func lookAtKafka(ctx context.Context, cfg worker.Config, w *waiting) []Row {
 	defer k.transport.CloseIdleConnections()
 
 	brokers := k.visit(ctx, unvisited(cfg.KafkaBrokers))
-	var from *broker
+	var from *brokerSeen
 	for _, b := range brokers {
 		if b.meta != nil {
 			from = b
@@ -69,15 +69,15 @@ func lookAtKafka(ctx context.Context, cfg worker.Config, w *waiting) []Row {
 	return append(rows, k.clusterRows(ctx, from)...)
 }
 
-func unvisited(addrs []string) (brokers []*broker) {
+func unvisited(addrs []string) (brokers []*brokerSeen) {
 	for _, addr := range addrs {
-		brokers = append(brokers, &broker{addr: addr})
+		brokers = append(brokers, &brokerSeen{addr: addr})
 	}
 	return brokers
 }
 
 // advertised are the brokers' own addresses that are not among the known ones. Whoever fetches must reach them, too.
-func advertised(meta *metadataResponse, known []string) (brokers []*broker) {
+func advertised(meta *metadataResponse, known []string) (brokers []*brokerSeen) {
 	seen := map[string]bool{}
 	for _, addr := range known {
 		seen[addr] = true
@@ -85,7 +85,7 @@ func advertised(meta *metadataResponse, known []string) (brokers []*broker) {
 	for _, b := range meta.Brokers {
 		if addr := address(b); !seen[addr] {
 			seen[addr] = true
-			brokers = append(brokers, &broker{addr: addr, node: strconv.Itoa(int(b.NodeID))})
+			brokers = append(brokers, &brokerSeen{addr: addr, node: strconv.Itoa(int(b.NodeID))})
 		}
 	}
 	return brokers
@@ -96,7 +96,7 @@ func address(b metadata.ResponseBroker) string {
 }
 
 // visit looks at each broker by itself.
-func (k *kafkaLook) visit(ctx context.Context, brokers []*broker) []*broker {
+func (k *kafkaLook) visit(ctx context.Context, brokers []*brokerSeen) []*brokerSeen {
 	var all sync.WaitGroup
 	for _, b := range brokers {
 		all.Go(func() {
@@ -116,7 +116,7 @@ func (k *kafkaLook) visit(ctx context.Context, brokers []*broker) []*broker {
 	return brokers
 }
 
-func (k *kafkaLook) brokerRows(brokers []*broker) (rows []Row) {
+func (k *kafkaLook) brokerRows(brokers []*brokerSeen) (rows []Row) {
 	for _, b := range brokers {
 		row := Row{Check: "broker", Subject: b.addr, Result: OK, Seen: "answers"}
 		if b.node != "" {
@@ -132,14 +132,14 @@ func (k *kafkaLook) brokerRows(brokers []*broker) (rows []Row) {
 			row.Seen = "accepts connections"
 		case b.asked != nil:
 			row.Result, row.Seen = Failed, "accepts connections, then: "+plain(b.asked)
-			row.Remedy = cmp.Or(consumer.Remedy(b.asked), "check that a Kafka broker listens there, whether it expects TLS, and its log")
+			row.Remedy = cmp.Or(broker.Remedy(b.asked), "check that a Kafka broker listens there, whether it expects TLS, and its log")
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-func (k *kafkaLook) unreached(b *broker) string {
+func (k *kafkaLook) unreached(b *brokerSeen) string {
 	if b.node != "" {
 		return fmt.Sprintf("set advertised.listeners in broker %s's server.properties to an address that this machine reaches, and restart it; or let this machine resolve and reach %s (DNS, firewall, NetworkPolicy)", b.node, b.addr)
 	}
@@ -164,7 +164,7 @@ func (k *kafkaLook) aboutSASL(err error) bool {
 		errors.Is(err, kafka.IllegalSASLState) || hungUp(err))
 }
 
-func (k *kafkaLook) tlsRows(brokers []*broker) (rows []Row) {
+func (k *kafkaLook) tlsRows(brokers []*brokerSeen) (rows []Row) {
 	if k.conn.TLS == nil {
 		return []Row{skip("TLS", "", "neither --kafka-tls nor --kafka-tls-ca is set")}
 	}
@@ -178,7 +178,7 @@ func (k *kafkaLook) tlsRows(brokers []*broker) (rows []Row) {
 		case !b.reached:
 			continue
 		case err != nil:
-			remedy := consumer.Remedy(err)
+			remedy := broker.Remedy(err)
 			if remedy == "" || hungUp(err) {
 				remedy = "check that the broker speaks TLS 1.2 or newer at this port, or leave --kafka-tls out"
 			}
@@ -245,7 +245,7 @@ func in(left time.Duration) string {
 	return fmt.Sprintf("in %d days", left/(24*time.Hour))
 }
 
-func (k *kafkaLook) saslRows(brokers []*broker) (rows []Row) {
+func (k *kafkaLook) saslRows(brokers []*brokerSeen) (rows []Row) {
 	if k.conn.SASL == nil {
 		return []Row{skip("SASL", "", "--kafka-sasl-mechanism is not set")}
 	}
@@ -253,7 +253,7 @@ func (k *kafkaLook) saslRows(brokers []*broker) (rows []Row) {
 	for _, b := range brokers {
 		switch {
 		case k.aboutSASL(b.asked):
-			rows = append(rows, Row{"SASL", b.addr, Failed, "refused: " + plain(b.asked), consumer.Remedy(b.asked)})
+			rows = append(rows, Row{"SASL", b.addr, Failed, "refused: " + plain(b.asked), broker.Remedy(b.asked)})
 		case b.meta != nil:
 			good++
 		}

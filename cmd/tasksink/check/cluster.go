@@ -25,7 +25,7 @@ type settings struct {
 }
 
 // clusterRows looks at topics, rights, the group and its offsets. from is a broker that answered, or nil.
-func (k *kafkaLook) clusterRows(ctx context.Context, from *broker) (rows []Row) {
+func (k *kafkaLook) clusterRows(ctx context.Context, from *brokerSeen) (rows []Row) {
 	if from == nil {
 		const because = "no broker answers"
 		for _, topic := range k.topics {

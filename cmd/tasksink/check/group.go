@@ -33,7 +33,7 @@ type groupSeen struct {
 // dead is the state of a group that Kafka does not know: it has neither members nor offsets.
 const dead = "Dead"
 
-func (k *kafkaLook) lookAtGroup(ctx context.Context, from *broker, topics map[string]metadata.ResponseTopic) (g groupSeen) {
+func (k *kafkaLook) lookAtGroup(ctx context.Context, from *brokerSeen, topics map[string]metadata.ResponseTopic) (g groupSeen) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		var coordinator string

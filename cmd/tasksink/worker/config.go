@@ -13,6 +13,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert/pace"
@@ -136,12 +137,12 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	}
 }
 
-func (c Config) consumer(conn consumer.Connection, pace *pace.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
+func (c Config) consumer(conn broker.Connection, pace *pace.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
 	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
 		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Telemetry: telemetry, Board: board, Log: log}
 }
 
-func (c Config) letters(conn consumer.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
+func (c Config) letters(conn broker.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
 	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Telemetry: telemetry, Board: board, Log: log, Topic: c.DeadLetters}
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/secret"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 )
@@ -30,12 +30,12 @@ func (s Secret) GoString() string { return s.String() }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
-	if _, err := consumer.NewTLS(c.KafkaTLSCA, "", "", ""); err != nil {
+	if _, err := broker.NewTLS(c.KafkaTLSCA, "", "", ""); err != nil {
 		wrong("--kafka-tls-ca=%s: %v", c.KafkaTLSCA, err)
 	}
 	if (c.KafkaTLSCert == "") != (c.KafkaTLSKey == "") {
 		wrong("--kafka-tls-cert and --kafka-tls-key belong together: give both or neither")
-	} else if _, err := consumer.NewTLS("", c.KafkaTLSCert, c.KafkaTLSKey, ""); err != nil {
+	} else if _, err := broker.NewTLS("", c.KafkaTLSCert, c.KafkaTLSKey, ""); err != nil {
 		wrong("--kafka-tls-cert=%s: %v", c.KafkaTLSCert, err)
 	}
 	if c.KafkaSASLMechanism == "" {
@@ -134,7 +134,7 @@ func (c Config) usesOAuth() bool {
 const ClientID = "tasksink"
 
 // Connection says how to reach Kafka.
-func (c Config) Connection() (conn consumer.Connection, err error) {
+func (c Config) Connection() (conn broker.Connection, err error) {
 	host, err := os.Hostname() // the pod's name: stable, so that partitions mostly stay where they were
 	if err != nil {
 		host = "tasksink"
@@ -142,9 +142,9 @@ func (c Config) Connection() (conn consumer.Connection, err error) {
 	if !strings.HasPrefix(host, ClientID) {
 		host = ClientID + "-" + host
 	}
-	conn = consumer.Connection{Brokers: c.KafkaBrokers, ClientID: host}
+	conn = broker.Connection{Brokers: c.KafkaBrokers, ClientID: host}
 	if c.UsesTLS() {
-		if conn.TLS, err = consumer.NewTLS(c.KafkaTLSCA, c.KafkaTLSCert, c.KafkaTLSKey, c.KafkaTLSServerName); err != nil {
+		if conn.TLS, err = broker.NewTLS(c.KafkaTLSCA, c.KafkaTLSCert, c.KafkaTLSKey, c.KafkaTLSServerName); err != nil {
 			return conn, fmt.Errorf("--kafka-tls-*: %w", err)
 		}
 	}
@@ -153,7 +153,7 @@ func (c Config) Connection() (conn consumer.Connection, err error) {
 		if err != nil {
 			return conn, fmt.Errorf("--kafka-sasl-password-file: %w", err)
 		}
-		if conn.SASL, err = consumer.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUsername, password); err != nil {
+		if conn.SASL, err = broker.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUsername, password); err != nil {
 			return conn, fmt.Errorf("--kafka-sasl-mechanism: %w", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package consumer_test
+package broker_test
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/internal/secret"
@@ -100,9 +101,9 @@ func (g *guest) cut() {
 	clear(g.conns)
 }
 
-func (g *guest) connection() consumer.Connection {
+func (g *guest) connection() broker.Connection {
 	g.t.Helper()
-	conn := consumer.Connection{Brokers: []string{g.s.Addr}, ClientID: g.s.User, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn := broker.Connection{Brokers: []string{g.s.Addr}, ClientID: g.s.User, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil {
 			g.mu.Lock()
@@ -116,7 +117,7 @@ func (g *guest) connection() consumer.Connection {
 		cert, key = g.file("cert"), g.file("key")
 	}
 	var err error
-	if conn.TLS, err = consumer.NewTLS(g.file("ca"), cert, key, ""); err != nil {
+	if conn.TLS, err = broker.NewTLS(g.file("ca"), cert, key, ""); err != nil {
 		g.t.Fatal(err)
 	}
 	if g.s.Mode.Mechanism != "" {
@@ -124,7 +125,7 @@ func (g *guest) connection() consumer.Connection {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		if conn.SASL, err = consumer.NewSASL(g.s.Mode.Mechanism, g.s.User, password); err != nil {
+		if conn.SASL, err = broker.NewSASL(g.s.Mode.Mechanism, g.s.User, password); err != nil {
 			g.t.Fatal(err)
 		}
 	}
@@ -206,7 +207,7 @@ func (g *guest) caughtUp(limit time.Duration) {
 // documented are the ACLs that docs/security.md names, for the guest's own topics and group.
 func (g *guest) documented() (acls []kafkatest.ACL) {
 	g.t.Helper()
-	b, err := os.ReadFile("../docs/security.md")
+	b, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -421,11 +422,11 @@ func TestTLS12(t *testing.T) {
 				_ = c.Close()
 			}
 		})
-		secured, err := consumer.NewTLS(ca, "", "", "")
+		secured, err := broker.NewTLS(ca, "", "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		transport := consumer.Connection{TLS: secured}.Transport("tasks")
+		transport := broker.Connection{TLS: secured}.Transport("tasks")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, err = (&kafka.Client{Addr: l.Addr(), Transport: transport}).Metadata(ctx, &kafka.MetadataRequest{})
 		if err == nil || !strings.Contains(err.Error(), says) {
