@@ -11,11 +11,11 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/schollz/progressbar/v3"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // defaults fills in the worker's settings as the program itself would.
-func defaults(cfg *worker.Config) error {
+func defaults(cfg *config.Config) error {
 	parser, err := kong.New(cfg)
 	if err != nil {
 		return fmt.Errorf("read the worker's defaults: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
@@ -216,14 +217,14 @@ func (w *world) play(ctx context.Context, terminal bool) (facts, error) {
 	if f.events, err = w.produce(ctx); err != nil {
 		return f, err
 	}
-	var cfg worker.Config
+	var cfg config.Config
 	if err := defaults(&cfg); err != nil {
 		return f, err
 	}
 	cfg.KafkaBrokers, cfg.KafkaGroup, cfg.HubspotURL, cfg.HubspotToken, cfg.HubspotIDProperty = w.brokers, group, w.url, "demo", idProperty
 	cfg.Listen = "127.0.0.1:0"
 	if w.Rate == 0 {
-		cfg.HubspotRate = worker.Rate{}
+		cfg.HubspotRate = config.Rate{}
 	}
 	var log io.Writer = os.Stderr
 	if terminal {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/broker"
@@ -171,7 +171,7 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 func TestPrinted(t *testing.T) {
 	hidden := secret.Text(canary)
 	mechanisms := []string{"plain", "scram-sha-256", "scram-sha-512"}
-	all := []any{worker.Config{HubspotToken: canary, KafkaSASLPassword: canary},
+	all := []any{config.Config{HubspotToken: canary, KafkaSASLPassword: canary},
 		hubspot.Config{Token: hidden, OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}},
 		hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}
 	for _, name := range mechanisms {

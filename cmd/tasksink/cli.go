@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
@@ -42,7 +44,7 @@ type cli struct {
 // settings are what each command takes that has to do with the worker: all its settings, and the file they may stand in.
 type settings struct {
 	File string `name:"config" help:"YAML file with settings." placeholder:"FILE"`
-	worker.Config
+	config.Config
 }
 
 // settings are those of the command, nil if it takes none.
@@ -66,77 +68,35 @@ func (*settings) Help() string {
 Each flag is also a variable and a key of the YAML file that --config names: --batch-size=50 is TASKSINK_BATCH_SIZE=50, and batch-size: 50. A flag goes over a variable, a variable over the file.`
 }
 
-// groups are the headings of the help, by what worker.Config's fields call them.
-var groups = []kong.Group{
-	{Key: "kafka", Title: "Kafka"},
-	{Key: "kafka-security", Title: "Kafka: TLS and SASL"},
-	{Key: "hubspot", Title: "HubSpot"},
-	{Key: "hubspot-login", Title: "HubSpot: one of --hubspot-token-file, --hubspot-token, --hubspot-oauth-* is required"},
-	{Key: "hubspot-limits", Title: "HubSpot: how much of the account's limits to use"},
-	{Key: "batches", Title: "Batches and memory"},
-	{Key: "behaviour", Title: "Behaviour"},
-	{Key: "process", Title: "The process"},
-}
-
-// describe is a flag's line in the help: what it is, which values there are, and the default.
-func describe(value *kong.Value) string {
-	s, is := settingCalled(value.Name)
-	if !is {
-		if value.HasDefault && value.Default != "" && !value.IsBool() {
-			return value.Help + " Default: " + value.Default + "."
-		}
-		return value.Help
-	}
-	text := s.Help
-	if bounds := s.Bounds(); bounds != "" {
-		text += " " + strings.ToUpper(bounds[:1]) + bounds[1:] + "."
-		if s.Choices != nil {
-			text = s.Help + " One of " + strings.Join(s.Choices, ", ") + "."
-		}
-	}
-	if s.Default != "" {
-		text += " Default: " + s.Default + "."
-	}
-	return text
-}
-
 // run is the program, but for the process around it.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := false // kong has done what was asked for, such as --help
-	r := newReader(environ)
-	parser, err := kong.New(&c, append(r.mappers(), kong.Name("tasksink"), kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }), kong.Resolvers(r), kong.ExplicitGroups(groups),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.ValueFormatter(describe))...)
+	r := config.NewReader(environ)
+	parser, err := kong.New(&c, append(r.Options(), kong.Name("tasksink"),
+		kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.TypeMapper(reflect.TypeFor[moment](), config.Mapper(r, parseMoment)))...)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
 		return exitUsage
 	}
 	hideOthers(parser)
-	args = r.readArgs(parser.Model.Node, args)
-	var command string
-	if len(args) > 0 || len(r.wrong) == 0 {
-		parsed, err := parser.Parse(args)
-		switch {
-		case exited:
-			return exitDone
-		case err != nil:
-			r.add(err.Error())
-		default:
-			command = parsed.Command()
-			r.readFlags(parsed)
-		}
+	command := r.Parse(parser, args)
+	if exited {
+		return exitDone
 	}
 	s := c.settings(command)
 	ofLetters := strings.HasPrefix(command, "dlq ")
 	switch {
 	case ofLetters:
-		r.addCheck(c.DLQ.check(command))
+		r.AddCheck(c.DLQ.check(command))
 	case s != nil:
-		r.addCheck(s.Check())
+		r.AddCheck(s.Check())
 	}
-	if len(r.wrong) > 0 {
-		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(r.mistakes(), "\n  "))
+	if wrong := r.Mistakes(); len(wrong) > 0 {
+		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
 		return exitUsage
 	}
 	if command == "version" {
@@ -144,7 +104,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitDone
 	}
 	if command != "run" { // people read what these say, however the worker logs
-		r.warnUnknown(zerolog.New(console(stderr)).With().Timestamp().Logger())
+		r.WarnUnknown(zerolog.New(console(stderr)).With().Timestamp().Logger())
 	}
 	if ofLetters {
 		return c.DLQ.run(ctx, command, stdout, stderr)
@@ -157,11 +117,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return exitDone
 	case "config":
-		return printConfig(stdout, s.Config, r.sources, c.Config.JSON)
+		return printConfig(stdout, s.Config, r.Source, c.Config.JSON)
 	}
 	log, flush := openLog(stderr, s.LogLevel, s.LogFormat)
 	defer flush()
-	r.warnUnknown(log)
+	r.WarnUnknown(log)
 	if err := worker.Run(ctx, s.Config, log); err != nil {
 		log.Error().Err(err).Msg("tasksink failed")
 		return exitFailed
@@ -170,7 +130,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 }
 
 func printVersion(w io.Writer, asJSON bool) {
-	b := worker.ReadBuild()
+	b := config.ReadBuild()
 	if asJSON {
 		_ = json.NewEncoder(w).Encode(b) // nobody is left to tell
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"gopkg.in/yaml.v3"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/terminal"
 )
 
@@ -17,19 +17,15 @@ import (
 type inForce struct {
 	Setting string `json:"setting"`
 	Value   any    `json:"value"` // null: not set
-	source
+	config.Source
 }
 
 // printConfig shows the settings in force, secrets as ***: as a table to people, as YAML, which --config takes again, to
 // whatever else reads it.
-func printConfig(w io.Writer, cfg worker.Config, sources map[string]source, asJSON bool) int {
+func printConfig(w io.Writer, cfg config.Config, source func(name string) config.Source, asJSON bool) int {
 	var all []inForce
-	for _, s := range worker.Settings() {
-		from, is := sources[s.Name()]
-		if !is {
-			from = source{Kind: "default"}
-		}
-		all = append(all, inForce{s.Name(), s.Value(cfg), from})
+	for _, s := range config.Settings() {
+		all = append(all, inForce{s.Name(), s.Value(cfg), source(s.Name())})
 	}
 	var err error
 	if width, is := terminal.Width(w); asJSON {
@@ -45,13 +41,6 @@ func printConfig(w io.Writer, cfg worker.Config, sources map[string]source, asJS
 		return exitFailed // nobody is left to tell
 	}
 	return exitDone
-}
-
-func (s source) String() string {
-	if s.Name != "" {
-		return s.Name
-	}
-	return s.Kind
 }
 
 func configTable(all []inForce, width int) string {

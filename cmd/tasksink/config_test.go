@@ -11,7 +11,7 @@ import (
 	"github.com/agnivade/levenshtein"
 
 	main "github.com/tasksink/tasksink/cmd/tasksink"
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/golden"
 )
 
@@ -142,7 +142,7 @@ func FuzzSecrets(f *testing.F) {
 		if !public(variable) {
 			env = append(env, "TASKSINK_"+variable+"="+canary)
 		}
-		if public(flag) || slices.ContainsFunc(worker.Settings(), func(s worker.Setting) bool { return !s.Secret && strings.Contains(key, s.Name()) }) {
+		if public(flag) || slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return !s.Secret && strings.Contains(key, s.Name()) }) {
 			return // who gives the token as --log-level has it shown
 		}
 		switch shape >> 4 & 3 {
@@ -169,12 +169,12 @@ func public(name string) bool {
 	name, _, _ = strings.Cut(name, "=")
 	name = strings.ToLower(strings.ReplaceAll(strings.TrimLeft(name, "-"), "_", "-"))
 	return name == "config" || name == "json" || name == "help" ||
-		slices.ContainsFunc(worker.Settings(), func(s worker.Setting) bool { return !s.Secret && s.Name() == name })
+		slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return !s.Secret && s.Name() == name })
 }
 
 // misspelt tells whether the flag may be meant for a secret.
 func misspelt(flag string) bool {
-	return slices.ContainsFunc(worker.Settings(), func(s worker.Setting) bool {
+	return slices.ContainsFunc(config.Settings(), func(s config.Setting) bool {
 		return s.Secret && levenshtein.ComputeDistance(strings.TrimLeft(flag, "-"), s.Name()) <= 3
 	})
 }

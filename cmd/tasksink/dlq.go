@@ -13,7 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/schollz/progressbar/v3"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/terminal"
 	"github.com/tasksink/tasksink/internal/visible"
@@ -112,7 +112,7 @@ func parseMoment(text string) (moment, error) {
 }
 
 // open returns a reader of the dead-letter topics and others, and what is in the dead-letter topics now.
-func open(ctx context.Context, cfg worker.Config, others ...string) (*dlq.Reader, []dlq.Span, error) {
+func open(ctx context.Context, cfg config.Config, others ...string) (*dlq.Reader, []dlq.Span, error) {
 	conn, err := cfg.Connection()
 	if err != nil {
 		return nil, nil, err

@@ -14,8 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
-	main "github.com/tasksink/tasksink/cmd/tasksink"
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/golden"
 )
 
@@ -30,7 +29,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestReadme: the tables of settings follow from worker.Config. -update writes them.
+// TestReadme: the tables of settings follow from config.Config. -update writes them.
 func TestReadme(t *testing.T) {
 	const begin, end = "<!-- settings: written by go test ./cmd/tasksink -update -->\n", "<!-- end of settings -->\n"
 	before, rest, is := strings.Cut(read(t, "../../README.md"), begin)
@@ -45,9 +44,9 @@ var anyFlag = regexp.MustCompile(`--[a-z]+(-[a-z*]+)*`)
 
 func settingsTables() string {
 	var b strings.Builder
-	for _, g := range main.Groups {
+	for _, g := range config.Groups {
 		b.WriteString("\n" + anyFlag.ReplaceAllString(g.Title, "`$0`") + "\n\n| flag | default | |\n|---|---|---|\n")
-		for _, s := range worker.Settings() {
+		for _, s := range config.Settings() {
 			if s.Group != g.Key {
 				continue
 			}
@@ -71,20 +70,20 @@ func settingsTables() string {
 func TestGroups(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
-	for _, g := range main.Groups {
+	for _, g := range config.Groups {
 		known[g.Key] = true
 	}
-	for _, s := range worker.Settings() {
+	for _, s := range config.Settings() {
 		if !known[s.Group] {
 			t.Errorf("%s is in no group that there is: %q", s.Flag, s.Group)
 		}
 	}
 }
 
-// TestSchema: the schema for editors follows from worker.Config. -update writes it.
+// TestSchema: the schema for editors follows from config.Config. -update writes it.
 func TestSchema(t *testing.T) {
 	properties := map[string]any{}
-	for _, s := range worker.Settings() {
+	for _, s := range config.Settings() {
 		properties[s.Name()] = property(s)
 	}
 	b, err := json.MarshalIndent(map[string]any{
@@ -102,40 +101,40 @@ func TestSchema(t *testing.T) {
 	golden.Compare(t, root+"docs/tasksink.schema.json", string(b)+"\n")
 }
 
-func property(s worker.Setting) map[string]any {
+func property(s config.Setting) map[string]any {
 	help := s.Help
-	if s.Kind != worker.KindInt && s.Choices == nil && s.Bounds() != "" { // what the schema cannot say otherwise
+	if s.Kind != config.KindInt && s.Choices == nil && s.Bounds() != "" { // what the schema cannot say otherwise
 		help += " " + strings.ToUpper(s.Bounds()[:1]) + s.Bounds()[1:] + "."
 	}
 	p := map[string]any{"description": help, "type": "string"}
 	if s.Default != "" {
 		p["default"] = s.Default
 	}
-	if pattern := worker.Patterns[s.Kind]; pattern != nil {
+	if pattern := config.Patterns[s.Kind]; pattern != nil {
 		p["pattern"] = pattern.String()
 	}
 	if s.Secret {
 		p["writeOnly"] = true
 	}
 	switch s.Kind {
-	case worker.KindList:
+	case config.KindList:
 		p["type"] = []string{"array", "string"}
 		p["items"] = map[string]any{"type": "string"}
 		if s.Default != "" {
 			p["default"] = strings.Split(s.Default, ",")
 		}
-	case worker.KindBool:
+	case config.KindBool:
 		p["type"], p["default"] = "boolean", false
-	case worker.KindInt:
+	case config.KindInt:
 		p["type"] = "integer"
 		for key, text := range map[string]string{"default": s.Default, "minimum": s.Least, "maximum": s.Most} {
 			if n, err := strconv.Atoi(text); err == nil {
 				p[key] = n
 			}
 		}
-	case worker.KindSize:
+	case config.KindSize:
 		p["type"], p["minimum"] = []string{"integer", "string"}, 0
-	case worker.KindRate:
+	case config.KindRate:
 		delete(p, "type")
 		p["anyOf"] = []any{map[string]any{"const": "auto"}, map[string]any{"type": "integer", "minimum": 0}}
 	}
@@ -165,7 +164,7 @@ func TestSchemaJudges(t *testing.T) {
 		"1MiB", "64 MB", "1.5GiB", "1XB", "'1000000000'", "2000000000", "5", "5s", "1.5s", "1h30m", "-5s", "+5s", ".5s", "5 s", "0s", "[]", "[a]", "[a, b]", "a,b", "[1]", "[[a]]",
 		"{a: 1}", "[null]", "plain", "dead-letter", "skip", "hold", "debug", "console", "Debug", "2026-11-23", "2026-11-23T10:00:00Z", "!!str 5", "'*'"}
 	seen := map[string]bool{}
-	for _, s := range worker.Settings() {
+	for _, s := range config.Settings() {
 		alike := fmt.Sprint(s.Kind, s.Choices, s.Bounds(), s.Secret, s.Default != "")
 		if seen[alike] {
 			continue

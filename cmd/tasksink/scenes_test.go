@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
@@ -32,7 +33,7 @@ func calm(name string, change func(*scene)) scene {
 		Records: worker.Records{Arrived: 183_456_700, Upserted: 183_450_000, DeadLettered: 214, Pending: 1480, PendingBytes: 1_310_000},
 		Sender:  upsert.Status{Breaker: "closed", InFlight: 3, Inputs: 180_000_000, Requests: map[string]int{"200": 1_820_000, "207": 211}},
 		Limits:  worker.Limits{BatchSize: 100, MaxInFlight: 32, MaxPending: 20_000, MaxPendingBytes: 64 << 20},
-		Build:   worker.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
+		Build:   config.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
 		DeadLetters: worker.DeadLetters{Reasons: []worker.Reason{
 			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION"}, Property: "hs_task_status", Letters: 187, Last: night.Add(-4 * time.Minute)},
 				Meaning: dlq.Explain("VALIDATION_ERROR", "INVALID_OPTION")},

@@ -38,11 +38,12 @@ var mayImport = map[string][]string{
 	"internal/observe":         {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
-	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/worker", "internal/broker", "upsert", "upsert/hubspot", "internal/terminal"},
+	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/config", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
+	"cmd/tasksink/check":       {"cmd/tasksink/config", "internal/broker", "upsert", "upsert/hubspot", "internal/terminal"},
+	"cmd/tasksink/config":      {"upsert/hubspot", "internal/broker", "internal/secret"},
 	"cmd/tasksink/worker/page": {},
-	"cmd/tasksink/worker":      {"cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/hubspot", "upsert/pace", "tracing", "internal/broker", "internal/hold", "internal/secret"},
-	"cmd/demo":                 {"cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
+	"cmd/tasksink/worker":      {"cmd/tasksink/config", "cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/hubspot", "upsert/pace", "tracing", "internal/broker", "internal/hold"},
+	"cmd/demo":                 {"cmd/tasksink/config", "cmd/tasksink/worker", "upsert/hubspottest", "internal/terminal"},
 }
 
 type pkg struct {

@@ -16,7 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/broker"
 )
 
@@ -24,7 +24,7 @@ const expiresSoon = 14 * 24 * time.Hour // a certificate
 
 // kafkaLook is what the looks at Kafka share.
 type kafkaLook struct {
-	cfg       worker.Config
+	cfg       config.Config
 	waiting   *waiting
 	conn      broker.Connection
 	transport *kafka.Transport
@@ -43,7 +43,7 @@ type brokerSeen struct {
 	meta    *metadataResponse // nil if it did not come so far
 }
 
-func lookAtKafka(ctx context.Context, cfg worker.Config, w *waiting) []Row {
+func lookAtKafka(ctx context.Context, cfg config.Config, w *waiting) []Row {
 	conn, err := cfg.Connection()
 	if err != nil {
 		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 const (
@@ -46,7 +46,7 @@ type Row struct {
 // Run looks at everything that cfg names, which must have no mistakes, and shows what it saw on out: a table, or an array in
 // JSON. While that takes longer than a second, and progress is a terminal, it says there what it waits for. Run returns
 // an error if a look failed or ctx ended.
-func Run(ctx context.Context, cfg worker.Config, asJSON bool, out, progress io.Writer) error {
+func Run(ctx context.Context, cfg config.Config, asJSON bool, out, progress io.Writer) error {
 	w := &waiting{names: map[string]bool{}}
 	stop := w.show(progress)
 	rows := look(ctx, cfg, w)
@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg worker.Config, asJSON bool, out, progress io.W
 }
 
 // look takes all looks, and returns what they saw in an order that does not depend on who was first.
-func look(ctx context.Context, cfg worker.Config, w *waiting) []Row {
+func look(ctx context.Context, cfg config.Config, w *waiting) []Row {
 	ctx, cancel := context.WithTimeout(ctx, allTime)
 	defer cancel()
 	rows := []Row{{Check: "settings", Result: OK, Seen: "no mistakes"}}

@@ -15,7 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/listgroups"
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // groupSeen is what Kafka tells of the group.
@@ -147,7 +147,7 @@ func (k *kafkaLook) membersRow(g groupSeen) Row {
 		subscribed := subscription(m)
 		who := m.ClientID + " at " + strings.TrimPrefix(m.ClientHost, "/")
 		switch {
-		case !strings.HasPrefix(m.ClientID, worker.ClientID):
+		case !strings.HasPrefix(m.ClientID, config.ClientID):
 			strangers = append(strangers, who+" ("+strings.Join(subscribed, ", ")+")")
 		case subscribed != nil && !slices.Equal(subscribed, slices.Sorted(slices.Values(k.topics))):
 			differing = append(differing, who+" ("+strings.Join(subscribed, ", ")+")")

@@ -16,7 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 )
@@ -28,7 +28,7 @@ const (
 
 // hubspotLook is what the looks at HubSpot share.
 type hubspotLook struct {
-	cfg     worker.Config
+	cfg     config.Config
 	waiting *waiting
 	client  *hubspot.Client
 }
@@ -44,7 +44,7 @@ type failure struct {
 	} `json:"errors"`
 }
 
-func lookAtHubSpot(ctx context.Context, cfg worker.Config, w *waiting) (rows []Row) {
+func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []Row) {
 	client, err := cfg.Client()
 	if err != nil {
 		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}

@@ -16,7 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
@@ -32,7 +32,7 @@ type place struct {
 	b       *kafkatest.Broker
 	hubspot *hubspottest.Server
 	name    string // of the topic and of the group
-	cfg     worker.Config
+	cfg     config.Config
 	told    string // what the last look showed
 }
 

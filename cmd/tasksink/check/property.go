@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 const (
@@ -34,7 +34,7 @@ func (h *hubspotLook) scopeRow(ctx context.Context) Row {
 	return Row{"scope", scopeNeeded, OK, "is granted", ""}
 }
 
-func grant(cfg worker.Config, scope string) string {
+func grant(cfg config.Config, scope string) string {
 	if cfg.HubspotOAuthClientID != "" {
 		return "add the scope " + scope + " to the app, and install it in the account again"
 	}

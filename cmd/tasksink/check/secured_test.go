@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/internal/golden"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
@@ -49,7 +49,7 @@ func (p *place) as(s *kafkatest.Secured) {
 		password = canary
 		s.SetPassword(p.t, password)
 	}
-	p.cfg.KafkaSASLMechanism, p.cfg.KafkaSASLUsername, p.cfg.KafkaSASLPassword = s.Mode.Mechanism, s.User, worker.Secret(password)
+	p.cfg.KafkaSASLMechanism, p.cfg.KafkaSASLUsername, p.cfg.KafkaSASLPassword = s.Mode.Mechanism, s.User, config.Secret(password)
 }
 
 func (p *place) certify(s *kafkatest.Secured, a *kafkatest.Authority) {

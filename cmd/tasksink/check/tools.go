@@ -6,13 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // Kafka's own tools, as remedies name them: ready to paste.
 
 // tool is a command line of one of Kafka's scripts.
-func tool(cfg worker.Config, script, format string, args ...any) string {
+func tool(cfg config.Config, script, format string, args ...any) string {
 	line := script + ".sh --bootstrap-server " + strings.Join(cfg.KafkaBrokers, ",")
 	if cfg.UsesTLS() || cfg.KafkaSASLMechanism != "" {
 		line += " --command-config admin.properties" // whoever may change things has credentials of his own
@@ -21,12 +21,12 @@ func tool(cfg worker.Config, script, format string, args ...any) string {
 }
 
 // allow is the command that grants a right; kind is topic or group.
-func allow(cfg worker.Config, operation, kind, name string) string {
+func allow(cfg config.Config, operation, kind, name string) string {
 	return tool(cfg, "kafka-acls", "--add --allow-principal %s --operation %s --%s %s", principal(cfg), operation, kind, name)
 }
 
 // principal is as whom Kafka knows us, unless its mapping rules say otherwise.
-func principal(cfg worker.Config) string {
+func principal(cfg config.Config) string {
 	if cfg.KafkaSASLUsername != "" {
 		return "User:" + cfg.KafkaSASLUsername
 	}
@@ -39,7 +39,7 @@ func principal(cfg worker.Config) string {
 }
 
 // setTopic is the command that changes a setting of a topic.
-func setTopic(cfg worker.Config, topic, setting string, value any) string {
+func setTopic(cfg config.Config, topic, setting string, value any) string {
 	return tool(cfg, "kafka-configs", "--alter --entity-type topics --entity-name %s --add-config %s=%v", topic, setting, value)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
@@ -36,7 +37,7 @@ type Status struct {
 	Sender      upsert.Status              `json:"sender"`
 	DeadLetters DeadLetters                `json:"dead_letters"`
 	Limits      Limits                     `json:"limits"`
-	Build       Build                      `json:"build"`
+	Build       config.Build               `json:"build"`
 }
 
 // Records counts records since the start, and those in memory.
@@ -72,7 +73,7 @@ type Reason struct {
 
 // statusPage gathers what the parts show of themselves.
 type statusPage struct {
-	cfg     Config
+	cfg     config.Config
 	host    string
 	started time.Time
 	group   *consumer.Consumer
@@ -88,7 +89,7 @@ func (p *statusPage) status() Status {
 	st := Status{Time: time.Now(), Instance: p.host, Group: p.cfg.KafkaGroup, Started: p.started,
 		Limits: Limits{BatchSize: p.cfg.BatchSize, MaxInFlight: p.cfg.MaxInFlight, MaxPending: p.cfg.MaxPending, MaxPendingBytes: int64(p.cfg.MaxPendingBytes)},
 		State:  "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
-		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: ReadBuild(),
+		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: config.ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
 		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})

@@ -7,11 +7,13 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
+
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // observe puts what the parts count and show of themselves anyway onto /metrics: it is read at a scrape, and costs
 // nothing between two. docs/telemetry.md explains each metric.
-func (p *statusPage) observe(meter metric.Meter, cfg Config) error {
+func (p *statusPage) observe(meter metric.Meter, cfg config.Config) error {
 	m := &observed{meter: meter}
 	var (
 		records     = m.counter("tasksink.records", "{record}", "Records that ended, by outcome; merged ones are upserted.")

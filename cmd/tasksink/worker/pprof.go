@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // listenPprof opens a server of profiles; nil if address is empty. What it shows, such as stacks, is for whoever is on this machine: Check has
@@ -28,7 +30,7 @@ func listenPprof(ctx context.Context, address string, log zerolog.Logger) (*admi
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a := &admin{name: "pprof server", log: log}
 	a.listener, a.server = guard(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if remote(r.Host) {
+		if config.Remote(r.Host) {
 			// A page in a browser on this machine could have its own name point here.
 			http.Error(w, "ask for it as localhost", http.StatusForbidden)
 			return

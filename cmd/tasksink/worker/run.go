@@ -1,5 +1,5 @@
-// Package worker is tasksink's worker: Run wires the parts together, and reads as the way of one record. Config is
-// what users set. The program and the demo run the same worker.
+// Package worker is tasksink's worker: Run wires the parts together, and reads as the way of one record. The program
+// and the demo run the same worker.
 package worker
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
@@ -22,8 +23,8 @@ import (
 
 // Run is the way of a record, from Kafka to HubSpot and back to a committed offset. It works until ctx ends, then
 // drains, leaves the group, and returns nil if all that was sent was also settled and committed.
-func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
-	telemetry, err := tracing.Start(ctx, ReadBuild().Version, log)
+func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
+	telemetry, err := tracing.Start(ctx, config.ReadBuild().Version, log)
 	if err != nil {
 		return err
 	}
@@ -38,14 +39,14 @@ func Run(ctx context.Context, cfg Config, log zerolog.Logger) error {
 	// Kafka in. A record's offset is committed when the record is settled, and all before it in its partition. This
 	// member's part of the partitions is its part of HubSpot's rate limit.
 	var group *consumer.Consumer
-	pace := pace.New(cfg.pace(func() (lag, arrived int64) { return group.Load() }, board))
-	group, err = consumer.New(cfg.consumer(conn, pace, telemetry, board, log))
+	pace := pace.New(paceConfig(cfg, func() (lag, arrived int64) { return group.Load() }, board))
+	group, err = consumer.New(consumerConfig(cfg, conn, pace, telemetry, board, log))
 	if err != nil {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
 
 	// Dead letters out. Their acknowledgement settles the record.
-	letters := dlq.NewWriter(cfg.letters(conn, telemetry, board, log))
+	letters := dlq.NewWriter(lettersConfig(cfg, conn, telemetry, board, log))
 
 	// Records of one object queue in order; a batch is sealed only when its request may leave.
 	queue := batcher.New(batcher.Config[*upsert.Task]{Size: cfg.BatchSize, Bytes: int(cfg.BatchBytes), Wait: cfg.BatchWait,

@@ -1,4 +1,4 @@
-package worker
+package config
 
 import (
 	"fmt"
@@ -52,7 +52,7 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 	}
 	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
 	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
-	if c.KafkaSASLMechanism == "plain" && !c.UsesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, remote) {
+	if c.KafkaSASLMechanism == "plain" && !c.UsesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, Remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
 }
@@ -112,8 +112,8 @@ func readable(wrong func(string, ...any), flag, file string) {
 	}
 }
 
-// remote tells whether the host, with or without a port, may be another machine.
-func remote(hostport string) bool {
+// Remote tells whether the host, with or without a port, may be another machine.
+func Remote(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
-
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
 // fileValue is what the YAML file says of a setting.
@@ -24,7 +22,7 @@ type fileValue struct {
 
 // readFile reads the YAML file. Whatever is in it that is no setting with a value of its kind is a mistake. Values are
 // not shown: the key before a token may be misspelt, and broken YAML may be a password.
-func (r *reader) readFile(path string) {
+func (r *Reader) readFile(path string) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		r.lost = true
@@ -69,7 +67,7 @@ func (r *reader) readFile(path string) {
 var anyLine = regexp.MustCompile(`line (\d+)`)
 
 // addBroken tells what the YAML parser said. Of a value that begins with * it says the rest, which may be a password.
-func (r *reader) addBroken(path string, err error) {
+func (r *Reader) addBroken(path string, err error) {
 	r.lost = true
 	text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " ")
 	if strings.Contains(text, "anchor") {
@@ -83,7 +81,7 @@ func (r *reader) addBroken(path string, err error) {
 	r.add(text)
 }
 
-func (r *reader) readKey(path string, key, value *yaml.Node) {
+func (r *Reader) readKey(path string, key, value *yaml.Node) {
 	place := fmt.Sprintf("%s:%d", path, key.Line)
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
@@ -102,7 +100,7 @@ func (r *reader) readKey(path string, key, value *yaml.Node) {
 	r.file[s.Name()] = fileValue{text, place}
 }
 
-func (r *reader) addUnknownKey(place string, key, value *yaml.Node) {
+func (r *Reader) addUnknownKey(place string, key, value *yaml.Node) {
 	if key.Kind != yaml.ScalarNode {
 		r.add(place + ": there is no such setting")
 		return
@@ -117,7 +115,7 @@ func (r *reader) addUnknownKey(place string, key, value *yaml.Node) {
 		}
 	}
 	var known []string
-	for _, s := range worker.Settings() {
+	for _, s := range Settings() {
 		known = append(known, s.Name())
 	}
 	near := nearest(key.Value, known)
@@ -133,12 +131,12 @@ func (r *reader) addUnknownKey(place string, key, value *yaml.Node) {
 }
 
 // scalar is the value as a flag would have it, or what is wrong with it. It takes what the schema for editors takes.
-func scalar(s worker.Setting, v *yaml.Node) (text, problem string) {
+func scalar(s Setting, v *yaml.Node) (text, problem string) {
 	switch v.Kind {
 	case yaml.MappingNode:
 		return "", "it takes a value, and has settings of its own here"
 	case yaml.SequenceNode:
-		if s.Kind != worker.KindList {
+		if s.Kind != KindList {
 			return "", "it takes one value, and has a list"
 		}
 		var list []string
@@ -158,21 +156,21 @@ func scalar(s worker.Setting, v *yaml.Node) (text, problem string) {
 	switch {
 	case v.Tag == "!!null":
 		return "", "it has no value: leave it out for the default"
-	case s.Kind == worker.KindBool:
+	case s.Kind == KindBool:
 		var is bool
 		if v.Tag != "!!bool" || v.Decode(&is) != nil {
 			return "", "write true or false"
 		}
 		return strconv.FormatBool(is), ""
-	case isNumber && (s.Kind == worker.KindInt || s.Kind == worker.KindRate || s.Kind == worker.KindSize):
+	case isNumber && (s.Kind == KindInt || s.Kind == KindRate || s.Kind == KindSize):
 		return strconv.FormatInt(number, 10), ""
-	case s.Kind == worker.KindInt:
+	case s.Kind == KindInt:
 		return "", "write a whole number, without quotes"
-	case s.Kind == worker.KindRate && v.Value != "auto":
+	case s.Kind == KindRate && v.Value != "auto":
 		return "", "write auto, or a number of requests, without quotes; 0 is unlimited"
-	case s.Kind == worker.KindSize && v.Tag != "!!str":
+	case s.Kind == KindSize && v.Tag != "!!str":
 		return "", "write a size in bytes, such as 1MiB or 1048576"
-	case s.Kind == worker.KindDuration && v.Tag != "!!str":
+	case s.Kind == KindDuration && v.Tag != "!!str":
 		return "", "write a time with its unit, such as 500ms, 15s or 2m"
 	case v.Tag != "!!str" && v.Tag != "!!timestamp":
 		return "", "it is no text to YAML: write it in quotes"

@@ -1,4 +1,14 @@
-package worker
+// Package config is tasksink's settings: flags, environment variables, the YAML file, and the credentials that these
+// name. The commands share it.
+//
+// Config has a field for each setting, and its tags are the one place where the setting is described: the help, the
+// tables in docs, the schema and Check follow from them.
+//
+// Use: a Reader gathers a Config from the command line, the environment and the file, with all that is wrong. Check
+// refuses what cannot work. Connection and Client reach Kafka and HubSpot with the credentials.
+//
+// The tests are those of the program, which call it as a user would.
+package config
 
 import (
 	"cmp"
@@ -6,17 +16,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/rs/zerolog"
-
-	"github.com/tasksink/tasksink/consumer"
-	"github.com/tasksink/tasksink/dlq"
-	"github.com/tasksink/tasksink/internal/broker"
-	"github.com/tasksink/tasksink/internal/hold"
-	"github.com/tasksink/tasksink/tracing"
-	"github.com/tasksink/tasksink/upsert/pace"
 )
 
 // Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence. The
@@ -85,9 +87,16 @@ func (c Config) Check() error {
 	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
 		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, least)
 	}
-	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || remote(host)) {
+	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || Remote(host)) {
 		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of localhost", c.Pprof)
 	}
+	return errors.Join(all...)
+}
+
+// CheckKafka is Check for what only works with Kafka, such as reading dead letters.
+func (c Config) CheckKafka() error {
+	var all []error
+	c.checkKafka(func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) })
 	return errors.Join(all...)
 }
 
@@ -129,34 +138,29 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 		wrong("--hubspot-url=%s: write it as https://host", masked(c.HubspotURL))
 	case u.RawQuery != "" || u.Fragment != "":
 		wrong("--hubspot-url: leave out what begins with ? or #; the token is all that HubSpot wants")
-	case u.Scheme == "http" && !c.Insecure && remote(u.Host):
+	case u.Scheme == "http" && !c.Insecure && Remote(u.Host):
 		wrong("--hubspot-url=%s: plain http would send the token in clear: use https, or --insecure", c.HubspotURL)
 	}
-	if _, err := c.zone(); err != nil {
+	if _, err := c.Zone(); err != nil {
 		wrong("--hubspot-timezone=%s: write auto, or a name such as Europe/Berlin or America/New_York", c.HubspotTimezone)
 	}
-}
-
-func (c Config) consumer(conn broker.Connection, pace *pace.Pace, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) consumer.Config {
-	return consumer.Config{Connection: conn, Topics: c.KafkaTopics, Group: c.KafkaGroup, MaxPending: c.MaxPending,
-		MaxPendingBytes: int64(c.MaxPendingBytes), DrainTimeout: c.DrainTimeout, Share: pace.Share, Note: pace.Note, Telemetry: telemetry, Board: board, Log: log}
-}
-
-func (c Config) letters(conn broker.Connection, telemetry *tracing.Telemetry, board *hold.Board, log zerolog.Logger) dlq.Config {
-	return dlq.Config{Connection: conn, Group: c.KafkaGroup, Telemetry: telemetry, Board: board, Log: log, Topic: c.DeadLetters}
 }
 
 // DeadLetters is the topic for a topic's dead letters.
 func (c Config) DeadLetters(topic string) string { return cmp.Or(c.DLQTopic, topic+".dlq") }
 
-func (c Config) pace(load func() (lag, arrived int64), board *hold.Board) pace.Config {
-	zone, _ := c.zone() // Check has refused what is none
-	return pace.Config{Rate: c.HubspotRate.N, Auto: c.HubspotRate.Auto, Board: board, Day: pace.DayConfig{
-		Auto: c.HubspotDaily.Auto, Calls: c.HubspotDaily.N, Zone: zone, Wait: c.BatchWait, Load: load, Fill: c.BatchSize}}
+// DeadLetterTopics are the topics that the dead letters of --kafka-topics go to.
+func (c Config) DeadLetterTopics() (topics []string) {
+	for _, source := range c.KafkaTopics {
+		if topic := c.DeadLetters(source); !slices.Contains(topics, topic) {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
 }
 
-// zone is whose midnight ends the account's day; nil if that is to be found out.
-func (c Config) zone() (*time.Location, error) {
+// Zone is whose midnight ends the account's day; nil if that is to be found out.
+func (c Config) Zone() (*time.Location, error) {
 	if c.HubspotTimezone == "auto" {
 		return nil, nil
 	}

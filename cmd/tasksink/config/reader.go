@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -13,29 +13,36 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
-
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
-// source is where the value of a setting comes from.
-type source struct {
+// Source is where the value of a setting comes from.
+type Source struct {
 	Kind string `json:"source"`         // flag, variable, file or default
 	Name string `json:"from,omitempty"` // the variable's name, or the file's with the line
 }
 
-// reader gathers the settings from flags, variables and the file, and what is wrong with them, so that all of it is
-// told at once.
-type reader struct {
+// String is how people read it.
+func (s Source) String() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Kind
+}
+
+// Reader gathers the settings from flags, variables and the file, and what is wrong with them, so that all of it is
+// told at once. Use: give a kong parser its Options, let it Parse, AddCheck what Check says, and ask for the Mistakes.
+type Reader struct {
 	env        map[string]string
 	file       map[string]fileValue // by the setting's name; read when the first value is asked for
 	wrong      []string
 	wrongValue map[string]bool // settings that have no value now, as theirs could not be read
 	lost       bool            // the file could not be read
-	sources    map[string]source
+	sources    map[string]Source
 }
 
-func newReader(environ []string) *reader {
-	r := &reader{env: map[string]string{}, wrongValue: map[string]bool{}, sources: map[string]source{}}
+// NewReader returns a Reader of these variables, each NAME=value.
+func NewReader(environ []string) *Reader {
+	r := &Reader{env: map[string]string{}, wrongValue: map[string]bool{}, sources: map[string]Source{}}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		r.env[name] = value
@@ -43,7 +50,7 @@ func newReader(environ []string) *reader {
 	return r
 }
 
-func (r *reader) add(lines ...string) {
+func (r *Reader) add(lines ...string) {
 	for _, line := range lines {
 		if !slices.Contains(r.wrong, line) { // kong may read a value twice
 			r.wrong = append(r.wrong, line)
@@ -53,13 +60,13 @@ func (r *reader) add(lines ...string) {
 
 var mentioned = regexp.MustCompile(`--([a-z][a-z0-9-]*)`)
 
-// addCheck takes what Check says, but for what follows from a value that could not be read: the default stands in its
+// AddCheck takes what Check says, but for what follows from a value that could not be read: the default stands in its
 // place, and what it would not fit to is no mistake yet.
-func (r *reader) addCheck(err error) {
+func (r *Reader) AddCheck(err error) {
 	if err == nil {
 		return
 	}
-	for _, s := range worker.Settings() {
+	for _, s := range Settings() {
 		if _, is := r.sources[s.Name()]; r.lost && !is {
 			r.wrongValue[s.Name()] = true // the file may say it
 		}
@@ -71,8 +78,8 @@ func (r *reader) addCheck(err error) {
 	}
 }
 
-// mistakes are all that is wrong, each with where it stands if that is not the command line.
-func (r *reader) mistakes() (lines []string) {
+// Mistakes are all that is wrong, each with where it stands if that is not the command line.
+func (r *Reader) Mistakes() (lines []string) {
 	for _, line := range r.wrong {
 		if name, _, is := strings.Cut(strings.TrimPrefix(line, "--"), "="); is && strings.HasPrefix(line, "--") {
 			if from := r.sources[name].Name; from != "" {
@@ -85,10 +92,10 @@ func (r *reader) mistakes() (lines []string) {
 }
 
 // Validate is for kong.
-func (r *reader) Validate(*kong.Application) error { return nil }
+func (r *Reader) Validate(*kong.Application) error { return nil }
 
 // Resolve gives kong the value of a setting that no flag gives: the variable's, else the file's.
-func (r *reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (r *Reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	if r.file == nil {
 		r.file = map[string]fileValue{}
 		if path := r.configPath(ctx); path != "" {
@@ -100,18 +107,18 @@ func (r *reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	}
 	variable := variableOf(flag.Name)
 	if text, set := r.env[variable]; set {
-		r.sources[flag.Name] = source{"variable", variable}
+		r.sources[flag.Name] = Source{"variable", variable}
 		return text, nil
 	}
 	if v, set := r.file[flag.Name]; set {
-		r.sources[flag.Name] = source{"file", v.place}
+		r.sources[flag.Name] = Source{"file", v.place}
 		return v.text, nil
 	}
 	return nil, nil
 }
 
 // configPath is the file that --config or TASKSINK_CONFIG names. It is needed before the other settings are read.
-func (r *reader) configPath(ctx *kong.Context) string {
+func (r *Reader) configPath(ctx *kong.Context) string {
 	for _, flag := range ctx.Flags() {
 		if path, is := ctx.FlagValue(flag).(string); is && flag.Name == "config" {
 			if path != "" {
@@ -124,35 +131,62 @@ func (r *reader) configPath(ctx *kong.Context) string {
 }
 
 // readFlags notes which settings came from flags.
-func (r *reader) readFlags(ctx *kong.Context) {
+func (r *Reader) readFlags(ctx *kong.Context) {
 	for _, p := range ctx.Path {
 		if p.Flag != nil && !p.Resolved {
-			r.sources[p.Flag.Name] = source{Kind: "flag"}
+			r.sources[p.Flag.Name] = Source{Kind: "flag"}
 		}
 	}
 }
 
-// mappers read the kinds of values that can be wrong. A wrong one leaves the default in its place, and is told.
-func (r *reader) mappers() []kong.Option {
+// Options are for the parser that is to Parse.
+func (r *Reader) Options() []kong.Option {
+	return append(r.mappers(), kong.Resolvers(r), kong.ExplicitGroups(Groups), kong.ValueFormatter(describe))
+}
+
+// Parse lets the parser read the arguments, and says which command they name; empty if that is not known.
+func (r *Reader) Parse(parser *kong.Kong, args []string) (command string) {
+	args = r.readArgs(parser.Model.Node, args)
+	if len(args) == 0 && len(r.wrong) > 0 {
+		return ""
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		r.add(err.Error())
+		return ""
+	}
+	r.readFlags(parsed)
+	return parsed.Command()
+}
+
+// Source says where the value of a setting came from.
+func (r *Reader) Source(name string) Source {
+	if from, ok := r.sources[name]; ok {
+		return from
+	}
+	return Source{Kind: "default"}
+}
+
+// mappers are those of the settings.
+func (r *Reader) mappers() []kong.Option {
 	return []kong.Option{
-		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(r, worker.ParseDuration)),
-		kong.TypeMapper(reflect.TypeFor[int](), mapper(r, func(text string) (int, error) {
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), Mapper(r, ParseDuration)),
+		kong.TypeMapper(reflect.TypeFor[int](), Mapper(r, func(text string) (int, error) {
 			n, err := strconv.Atoi(text)
 			if err != nil {
 				return 0, errors.New("write a whole number")
 			}
 			return n, nil
 		})),
-		kong.TypeMapper(reflect.TypeFor[worker.Size](), mapper(r, func(text string) (s worker.Size, err error) {
+		kong.TypeMapper(reflect.TypeFor[Size](), Mapper(r, func(text string) (s Size, err error) {
 			err = s.UnmarshalText([]byte(text))
 			return s, err
 		})),
-		kong.TypeMapper(reflect.TypeFor[worker.Rate](), mapper(r, func(text string) (v worker.Rate, err error) {
+		kong.TypeMapper(reflect.TypeFor[Rate](), Mapper(r, func(text string) (v Rate, err error) {
 			err = v.UnmarshalText([]byte(text))
 			return v, err
 		})),
-		kong.TypeMapper(reflect.TypeFor[moment](), mapper(r, parseMoment)),
-		kong.TypeMapper(reflect.TypeFor[bool](), boolMapper{mapper(r, func(text string) (bool, error) {
+		kong.TypeMapper(reflect.TypeFor[bool](), boolMapper{Mapper(r, func(text string) (bool, error) {
 			v, err := strconv.ParseBool(text)
 			if err != nil {
 				return false, errors.New("write true or false")
@@ -163,7 +197,8 @@ func (r *reader) mappers() []kong.Option {
 	}
 }
 
-func mapper[T any](r *reader, parse func(string) (T, error)) kong.MapperFunc {
+// Mapper reads a kind of values that can be wrong. A wrong one leaves the default in its place, and is told.
+func Mapper[T any](r *Reader, parse func(string) (T, error)) kong.MapperFunc {
 	return func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
 		if err := ctx.Scan.PopValueInto("value", &text); err != nil {
@@ -227,28 +262,28 @@ func shown(text string) string {
 	return text
 }
 
-func settingCalled(name string) (worker.Setting, bool) {
-	for _, s := range worker.Settings() {
+func settingCalled(name string) (Setting, bool) {
+	for _, s := range Settings() {
 		if s.Name() == name {
 			return s, true
 		}
 	}
-	return worker.Setting{}, false
+	return Setting{}, false
 }
 
 func variableOf(name string) string {
-	return worker.EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// warnUnknown names variables that look like ours and are not. They only warn: Kubernetes makes some for a service
+// WarnUnknown names variables that look like ours and are not. They only warn: Kubernetes makes some for a service
 // called tasksink.
-func (r *reader) warnUnknown(log zerolog.Logger) {
+func (r *Reader) WarnUnknown(log zerolog.Logger) {
 	known := []string{variableOf("config")}
-	for _, s := range worker.Settings() {
+	for _, s := range Settings() {
 		known = append(known, s.Env)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.env)) {
-		if !strings.HasPrefix(name, worker.EnvPrefix) || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(known, name) {
 			continue
 		}
 		message := "unknown variable"

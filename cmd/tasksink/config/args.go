@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -8,13 +8,11 @@ import (
 
 	"github.com/agnivade/levenshtein"
 	"github.com/alecthomas/kong"
-
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 )
 
 // readArgs goes through the arguments before kong does, and leaves out what kong would stop at, so that all that is
 // wrong is told at once. It shows nothing that may be a value: behind a misspelt --hubspot-token stands a token.
-func (r *reader) readArgs(root *kong.Node, args []string) (good []string) {
+func (r *Reader) readArgs(root *kong.Node, args []string) (good []string) {
 	node, positionals := root, 0
 	dangling := false // what went before has no place: what comes may be its value
 	flagsEnded := false
@@ -104,7 +102,7 @@ func unknownCommand(node *kong.Node, name string, position int) string {
 	return fmt.Sprintf("argument %d is no command: write one of %s", position, strings.Join(known, ", "))
 }
 
-func (r *reader) addUnknownFlag(root, node *kong.Node, name string, position int, dangling bool) {
+func (r *Reader) addUnknownFlag(root, node *kong.Node, name string, position int, dangling bool) {
 	var known []string
 	for _, group := range node.AllFlags(true) {
 		for _, f := range group {
@@ -146,7 +144,7 @@ func speakable(name, near string) bool {
 	case near == "" && len(bare) > 16:
 		return false
 	default:
-		return !slices.ContainsFunc(worker.Settings(), func(s worker.Setting) bool {
+		return !slices.ContainsFunc(Settings(), func(s Setting) bool {
 			return s.Secret && strings.HasPrefix(bare, s.Name()[:5])
 		})
 	}
