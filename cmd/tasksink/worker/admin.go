@@ -81,7 +81,7 @@ type statusPage struct {
 	sender  *upsert.Sender
 	pace    *pace.Pace
 	board   *hold.Board
-	skipped atomic.Uint64
+	skipped *atomic.Uint64 // tombstones
 }
 
 func (p *statusPage) status() Status {
