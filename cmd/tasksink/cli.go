@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -11,9 +11,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
-	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
-	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // Exit statuses.
@@ -23,23 +22,23 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
+// cli is the command line. Each command is a struct of its flags.
 type cli struct {
-	Run struct {
-		settings
-	} `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
-	Check struct {
-		settings
-		JSON bool `name:"json" help:"An array of {check, subject, result, seen, remedy}; result is ok, warning, failed or skipped."`
-	} `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
-	Config struct {
-		settings
-		JSON bool `name:"json" help:"As JSON."`
-	} `cmd:"" help:"Print the settings in force, and where each comes from."`
-	DLQ     dlqCommands `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
-	Version struct {
-		JSON bool `name:"json" help:"As JSON."`
-	} `cmd:"" help:"Print the version."`
+	Run     runCommand     `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
+	Check   checkCommand   `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
+	Config  configCommand  `cmd:"" help:"Print the settings in force, and where each comes from."`
+	DLQ     dlqCommands    `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
+	Version versionCommand `cmd:"" help:"Print the version."`
 }
+
+// command is what each command can do.
+type command interface {
+	check() error                            // names every mistake in its flags and settings
+	run(ctx context.Context, s screen) error // does it; of errors, errReported has been shown already
+}
+
+// errReported is for a command that has shown its error itself, or has nobody left to show it to.
+var errReported = errors.New("reported")
 
 // settings are what each command takes that has to do with the worker: all its settings, and the file they may stand in.
 type settings struct {
@@ -47,19 +46,7 @@ type settings struct {
 	config.Config
 }
 
-// settings are those of the command, nil if it takes none.
-func (c *cli) settings(command string) *settings {
-	switch command {
-	case "run":
-		return &c.Run.settings
-	case "config":
-		return &c.Config.settings
-	case "check":
-		return &c.Check.settings
-	default:
-		return nil
-	}
-}
+func (s *settings) check() error { return s.Check() }
 
 // Help stands above the flags.
 func (*settings) Help() string {
@@ -72,72 +59,53 @@ Each flag is also a variable and a key of the YAML file that --config names: --b
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := false // kong has done what was asked for, such as --help
-	r := config.NewReader(environ)
-	parser, err := kong.New(&c, append(r.Options(), kong.Name("tasksink"),
+	s := screen{out: stdout, err: stderr, settings: config.NewReader(environ)}
+	parser, err := kong.New(&c, append(s.settings.Options(), kong.Name("tasksink"),
 		kong.Description("Kafka task events in, HubSpot tasks out: in full batches, none lost."),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.TypeMapper(reflect.TypeFor[moment](), config.Mapper(r, parseMoment)))...)
+		kong.TypeMapper(reflect.TypeFor[moment](), config.Mapper(s.settings, parseMoment)))...)
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "tasksink:", err)
+		s.report("tasksink: %v", err)
 		return exitUsage
 	}
 	hideOthers(parser)
-	command := r.Parse(parser, args)
+	node := s.settings.Parse(parser, args)
 	if exited {
 		return exitDone
 	}
-	s := c.settings(command)
-	ofLetters := strings.HasPrefix(command, "dlq ")
-	switch {
-	case ofLetters:
-		r.AddCheck(c.DLQ.check(command))
-	case s != nil:
-		r.AddCheck(s.Check())
+	var cmd command
+	if node != nil {
+		cmd = node.Target.Addr().Interface().(command)
+		s.settings.AddCheck(cmd.check())
 	}
-	if wrong := r.Mistakes(); len(wrong) > 0 {
-		_, _ = fmt.Fprintf(stderr, "tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.\n", strings.Join(wrong, "\n  "))
+	if wrong := s.settings.Mistakes(); len(wrong) > 0 || cmd == nil {
+		s.report("tasksink: please correct\n  %s\nSee tasksink --help, and tasksink run --help for the settings.",
+			strings.Join(wrong, "\n  "))
 		return exitUsage
 	}
-	if command == "version" {
-		printVersion(stdout, c.Version.JSON)
+	switch cmd.(type) {
+	case *runCommand, *versionCommand: // one warns in its log, the other takes no settings
+	default: // people read what the others say, however the worker logs
+		s.settings.WarnUnknown(zerolog.New(console(stderr)).With().Timestamp().Logger())
+	}
+	err = cmd.run(ctx, s)
+	switch {
+	case err == nil:
 		return exitDone
+	case errors.Is(err, errReported):
+	case errors.Is(err, context.Canceled):
+		s.report("tasksink: interrupted")
+	default:
+		s.report("tasksink: %s", visible.Text(err.Error()))
 	}
-	if command != "run" { // people read what these say, however the worker logs
-		r.WarnUnknown(zerolog.New(console(stderr)).With().Timestamp().Logger())
-	}
-	if ofLetters {
-		return c.DLQ.run(ctx, command, stdout, stderr)
-	}
-	switch command {
-	case "check":
-		if err := check.Run(ctx, s.Config, c.Check.JSON, stdout, stderr); err != nil {
-			_, _ = fmt.Fprintln(stderr, "tasksink check:", err)
-			return exitFailed
-		}
-		return exitDone
-	case "config":
-		return printConfig(stdout, s.Config, r.Source, c.Config.JSON)
-	}
-	log, flush := openLog(stderr, s.LogLevel, s.LogFormat)
-	defer flush()
-	r.WarnUnknown(log)
-	if err := worker.Run(ctx, s.Config, log); err != nil {
-		log.Error().Err(err).Msg("tasksink failed")
-		return exitFailed
-	}
-	return exitDone
+	return exitFailed
 }
 
-func printVersion(w io.Writer, asJSON bool) {
-	b := config.ReadBuild()
-	if asJSON {
-		_ = json.NewEncoder(w).Encode(b) // nobody is left to tell
-		return
-	}
-	revision := b.Revision
-	if revision == "" {
-		revision = "unknown"
-	}
-	_, _ = fmt.Fprintf(w, "tasksink %s\nrevision %s\n%s\n", b.Version, revision, b.Go)
+// screen is where the output goes, results to out and all else to err, and what the command line says of the settings.
+type screen struct {
+	out, err io.Writer
+	settings *config.Reader
 }
+
+func (s screen) report(format string, args ...any) { _, _ = fmt.Fprintf(s.err, format+"\n", args...) }

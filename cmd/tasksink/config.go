@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,27 +21,32 @@ type inForce struct {
 	config.Source
 }
 
-// printConfig shows the settings in force, secrets as ***: as a table to people, as YAML, which --config takes again, to
+type configCommand struct {
+	settings
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+// run shows the settings in force, secrets as ***: as a table to people, as YAML, which --config takes again, to
 // whatever else reads it.
-func printConfig(w io.Writer, cfg config.Config, source func(name string) config.Source, asJSON bool) int {
+func (c *configCommand) run(_ context.Context, s screen) error {
 	var all []inForce
-	for _, s := range config.Settings() {
-		all = append(all, inForce{s.Name(), s.Value(cfg), source(s.Name())})
+	for _, setting := range config.Settings() {
+		all = append(all, inForce{setting.Name(), setting.Value(c.Config), s.settings.Source(setting.Name())})
 	}
 	var err error
-	if width, is := terminal.Width(w); asJSON {
-		enc := json.NewEncoder(w)
+	if width, ok := terminal.Width(s.out); c.JSON {
+		enc := json.NewEncoder(s.out)
 		enc.SetIndent("", "  ")
 		err = enc.Encode(all)
-	} else if is {
-		_, err = io.WriteString(w, configTable(all, width)+"\n")
+	} else if ok {
+		_, err = io.WriteString(s.out, configTable(all, width)+"\n")
 	} else {
-		err = configYAML(w, all)
+		err = configYAML(s.out, all)
 	}
 	if err != nil {
-		return exitFailed // nobody is left to tell
+		return errReported // nobody is left to show it to
 	}
-	return exitDone
+	return nil
 }
 
 func configTable(all []inForce, width int) string {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/terminal"
-	"github.com/tasksink/tasksink/internal/visible"
 )
 
 // dlqCommands read dead letters back, and send them back to where they came from. They need of the settings only
@@ -35,39 +33,8 @@ func (*kafkaSettings) Help() string {
 	return `Needed is --kafka-brokers. The worker's file and variables serve: settings that have to do with HubSpot are left alone.`
 }
 
-// run does what the command line asks for. Errors are told on stderr.
-func (c *dlqCommands) run(ctx context.Context, command string, stdout, stderr io.Writer) int {
-	s := screen{out: stdout, err: stderr}
-	var err error
-	switch {
-	case strings.HasPrefix(command, "dlq list"):
-		err = c.List.run(ctx, s)
-	case strings.HasPrefix(command, "dlq show"):
-		err = c.Show.run(ctx, s)
-	default:
-		err = c.Redrive.run(ctx, s)
-	}
-	if err == nil {
-		return exitDone
-	}
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
-	s.tell("tasksink: %s", visible.Text(err.Error()))
-	return exitFailed
-}
-
-// check names every mistake.
-func (c *dlqCommands) check(command string) error {
-	switch {
-	case strings.HasPrefix(command, "dlq list"):
-		return c.List.check()
-	case strings.HasPrefix(command, "dlq show"):
-		return c.Show.check()
-	default:
-		return c.Redrive.check()
-	}
-}
+// check names every mistake in what these commands need of the settings.
+func (s *kafkaSettings) check() error { return s.CheckKafka() }
 
 // selection is the flags that select letters.
 type selection struct {
@@ -130,11 +97,6 @@ func open(ctx context.Context, cfg config.Config, others ...string) (*dlq.Reader
 	}
 	return reader, all, nil
 }
-
-// screen is where the output goes: results to out, all else to err.
-type screen struct{ out, err io.Writer }
-
-func (s screen) tell(format string, args ...any) { _, _ = fmt.Fprintf(s.err, format+"\n", args...) }
 
 // bar is a progress bar on a terminal, and nothing elsewhere.
 func (s screen) bar(what string, total int64) *progressbar.ProgressBar {

@@ -31,7 +31,7 @@ type dlqList struct {
 
 func (c *dlqList) check() error {
 	var wrong []error
-	wrong = append(wrong, c.CheckKafka())
+	wrong = append(wrong, c.kafkaSettings.check())
 	wrong = append(wrong, c.selection.check(c.KafkaTopics))
 	if c.Limit < 0 {
 		wrong = append(wrong, fmt.Errorf("--limit=%d: at least 0 is needed", c.Limit))
@@ -80,11 +80,11 @@ func (c *dlqList) run(ctx context.Context, s screen) error {
 		return fmt.Errorf("write the list: %w", err)
 	}
 	if n := taken - c.Limit; n > 0 && c.Limit > 0 && c.By == "" {
-		s.tell("%s older ones are left out; --limit=0 shows all, --by=reason counts", humanize.Comma(int64(n)))
+		s.report("%s older ones are left out; --limit=0 shows all, --by=reason counts", humanize.Comma(int64(n)))
 	}
-	s.tell("%s of %s letters in %s", humanize.Comma(int64(taken)), humanize.Comma(int64(read-foreign)), strings.Join(c.DeadLetterTopics(), ", "))
+	s.report("%s of %s letters in %s", humanize.Comma(int64(taken)), humanize.Comma(int64(read-foreign)), strings.Join(c.DeadLetterTopics(), ", "))
 	if foreign > 0 {
-		s.tell("other records there, which are no dead letters that this version knows: %s", humanize.Comma(int64(foreign)))
+		s.report("other records there, which are no dead letters that this version knows: %s", humanize.Comma(int64(foreign)))
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ type dlqRedrive struct {
 
 func (c *dlqRedrive) check() error {
 	var wrong []error
-	wrong = append(wrong, c.CheckKafka())
+	wrong = append(wrong, c.kafkaSettings.check())
 	wrong = append(wrong, c.selection.check(c.KafkaTopics))
 	for _, n := range []struct {
 		flag         string
@@ -83,68 +83,99 @@ func (c *dlqRedrive) run(ctx context.Context, s screen) error {
 		return err
 	}
 	defer reader.Close()
-	places, err := c.places(c.Letters, "")
+	chosen, err := c.choose(spans)
 	if err != nil {
 		return err
 	}
-	from, err := c.places(c.From, "--from=")
-	if err != nil {
-		return err
-	}
-	spans = narrow(spans, from, places)
-	named := map[dlq.Place]bool{}
-	for _, p := range places {
-		named[p] = true
-	}
-	filter := c.filter()
-	found := 0
-	takes := func(l *dlq.Letter) bool {
-		if len(places) == 0 {
-			return !l.Foreign && filter.Takes(l)
-		}
-		if named[l.Place] {
-			found++
-		}
-		return named[l.Place] && filter.Takes(l)
-	}
-	redriver := &dlq.Redriver{Reader: reader, MaxRedrives: c.MaxRedrives, Rate: c.Rate, DryRun: true}
+	redriver := &dlq.Redriver{Reader: reader, MaxRedrives: c.MaxRedrives, Rate: c.Rate}
 	if err := redriver.Know(ctx, c.KafkaTopics); err != nil {
 		return err
 	}
 
 	// Twice over the same letters: once to say what would happen, once to do it.
-	bar := s.bar("reading", length(spans))
-	plan, err := redriver.Redrive(ctx, spans, takes, c.Limit, func(dlq.Ledger) { _ = bar.Add(1) })
-	_ = bar.Finish() // only a picture
+	plan, err := c.plan(ctx, s, redriver, chosen)
 	if err != nil {
 		return err
 	}
-	if found < len(named) {
-		s.tell("%d of the %d letters named are not in the topic (any more)", len(named)-found, len(named))
-	}
 	if c.DryRun || plan.Sent == 0 {
 		c.show(s, "would be sent", plan)
-		return c.incomplete(plan, len(named))
+		return c.incomplete(plan, len(chosen.named))
 	}
 	if err := c.confirm(ctx, s, plan); err != nil {
 		return err
 	}
+	return c.send(ctx, s, redriver, chosen, plan.Sent)
+}
+
+// choice is the letters that the command line names, or selects.
+type choice struct {
+	spans  []dlq.Span // where they are
+	named  map[dlq.Place]bool
+	found  int // of those named
+	filter dlq.Filter
+}
+
+func (c *dlqRedrive) choose(spans []dlq.Span) (*choice, error) {
+	places, err := c.places(c.Letters, "")
+	if err != nil {
+		return nil, err
+	}
+	from, err := c.places(c.From, "--from=")
+	if err != nil {
+		return nil, err
+	}
+	chosen := &choice{spans: narrow(spans, from, places), named: map[dlq.Place]bool{}, filter: c.filter()}
+	for _, p := range places {
+		chosen.named[p] = true
+	}
+	return chosen, nil
+}
+
+func (c *choice) takes(l *dlq.Letter) bool {
+	if len(c.named) == 0 {
+		return !l.Foreign && c.filter.Takes(l)
+	}
+	if c.named[l.Place] {
+		c.found++
+	}
+	return c.named[l.Place] && c.filter.Takes(l)
+}
+
+// plan counts what would be sent.
+func (c *dlqRedrive) plan(ctx context.Context, s screen, redriver *dlq.Redriver, chosen *choice) (dlq.Ledger, error) {
+	redriver.DryRun = true
+	bar := s.bar("reading", length(chosen.spans))
+	plan, err := redriver.Redrive(ctx, chosen.spans, chosen.takes, c.Limit, func(dlq.Ledger) { _ = bar.Add(1) })
+	_ = bar.Finish() // only a picture
+	if err != nil {
+		return plan, err
+	}
+	if named := len(chosen.named); chosen.found < named {
+		s.report("%d of the %d letters named are not in the topic (any more)", named-chosen.found, named)
+	}
+	return plan, nil
+}
+
+// send sends what was planned, so many letters, and says where the next run should begin.
+func (c *dlqRedrive) send(ctx context.Context, s screen, redriver *dlq.Redriver, chosen *choice, planned int) error {
 	redriver.DryRun = false
-	bar = s.bar("sending", int64(plan.Sent))
-	ledger, err := redriver.Redrive(ctx, spans, takes, c.Limit, func(l dlq.Ledger) { _ = bar.Set(l.Sent) })
+	bar := s.bar("sending", int64(planned))
+	ledger, err := redriver.Redrive(ctx, chosen.spans, chosen.takes, c.Limit, func(l dlq.Ledger) { _ = bar.Set(l.Sent) })
 	_ = bar.Finish()
 	c.show(s, "sent", ledger)
 	if ledger.Doubtful != nil {
-		s.tell("letter %s may have been sent, or not: look for it in its topic, or accept that it is written twice", ledger.Doubtful)
+		s.report("letter %s may have been sent, or not: look for it in its topic, or accept that it is written twice",
+			ledger.Doubtful)
 	}
 	if err != nil {
-		s.tell("to go on: tasksink dlq redrive with the same flags and --from=%s", frontier(ledger.Left))
+		s.report("to go on: tasksink dlq redrive with the same flags and --from=%s", frontier(ledger.Left))
 		return err
 	}
-	if len(places) == 0 {
-		s.tell("the letters stay in their topic; to begin behind those that this run has seen: --from=%s", frontier(ledger.Left))
+	if len(chosen.named) == 0 {
+		s.report("the letters stay in their topic; to begin behind those that this run has seen: --from=%s",
+			frontier(ledger.Left))
 	}
-	return c.incomplete(ledger, len(named))
+	return c.incomplete(ledger, len(chosen.named))
 }
 
 // incomplete is an error if letters were named and not all of them were, or would be, sent.
@@ -165,9 +196,9 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 		return errors.New("nothing was sent: there is no terminal to ask at, so add --yes")
 	}
 	for why, n := range plan.Refused {
-		s.tell("%s refused: %s", humanize.Comma(int64(n)), why)
+		s.report("%s refused: %s", humanize.Comma(int64(n)), why)
 	}
-	s.tell("A redriven record is written after all that came since: where a newer event of the same task was written, the old values replace its.")
+	s.report("A redriven record is written after all that came since: where a newer event of the same task was written, the old values replace its.")
 	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)), (time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
 	answer := make(chan string, 1)
 	go func() { // a read of a terminal cannot be interrupted; the process ends soon

@@ -29,7 +29,7 @@ type dlqShow struct {
 
 func (c *dlqShow) check() error {
 	var wrong []error
-	wrong = append(wrong, c.CheckKafka())
+	wrong = append(wrong, c.kafkaSettings.check())
 	if _, err := dlq.ParsePlace(c.Letter, c.DeadLetterTopics()); err != nil {
 		wrong = append(wrong, err)
 	}

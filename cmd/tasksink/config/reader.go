@@ -144,19 +144,19 @@ func (r *Reader) Options() []kong.Option {
 	return append(r.mappers(), kong.Resolvers(r), kong.ExplicitGroups(Groups), kong.ValueFormatter(describe))
 }
 
-// Parse lets the parser read the arguments, and says which command they name; empty if that is not known.
-func (r *Reader) Parse(parser *kong.Kong, args []string) (command string) {
+// Parse lets the parser read the arguments, and returns the command that they name; nil if that is not known.
+func (r *Reader) Parse(parser *kong.Kong, args []string) *kong.Node {
 	args = r.readArgs(parser.Model.Node, args)
 	if len(args) == 0 && len(r.wrong) > 0 {
-		return ""
+		return nil
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		r.add(err.Error())
-		return ""
+		return nil
 	}
 	r.readFlags(parsed)
-	return parsed.Command()
+	return parsed.Selected()
 }
 
 // Source says where the value of a setting came from.
