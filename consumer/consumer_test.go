@@ -85,7 +85,7 @@ func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
 		s.mu.Lock()
 		for _, rec := range batch {
 			s.settled[rec.TraceID()]++
-			if before, is := s.last[rec.Partition]; is && rec.Offset <= before {
+			if before, ok := s.last[rec.Partition]; ok && rec.Offset <= before {
 				s.t.Errorf("partition %d: offset %d after %d", rec.Partition, rec.Offset, before)
 			}
 			s.last[rec.Partition] = rec.Offset

@@ -49,10 +49,10 @@ var explanations = map[string]string{
 // Explain says what a dead letter's reason means and what to do about it, in one or more sentences. It knows something to
 // say of any category and code.
 func Explain(category, code string) string {
-	if text, is := explanations[category+" "+code]; is {
+	if text, ok := explanations[category+" "+code]; ok {
 		return text
 	}
-	if text, is := explanations[category]; is {
+	if text, ok := explanations[category]; ok {
 		return text
 	}
 	if strings.HasPrefix(category, "HTTP_") {

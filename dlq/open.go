@@ -33,7 +33,7 @@ type Letter struct {
 func (l *Letter) open(headers []kafka.Header) {
 	own := map[string]string{}
 	for _, h := range headers {
-		if name, is := strings.CutPrefix(h.Key, Prefix); is {
+		if name, ok := strings.CutPrefix(h.Key, Prefix); ok {
 			own[name] = string(h.Value)
 			l.ours = append(l.ours, h)
 		} else {

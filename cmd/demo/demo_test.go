@@ -34,12 +34,12 @@ func TestDemo(t *testing.T) {
 	}
 	for _, key := range []string{"produced", "upserted", "merged", "dead_lettered", "expected_dead_letters", "lost", "duplicates", "order_violations",
 		"requests", "mean_fill", "rate_limited", "quota_used", "recovered_after_seconds", "seconds", "balanced"} {
-		if _, is := l[key]; !is {
+		if _, ok := l[key]; !ok {
 			t.Errorf("the ledger has no %s", key)
 		}
 	}
-	dead, is := l["dead_lettered"].(map[string]any)
-	if !is || len(dead) < 5 || fmt.Sprint(dead) != fmt.Sprint(l["expected_dead_letters"]) {
+	dead, ok := l["dead_lettered"].(map[string]any)
+	if !ok || len(dead) < 5 || fmt.Sprint(dead) != fmt.Sprint(l["expected_dead_letters"]) {
 		t.Errorf("dead letters %v, want %v", l["dead_lettered"], l["expected_dead_letters"])
 	}
 	if l["balanced"] != true || l["produced"] != 3000.0 || l["lost"] != 0.0 || l["recovered_after_seconds"] == 0.0 {

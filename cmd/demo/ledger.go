@@ -71,7 +71,7 @@ func (l *ledger) readJournal(f facts) (written map[string]int) {
 			l.Duplicates++
 		}
 		offset := offsetOf(w.TraceID)
-		if before, is := last[w.ID]; is && offset < before {
+		if before, ok := last[w.ID]; ok && offset < before {
 			l.OrderViolations++
 		}
 		last[w.ID] = offset
@@ -117,7 +117,7 @@ func (l *ledger) place(f facts, written map[string]int, buried map[string]bool) 
 		offset := offsetOf(trace)
 		if e.reason != "" {
 			l.ExpectedDeadLetters[e.reason]++
-		} else if v, is := newest[e.id]; !is || offset > v.offset {
+		} else if v, ok := newest[e.id]; !ok || offset > v.offset {
 			newest[e.id] = version{offset, trace}
 		}
 		switch {

@@ -92,7 +92,7 @@ func TestBounce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if before, is := order[w.ID]; is && version < before && w.Time.Before(killed) {
+			if before, ok := order[w.ID]; ok && version < before && w.Time.Before(killed) {
 				t.Errorf("object %s: version %d was written after %d", w.ID, version, before)
 			}
 			order[w.ID] = version

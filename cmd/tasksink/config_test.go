@@ -49,7 +49,7 @@ func TestConfig(t *testing.T) {
 	}
 	for i, s := range all {
 		all[i].Name = strings.ReplaceAll(s.Name, dir, "/a/path/that/is/somewhat/longer/than/what/stands/in/a/cell/of/this/table")
-		if list, is := s.Value.([]any); is {
+		if list, ok := s.Value.([]any); ok {
 			var texts []string
 			for _, e := range list {
 				texts = append(texts, e.(string))

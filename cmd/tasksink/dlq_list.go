@@ -142,7 +142,7 @@ func (n *newest) end(w io.Writer) error {
 
 // about is the property at fault, or the beginning of the message where none is named.
 func about(l *dlq.Letter) string {
-	if _, details, is := strings.Cut(l.Reason.Message, "["); is {
+	if _, details, ok := strings.Cut(l.Reason.Message, "["); ok {
 		var all []struct{ Name string }
 		if err := json.NewDecoder(strings.NewReader("[" + details)).Decode(&all); err == nil && len(all) > 0 && all[0].Name != "" {
 			return cell(all[0].Name)

@@ -37,7 +37,7 @@ func letter(topic string, n int, key, value []byte, more ...string) kafka.Messag
 		own[more[i]] = more[i+1]
 	}
 	for _, name := range strings.Fields("schema topic partition offset timestamp group stage category code message correlation_id attempts failed_at redrive_count truncated") {
-		if value, is := own[name]; is {
+		if value, ok := own[name]; ok {
 			m.Headers = append(m.Headers, kafka.Header{Key: "tasksink.dlq." + name, Value: []byte(value)})
 		}
 	}
@@ -391,7 +391,7 @@ func TestRedriveTooLarge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if before, is := last[string(m.Key)]; is && n < before {
+			if before, ok := last[string(m.Key)]; ok && n < before {
 				t.Errorf("%s: letter %d came after %d", m.Key, n, before)
 			}
 			last[string(m.Key)] = n
@@ -418,12 +418,12 @@ func TestRedriveDoubt(t *testing.T) {
 		if code == 0 {
 			return nil, nil, false
 		}
-		asked, is := req.(*kmsg.ProduceRequest)
-		if !is {
+		asked, ok := req.(*kmsg.ProduceRequest)
+		if !ok {
 			return nil, nil, false
 		}
-		res, is := asked.ResponseKind().(*kmsg.ProduceResponse)
-		if !is {
+		res, ok := asked.ResponseKind().(*kmsg.ProduceResponse)
+		if !ok {
 			return nil, nil, false
 		}
 		part := kmsg.NewProduceResponseTopicPartition()

@@ -32,9 +32,9 @@ func read(t *testing.T, path string) string {
 // TestReadme: the tables of settings follow from config.Config. -update writes them.
 func TestReadme(t *testing.T) {
 	const begin, end = "<!-- settings: written by go test ./cmd/tasksink -update -->\n", "<!-- end of settings -->\n"
-	before, rest, is := strings.Cut(read(t, "../../README.md"), begin)
+	before, rest, ok := strings.Cut(read(t, "../../README.md"), begin)
 	_, after, ends := strings.Cut(rest, end)
-	if !is || !ends {
+	if !ok || !ends {
 		t.Fatalf("README has no place for the settings: %s%s", begin, end)
 	}
 	golden.Compare(t, root+"README.md", before+begin+settingsTables()+end+after)

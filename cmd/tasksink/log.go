@@ -50,7 +50,7 @@ func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func(
 // console writes lines for people.
 func console(w io.Writer) zerolog.ConsoleWriter {
 	return zerolog.ConsoleWriter{Out: w, NoColor: !terminal.Is(w), FormatPrepare: func(event map[string]any) error {
-		if text, is := event[zerolog.MessageFieldName].(string); is {
+		if text, ok := event[zerolog.MessageFieldName].(string); ok {
 			event[zerolog.MessageFieldName] = visible.Text(text) // zerolog quotes fields, but not the message
 		}
 		return nil

@@ -72,7 +72,7 @@ func TestMetrics(t *testing.T) {
 	})
 	mend()
 	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
-	until(t, "the lag is gone", 20*time.Second, func() bool { lag, is := seriesValue(m.scrape(t)["tasksink_consumer_lag"]); return is && lag == 0 })
+	until(t, "the lag is gone", 20*time.Second, func() bool { lag, ok := seriesValue(m.scrape(t)["tasksink_consumer_lag"]); return ok && lag == 0 })
 
 	families := m.scrape(t)
 	for _, want := range []struct {
@@ -108,8 +108,8 @@ func TestMetrics(t *testing.T) {
 		{"tasksink_in_flight_requests", nil, 0},
 		{"tasksink_max_pending_records", nil, 100},
 	} {
-		if got, is := seriesValue(families[want.metric], want.labels...); !is || got != want.value {
-			t.Errorf("%s%v is %v (there: %v), want %v", want.metric, want.labels, got, is, want.value)
+		if got, ok := seriesValue(families[want.metric], want.labels...); !ok || got != want.value {
+			t.Errorf("%s%v is %v (there: %v), want %v", want.metric, want.labels, got, ok, want.value)
 		}
 	}
 	golden.Compare(t, "metrics.golden", shape(families))

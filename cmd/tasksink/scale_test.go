@@ -306,7 +306,7 @@ func (d *deployment) judge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if before, is := newest[w.ID]; is && version < before {
+		if before, ok := newest[w.ID]; ok && version < before {
 			t.Errorf("version %d of %s was written after %d", version, w.ID, before)
 		}
 		newest[w.ID] = version
@@ -315,7 +315,7 @@ func (d *deployment) judge(t *testing.T) {
 	lost, twice := 0, 0
 	for i := range d.events {
 		// A newer version of an object may have taken an older one along, in the same request.
-		if written, is := newest[d.id(i)]; !is || written < i {
+		if written, ok := newest[d.id(i)]; !ok || written < i {
 			lost++
 		}
 	}

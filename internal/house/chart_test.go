@@ -100,8 +100,8 @@ func TestChartValues(t *testing.T) {
 		var at any = values
 		for part := range strings.SplitSeq(path, ".") {
 			m, _ := at.(map[string]any)
-			var is bool
-			if at, is = m[part]; !is {
+			var ok bool
+			if at, ok = m[part]; !ok {
 				t.Errorf("values.yaml has no %s for --%s", path, name)
 				break
 			}
@@ -125,8 +125,8 @@ func TestChartDefaults(t *testing.T) {
 	}
 	properties := settings(t)
 	for name, value := range defaults {
-		if is := properties[name]["default"]; fmt.Sprint(is) != fmt.Sprint(value) {
-			t.Errorf("the chart reckons with --%s=%v, the program's default is %v", name, value, is)
+		if ok := properties[name]["default"]; fmt.Sprint(ok) != fmt.Sprint(value) {
+			t.Errorf("the chart reckons with --%s=%v, the program's default is %v", name, value, ok)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestImports(t *testing.T) {
 			t.Errorf("package %s has no place in the house: say in mayImport whom it may know", name)
 		}
 		for _, i := range p.Imports {
-			if own, is := strings.CutPrefix(i, module); is && !slices.Contains(allowed, own) {
+			if own, ok := strings.CutPrefix(i, module); ok && !slices.Contains(allowed, own) {
 				t.Errorf("%s imports %s", name, own)
 			}
 		}

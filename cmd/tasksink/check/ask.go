@@ -51,8 +51,8 @@ func (*metadataResponse) Merge(_ []protocol.Message, results []any) (protocol.Me
 	if err != nil {
 		return nil, err
 	}
-	res, is := m.(*metadata.Response)
-	if !is {
+	res, ok := m.(*metadata.Response)
+	if !ok {
 		return nil, fmt.Errorf("the answer is a %T", m)
 	}
 	return (*metadataResponse)(res), nil
@@ -64,8 +64,8 @@ func ask[T protocol.Message](ctx context.Context, t *kafka.Transport, addr strin
 	if err != nil {
 		return answer, err
 	}
-	answer, is := res.(T)
-	if !is {
+	answer, ok := res.(T)
+	if !ok {
 		return answer, fmt.Errorf("%s answers with %T", addr, res)
 	}
 	return answer, nil

@@ -111,12 +111,12 @@ func (k *kafkaLook) retentionRow(topic string, s settings) Row {
 }
 
 func (k *kafkaLook) sizeRow(letters string, of map[string]settings) Row {
-	needed, is := k.largest(letters, of)+letterRoom, of[letters].largest
-	if is < needed {
-		return Row{"message size", letters, Failed, "max.message.bytes=" + strconv.FormatInt(is, 10) + " is less than the largest record and 64 KiB: " + strconv.FormatInt(needed, 10),
+	needed, allowed := k.largest(letters, of)+letterRoom, of[letters].largest
+	if allowed < needed {
+		return Row{"message size", letters, Failed, "max.message.bytes=" + strconv.FormatInt(allowed, 10) + " is less than the largest record and 64 KiB: " + strconv.FormatInt(needed, 10),
 			"raise it, or a large dead letter loses its value: " + setTopic(k.cfg, letters, "max.message.bytes", needed)}
 	}
-	return Row{"message size", letters, OK, "max.message.bytes=" + strconv.FormatInt(is, 10) + " takes any dead letter", ""}
+	return Row{"message size", letters, OK, "max.message.bytes=" + strconv.FormatInt(allowed, 10) + " takes any dead letter", ""}
 }
 
 // keepingRow looks whether a dead letter outlives its record.

@@ -113,9 +113,9 @@ func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSe
 		if p.Error != nil {
 			return skip("offsets", topic, fmt.Sprintf("Kafka does not tell how far partition %d reaches: %s", p.Partition, plain(p.Error)))
 		}
-		at, is := committed[p.Partition]
+		at, ok := committed[p.Partition]
 		switch {
-		case !is:
+		case !ok:
 			lag += p.LastOffset - p.FirstOffset
 		case at > p.LastOffset:
 			beyond = append(beyond, fmt.Sprintf("%d (committed %d, end %d)", p.Partition, at, p.LastOffset))

@@ -38,8 +38,8 @@ func (w *waiting) String() string {
 
 // show says once a second on a terminal what is waited for, in a line that stop wipes.
 func (w *waiting) show(out io.Writer) (stop func()) {
-	width, is := terminal.Width(out)
-	if !is {
+	width, ok := terminal.Width(out)
+	if !ok {
 		return func() {}
 	}
 	over := make(chan struct{})

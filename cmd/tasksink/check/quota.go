@@ -33,12 +33,12 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 		n, err := strconv.Atoi(a.header.Get("X-HubSpot-RateLimit-" + name))
 		return n, err == nil
 	}
-	daily, is := number("Daily")
+	daily, ok := number("Daily")
 	left, told := number("Daily-Remaining")
-	if !is || !told {
-		daily, left, is = h.usage(ctx)
+	if !ok || !told {
+		daily, left, ok = h.usage(ctx)
 	}
-	if is {
+	if ok {
 		seen = append(seen, fmt.Sprintf("%d of %d calls a day are left", left, daily))
 	}
 	most, is10 := number("Max")
@@ -48,9 +48,9 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 	switch {
 	case len(seen) == 0:
 		return skip("quota", row.Subject, "HubSpot does not tell")
-	case is && left <= 0:
+	case ok && left <= 0:
 		row.Result, row.Remedy = Failed, "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account Defaults > API usage"
-	case is && left < daily*littleLeft/100:
+	case ok && left < daily*littleLeft/100:
 		row.Result, row.Remedy = Warning, "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink slows down to make them last until midnight"
 	}
 	row.Seen = strings.Join(seen, ", ")

@@ -30,13 +30,13 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(rows)
 	}
-	width, is := terminal.Width(out)
-	if !is {
+	width, ok := terminal.Width(out)
+	if !ok {
 		width = usual
 	}
 	width = min(max(width, narrowest), widest)
 	paint := func(r Result, s string) string {
-		if !is || os.Getenv("NO_COLOR") != "" {
+		if !ok || os.Getenv("NO_COLOR") != "" {
 			return s
 		}
 		return colors[r].EscapeSeq() + s + text.Reset.EscapeSeq()

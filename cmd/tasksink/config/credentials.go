@@ -89,8 +89,8 @@ func masked(address string) string {
 	if at < 0 {
 		return address
 	}
-	scheme, _, is := strings.Cut(address[:at], "://")
-	if !is {
+	scheme, _, ok := strings.Cut(address[:at], "://")
+	if !ok {
 		return "***" + address[at:]
 	}
 	return scheme + "://***" + address[at:]

@@ -55,7 +55,7 @@ func (r *Reader) readFile(path string) {
 	seen := map[string]int{}
 	for i := 0; i < len(root.Content); i += 2 {
 		key := root.Content[i]
-		if line, is := seen[key.Value]; is && key.Kind == yaml.ScalarNode {
+		if line, ok := seen[key.Value]; ok && key.Kind == yaml.ScalarNode {
 			r.add(fmt.Sprintf("%s:%d: this setting stands in line %d already", path, key.Line, line))
 			continue
 		}
@@ -86,8 +86,8 @@ func (r *Reader) readKey(path string, key, value *yaml.Node) {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
 	}
-	s, is := settingCalled(key.Value)
-	if key.Kind != yaml.ScalarNode || !is {
+	s, ok := settingCalled(key.Value)
+	if key.Kind != yaml.ScalarNode || !ok {
 		r.addUnknownKey(place, key, value)
 		return
 	}
@@ -107,7 +107,7 @@ func (r *Reader) addUnknownKey(place string, key, value *yaml.Node) {
 	}
 	if value.Kind == yaml.MappingNode {
 		for i := 0; i < len(value.Content); i += 2 {
-			if s, is := settingCalled(key.Value + "-" + value.Content[i].Value); is {
+			if s, ok := settingCalled(key.Value + "-" + value.Content[i].Value); ok {
 				r.wrongValue[s.Name()] = true
 				r.add(fmt.Sprintf("%s: settings are not nested: write %s, and so on", place, s.Name()))
 				return
@@ -157,11 +157,11 @@ func scalar(s Setting, v *yaml.Node) (text, problem string) {
 	case v.Tag == "!!null":
 		return "", "it has no value: leave it out for the default"
 	case s.Kind == KindBool:
-		var is bool
-		if v.Tag != "!!bool" || v.Decode(&is) != nil {
+		var on bool
+		if v.Tag != "!!bool" || v.Decode(&on) != nil {
 			return "", "write true or false"
 		}
-		return strconv.FormatBool(is), ""
+		return strconv.FormatBool(on), ""
 	case isNumber && (s.Kind == KindInt || s.Kind == KindRate || s.Kind == KindSize):
 		return strconv.FormatInt(number, 10), ""
 	case s.Kind == KindInt:
@@ -180,7 +180,7 @@ func scalar(s Setting, v *yaml.Node) (text, problem string) {
 }
 
 // whole is the number in a file, if it is a whole one: 1000, 1_000, 0x3e8, 1e3.
-func whole(v *yaml.Node) (n int64, is bool) {
+func whole(v *yaml.Node) (n int64, ok bool) {
 	var f float64
 	if v.Tag != "!!int" && v.Tag != "!!float" || v.Decode(&f) != nil || f != math.Trunc(f) || v.Decode(&n) != nil {
 		return 0, false

@@ -20,8 +20,8 @@ var Groups = []kong.Group{
 
 // describe is a flag's line in the help: what it is, which values there are, and the default.
 func describe(value *kong.Value) string {
-	s, is := settingCalled(value.Name)
-	if !is {
+	s, ok := settingCalled(value.Name)
+	if !ok {
 		if value.HasDefault && value.Default != "" && !value.IsBool() {
 			return value.Help + " Default: " + value.Default + "."
 		}

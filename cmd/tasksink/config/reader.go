@@ -67,7 +67,7 @@ func (r *Reader) AddCheck(err error) {
 		return
 	}
 	for _, s := range Settings() {
-		if _, is := r.sources[s.Name()]; r.lost && !is {
+		if _, ok := r.sources[s.Name()]; r.lost && !ok {
 			r.wrongValue[s.Name()] = true // the file may say it
 		}
 	}
@@ -81,7 +81,7 @@ func (r *Reader) AddCheck(err error) {
 // Mistakes are all that is wrong, each with where it stands if that is not the command line.
 func (r *Reader) Mistakes() (lines []string) {
 	for _, line := range r.wrong {
-		if name, _, is := strings.Cut(strings.TrimPrefix(line, "--"), "="); is && strings.HasPrefix(line, "--") {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "--"), "="); ok && strings.HasPrefix(line, "--") {
 			if from := r.sources[name].Name; from != "" {
 				line += " (" + from + ")"
 			}
@@ -102,7 +102,7 @@ func (r *Reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 			r.readFile(path)
 		}
 	}
-	if _, is := settingCalled(flag.Name); !is && flag.Name != "config" {
+	if _, ok := settingCalled(flag.Name); !ok && flag.Name != "config" {
 		return nil, nil
 	}
 	variable := variableOf(flag.Name)
@@ -120,7 +120,7 @@ func (r *Reader) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 // configPath is the file that --config or TASKSINK_CONFIG names. It is needed before the other settings are read.
 func (r *Reader) configPath(ctx *kong.Context) string {
 	for _, flag := range ctx.Flags() {
-		if path, is := ctx.FlagValue(flag).(string); is && flag.Name == "config" {
+		if path, ok := ctx.FlagValue(flag).(string); ok && flag.Name == "config" {
 			if path != "" {
 				return path
 			}

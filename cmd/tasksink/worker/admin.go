@@ -155,7 +155,7 @@ func listenAdmin(ctx context.Context, address string, source *statusPage, histor
 	page.Mount(mux, history)
 	mux.Handle("GET /metrics", metrics)
 	a := &admin{name: "admin server", log: log}
-	a.listener, a.server = guard(listener, mux, log)
+	a.listener, a.server = withLimits(listener, mux, log)
 	return a, nil
 }
 

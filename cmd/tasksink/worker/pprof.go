@@ -29,7 +29,7 @@ func listenPprof(ctx context.Context, address string, log zerolog.Logger) (*admi
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a := &admin{name: "pprof server", log: log}
-	a.listener, a.server = guard(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.listener, a.server = withLimits(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if config.Remote(r.Host) {
 			// A page in a browser on this machine could have its own name point here.
 			http.Error(w, "ask for it as localhost", http.StatusForbidden)

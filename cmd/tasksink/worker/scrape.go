@@ -95,8 +95,8 @@ func (s scrape) observeProcess(maxPending int) {
 		attribute.String("go", build.Go))
 }
 
-func toNumber(is bool) int64 {
-	if is {
+func toNumber(yes bool) int64 {
+	if yes {
 		return 1
 	}
 	return 0

@@ -28,11 +28,11 @@ func Mount(mux *http.ServeMux, h *History) {
 	if err != nil {
 		panic(err) // web is embedded by its name
 	}
-	mux.Handle("GET /{$}", guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /{$}", headers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, "page.html")
 	})))
-	mux.Handle("GET /page/{file}", guard(http.StripPrefix("/page/", http.FileServerFS(files))))
-	mux.Handle("GET /history", guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /page/{file}", headers(http.StripPrefix("/page/", http.FileServerFS(files))))
+	mux.Handle("GET /history", headers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(struct { // a client that went away is no concern of ours
 			Step    float64  `json:"step_seconds"`
@@ -41,8 +41,8 @@ func Mount(mux *http.ServeMux, h *History) {
 	})))
 }
 
-// guard adds the headers that keep a browser from doing more than it should.
-func guard(next http.Handler) http.Handler {
+// headers adds those that keep a browser from doing more than it should.
+func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
