@@ -29,15 +29,15 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestReadme: the tables of settings follow from config.Config. -update writes them.
-func TestReadme(t *testing.T) {
+// TestSettingsPage: the tables of settings follow from config.Config. -update writes them.
+func TestSettingsPage(t *testing.T) {
 	const begin, end = "<!-- settings: written by go test ./cmd/tasksink -update -->\n", "<!-- end of settings -->\n"
-	before, rest, ok := strings.Cut(read(t, "../../README.md"), begin)
+	before, rest, ok := strings.Cut(read(t, "../../docs/settings.md"), begin)
 	_, after, ends := strings.Cut(rest, end)
 	if !ok || !ends {
-		t.Fatalf("README has no place for the settings: %s%s", begin, end)
+		t.Fatalf("docs/settings.md has no place for the settings: %s%s", begin, end)
 	}
-	golden.Compare(t, root+"README.md", before+begin+settingsTables()+end+after)
+	golden.Compare(t, root+"docs/settings.md", before+begin+settingsTables()+end+after)
 }
 
 var anyFlag = regexp.MustCompile(`--[a-z]+(-[a-z*]+)*`)
@@ -45,7 +45,7 @@ var anyFlag = regexp.MustCompile(`--[a-z]+(-[a-z*]+)*`)
 func settingsTables() string {
 	var b strings.Builder
 	for _, g := range config.Groups {
-		b.WriteString("\n" + anyFlag.ReplaceAllString(g.Title, "`$0`") + "\n\n| flag | default | |\n|---|---|---|\n")
+		b.WriteString("\n### " + anyFlag.ReplaceAllString(g.Title, "`$0`") + "\n\n| flag | default | |\n|---|---|---|\n")
 		for _, s := range config.Settings() {
 			if s.Group != g.Key {
 				continue
@@ -66,7 +66,7 @@ func settingsTables() string {
 	return b.String() + "\n"
 }
 
-// TestGroups: each setting stands under a heading, or the help and README would not have it.
+// TestGroups: each setting stands under a heading, or the help and docs/settings.md would not have it.
 func TestGroups(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}

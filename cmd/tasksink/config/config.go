@@ -1,8 +1,8 @@
 // Package config is tasksink's settings: flags, environment variables, the YAML file, and the credentials that these
 // name. The commands share it.
 //
-// Config has a field for each setting, and its tags are the one place where the setting is described: the help, the
-// tables in docs, the schema and Check follow from them.
+// Config has a field for each setting, and its tags are the one place where the setting is described: the help,
+// docs/settings.md, the schema and Check follow from them.
 //
 // Use: a Reader gathers a Config from the command line, the environment and the file, with all that is wrong. Check
 // refuses what cannot work. Connection and Client reach Kafka and HubSpot with the credentials.
@@ -22,7 +22,7 @@ import (
 )
 
 // Config is every setting: a flag, an environment variable and a key of the YAML file, in this order of precedence. The
-// tags are the one place where a setting is described: the help, README's table, the schema and Check follow them.
+// tags are the one place where a setting is described: the help, docs/settings.md, the schema and Check follow them.
 // Beside kong's there are kind (where the Go type does not tell it), choices, and least and most, the bounds.
 type Config struct {
 	KafkaBrokers []string `name:"kafka-brokers" group:"kafka" placeholder:"HOST:PORT" help:"Brokers to ask first; they name the others. Required."`
