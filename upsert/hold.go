@@ -1,10 +1,10 @@
 package upsert
 
 import (
-	"strings"
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
 // The reasons for which the flow to HubSpot can be held, as /status and tasksink_hold name them.
@@ -27,22 +27,6 @@ type stop struct {
 	every                  time.Duration // between two probes
 }
 
-// refusedGrants are the token endpoint's words for a refresh token that is no good.
-var refusedGrants = map[string]bool{"BAD_REFRESH_TOKEN": true, "INVALID_REFRESH_TOKEN": true, "invalid_grant": true, "HTTP_400": true}
-
-// AuthRemedy says what an operator can do about a 401, of which HubSpot gives the category. With OAuth the categories are
-// also the token endpoint's.
-func AuthRemedy(category string) string {
-	switch {
-	case strings.Contains(strings.ToUpper(category), "CLIENT"):
-		return "check --hubspot-oauth-client-id, and put the app's secret into the file that --hubspot-oauth-client-secret-file names; it is read again by itself"
-	case refusedGrants[category]:
-		return "install the app in the account again, and put the new refresh token into the file that --hubspot-oauth-refresh-token-file names; it is read again by itself"
-	default:
-		return "put a valid token into the file that --hubspot-token-file names; it is read again by itself"
-	}
-}
-
 // stopFor tells which hold an answer calls for, if any.
 func stopFor(a judgement) (stop, bool) {
 	seen := a.Reason.Category
@@ -51,7 +35,7 @@ func stopFor(a judgement) (stop, bool) {
 	}
 	switch a.Class {
 	case classAuth:
-		return stop{holdAuth, "HubSpot refuses the token: " + seen, AuthRemedy(a.Reason.Category), 5 * time.Second}, true
+		return stop{holdAuth, "HubSpot refuses the token: " + seen, hubspot.AuthRemedy(a.Reason.Category), 5 * time.Second}, true
 	case classScope:
 		return stop{holdScope, "HubSpot refuses the call for want of a scope: " + seen,
 			"grant the app the scope crm.objects.contacts.write", 15 * time.Second}, true

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/config", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/config", "internal/broker", "upsert", "upsert/hubspot", "internal/terminal"},
+	"cmd/tasksink/check":       {"cmd/tasksink/config", "internal/broker", "upsert/hubspot", "internal/terminal"},
 	"cmd/tasksink/config":      {"upsert/hubspot", "internal/broker", "internal/secret"},
 	"cmd/tasksink/worker/page": {},
 	"cmd/tasksink/worker":      {"cmd/tasksink/config", "cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/hubspot", "upsert/pace", "tracing", "internal/broker", "internal/hold"},

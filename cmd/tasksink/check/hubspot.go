@@ -17,7 +17,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
-	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
@@ -158,7 +157,7 @@ func (h *hubspotLook) renewed(category string) string {
 	if h.cfg.HubspotToken != "" {
 		return "set --hubspot-token to a valid token: HubSpot, Settings > Integrations > Private Apps > the app > Auth"
 	}
-	return upsert.AuthRemedy(category)
+	return hubspot.AuthRemedy(category)
 }
 
 func (h *hubspotLook) unreached(err error) string {
