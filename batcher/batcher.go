@@ -137,8 +137,9 @@ func (b *Batcher[T]) Ripe(ctx context.Context) error {
 	}
 }
 
-// Seal takes the batch that is due: at most limit inputs of one group, in the queue's order. With varied it prefers those
-// that came back least often, so that probes carry different records each time. Nil means that nothing is sealable.
+// Seal takes the batch that is due: at most limit inputs of one group, in the queue's order. With varied it prefers
+// those that came back least often, so that probes carry different records each time. Nil means that nothing is
+// sealable.
 func (b *Batcher[T]) Seal(limit int, varied bool) []*Sealed[T] {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -17,8 +17,8 @@ type rec struct {
 }
 
 // TestModel plays random histories against the few rules that everything else rests on: an object is in one batch at
-// a time, its records leave in order and none is skipped, the oldest of all that are sealable leaves first, late ones behind the others, a batch keeps
-// its bounds, and in the end nothing is left.
+// a time, its records leave in order and none is skipped, the oldest of all that are sealable leaves first, late ones
+// behind the others, a batch keeps its bounds, and in the end nothing is left.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const size, bytes, late, none = 4, 20, 1 << 40, 1 << 50

@@ -109,7 +109,8 @@ func New(cfg Config) (*Consumer, error) {
 	for _, topic := range cfg.Topics {
 		consumed[topic] = new(atomic.Int64)
 	}
-	return &Consumer{cfg: cfg, consumed: consumed, transport: transport, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
+	return &Consumer{cfg: cfg, consumed: consumed, transport: transport, changed: make(chan struct{}),
+		room:   newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
 		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport}}, nil
 }
 
@@ -150,7 +151,8 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			}
 			notes, err := c.notes(ctx, gen.MemberID)
 			if err != nil {
-				c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit comes into force within one window")
+				c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit comes into " +
+					"force within one window")
 			}
 			last = newGeneration(c, gen, deliver, drop)
 			c.share(last.parts, notes)
@@ -230,7 +232,8 @@ func (c *Consumer) complain(err error) {
 		c.cfg.Log.Warn().Err(err).Msg("Kafka does not serve; trying again")
 	}
 	if lasts {
-		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(broker.Remedy(err), "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
+		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(broker.Remedy(err),
+			"check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
 	}
 }
 
@@ -258,7 +261,8 @@ func (c *Consumer) Load() (lag, arrived int64) {
 func (c *Consumer) lose(p *partition, records int64) {
 	c.lost.Add(records)
 	c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("records", records).
-		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds tasksink up")
+		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds " +
+			"tasksink up")
 }
 
 // Proven tells whether the last proof still holds. A request asks once more as its last bytes leave: a process can be

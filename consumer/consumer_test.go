@@ -135,7 +135,8 @@ func (m *member) notes() string {
 func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change func(*consumer.Config)) *member {
 	t.Helper()
 	log := zerolog.New(zerolog.NewTestWriter(t)).With().Str("member", name).Logger().Level(zerolog.WarnLevel)
-	cfg := consumer.Config{Connection: broker.Connection{Brokers: b.Addrs, ClientID: name}, Topics: []string{topic}, Group: topic,
+	cfg := consumer.Config{Connection: broker.Connection{Brokers: b.Addrs, ClientID: name}, Topics: []string{topic},
+		Group:      topic,
 		MaxPending: 2000, MaxPendingBytes: 64 << 20, DrainTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second,
 		HeartbeatInterval: 200 * time.Millisecond, Board: hold.NewBoard(log), Log: log}
 	if change != nil {

@@ -144,7 +144,8 @@ func (g *generation) fetchLoop(ctx context.Context, parts []*partition) error {
 }
 
 func request(parts []*partition) *fetch.Request {
-	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(fetchWait / time.Millisecond), MinBytes: 1, MaxBytes: fetchBytes,
+	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(fetchWait / time.Millisecond), MinBytes: 1,
+		MaxBytes:       fetchBytes,
 		IsolationLevel: readCommitted, SessionEpoch: -1}
 	at := map[string]int{}
 	for _, p := range parts {
@@ -158,7 +159,8 @@ func request(parts []*partition) *fetch.Request {
 		next := p.next
 		p.mu.Unlock()
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, fetch.RequestPartition{
-			Partition: int32(p.id), CurrentLeaderEpoch: -1, FetchOffset: next, LogStartOffset: -1, PartitionMaxBytes: partitionBytes})
+			Partition: int32(p.id), CurrentLeaderEpoch: -1, FetchOffset: next, LogStartOffset: -1,
+			PartitionMaxBytes: partitionBytes})
 	}
 	return req
 }
@@ -242,7 +244,8 @@ func (g *generation) admit(ctx context.Context, p *partition, in *intake) error 
 			g.c.room.give(n, sizes(recs[:n]))
 			return errRevoked
 		}
-		if count := g.c.consumed[p.topic]; count != nil { // the group's leader may be another program, and assign what nobody asked for
+		// the group's leader may be another program, and assign what nobody asked for
+		if count := g.c.consumed[p.topic]; count != nil {
 			count.Add(int64(n))
 		}
 		for i := range recs[:n] {
@@ -254,7 +257,8 @@ func (g *generation) admit(ctx context.Context, p *partition, in *intake) error 
 }
 
 // stepPast moves on when batches came, but no record at or after the offset asked for: a marker of a transaction, or
-// what compaction emptied. Then the next batch's start is next, or, as the end of a batch is not shown, the next offset.
+// what compaction emptied. Then the next batch's start is next, or, as the end of a batch is not shown, the next
+// offset.
 func (g *generation) stepPast(p *partition, asked int64, batches []protocol.RecordReader) {
 	p.mu.Lock()
 	stuck := p.next == asked

@@ -36,7 +36,8 @@ type generation struct {
 
 var errEvicted = errors.New("the group gave the partitions to others")
 
-func newGeneration(c *Consumer, gen *kafka.Generation, deliver func(*Record), drop func(func(*Record) bool)) *generation {
+func newGeneration(c *Consumer, gen *kafka.Generation, deliver func(*Record),
+	drop func(func(*Record) bool)) *generation {
 	g := &generation{c: c, gen: gen, deliver: deliver, drop: drop, born: time.Now(), total: c.total.Load(),
 		evicted: make(chan struct{}), drained: make(chan struct{})}
 	for topic, assigned := range gen.Assignments {
@@ -211,7 +212,8 @@ func (g *generation) commit(ctx context.Context, force bool) error {
 		g.c.commitErrors.Add(1)
 		if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
 			g.c.cfg.Board.Set(holdCommit, "offsets cannot be committed: "+err.Error(),
-				cmp.Or(broker.Remedy(err), "allow the principal READ on the group and the topics, and check the group's coordinator"))
+				cmp.Or(broker.Remedy(err), "allow the principal READ on the group and the topics, and check the group's "+
+					"coordinator"))
 		}
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -240,7 +242,8 @@ func (g *generation) commitByClient(ctx context.Context, offsets map[string]map[
 			topics[topic] = append(topics[topic], kafka.OffsetCommit{Partition: id, Offset: at})
 		}
 	}
-	res, err := g.c.client.OffsetCommit(ctx, &kafka.OffsetCommitRequest{GroupID: g.gen.GroupID, GenerationID: int(g.gen.ID), MemberID: g.gen.MemberID, Topics: topics})
+	res, err := g.c.client.OffsetCommit(ctx, &kafka.OffsetCommitRequest{GroupID: g.gen.GroupID,
+		GenerationID: int(g.gen.ID), MemberID: g.gen.MemberID, Topics: topics})
 	if err != nil {
 		return err
 	}
@@ -256,7 +259,8 @@ func (g *generation) commitByClient(ctx context.Context, offsets map[string]map[
 
 // gone tells whether a commit's error says that the partitions are somebody else's by now.
 func gone(err error) bool {
-	return errors.Is(err, kafka.IllegalGeneration) || errors.Is(err, kafka.UnknownMemberId) || errors.Is(err, kafka.FencedInstanceID)
+	return errors.Is(err, kafka.IllegalGeneration) || errors.Is(err, kafka.UnknownMemberId) ||
+		errors.Is(err, kafka.FencedInstanceID)
 }
 
 // provenAt is when the last accepted commit was sent; a day ago before the first.
@@ -283,7 +287,8 @@ func (g *generation) look(ctx context.Context, grown chan<- struct{}) {
 			continue
 		}
 		if g.c.total.Load() != g.total {
-			g.c.cfg.Log.Info().Int64("before", g.total).Int64("now", g.c.total.Load()).Msg("the number of partitions changed: dividing anew")
+			g.c.cfg.Log.Info().Int64("before", g.total).Int64("now",
+				g.c.total.Load()).Msg("the number of partitions changed: dividing anew")
 			close(grown)
 			return
 		}

@@ -97,8 +97,8 @@ func TestDrainLongerThanTheSession(t *testing.T) {
 	})
 }
 
-// TestLeaveWhileJoining: members that are stopped while they wait to join, as when many replicas are stopped at once, are
-// gone, and not awaited: the session of 40 s is longer than all that happens here.
+// TestLeaveWhileJoining: members that are stopped while they wait to join, as when many replicas are stopped at once,
+// are gone, and not awaited: the session of 40 s is longer than all that happens here.
 func TestLeaveWhileJoining(t *testing.T) {
 	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
@@ -108,7 +108,8 @@ func TestLeaveWhileJoining(t *testing.T) {
 		slow, quick, idle := newSink(t, time.Millisecond), newSink(t, time.Millisecond), newSink(t, time.Millisecond)
 		a := join(t, b, topic, "slow", slow, change)
 		second := join(t, b, topic, "quick", quick, change)
-		until(t, "both have partitions", 20*time.Second, func() bool { return len(a.Status().Partitions) == 2 && len(second.Status().Partitions) == 2 })
+		until(t, "both have partitions", 20*time.Second,
+			func() bool { return len(a.Status().Partitions) == 2 && len(second.Status().Partitions) == 2 })
 		slow.mu.Lock()
 		slow.delay = 6 * time.Second
 		slow.mu.Unlock()
@@ -277,7 +278,10 @@ func TestCommitsRefused(t *testing.T) {
 		t.Error("membership is proven without a commit")
 	}
 	refuse.Store(false)
-	until(t, "the hold ends", 10*time.Second, func() bool { return !m.board.Stands("commit") && b.Lag(t, topic, topic) == 0 })
+	until(t, "the hold ends", 10*time.Second, func() bool {
+		return !m.board.Stands("commit") &&
+			b.Lag(t, topic, topic) == 0
+	})
 	if err := m.Prove(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -297,7 +301,8 @@ func TestOldRelease(t *testing.T) {
 	s := newSink(t, time.Millisecond)
 	m := join(t, b, topic, "a", s, nil)
 	until(t, "all", 30*time.Second, func() bool { return s.count() == 2000 && b.Lag(t, topic, topic) == 0 })
-	b.Produce(t, topic, kafka.Message{Key: []byte("k"), Value: []byte("v"), Headers: []kafka.Header{{Key: "h", Value: []byte("x")}}})
+	b.Produce(t, topic, kafka.Message{Key: []byte("k"), Value: []byte("v"),
+		Headers: []kafka.Header{{Key: "h", Value: []byte("x")}}})
 	until(t, "one more", 10*time.Second, func() bool { return s.count() == 2001 })
 	if err := m.leave(t); err != nil {
 		t.Error(err)

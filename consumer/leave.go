@@ -14,11 +14,12 @@ import (
 //
 // A member that is asked to stop while it waits for the others to join cannot be interrupted: kafka-go comes back when
 // the broker answers, which is when the last of the others has drained. To close its socket would leave a ghost in the
-// group: for the broker a member whose join is pending is there. It may become the leader, and all the others would wait,
-// for a session or two, for the assignment that it never sends. So the broker is asked to take it out; that answers the
-// join, too.
+// group: for the broker a member whose join is pending is there. It may become the leader, and all the others would
+// wait, for a session or two, for the assignment that it never sends. So the broker is asked to take it out; that
+// answers the join, too.
 //
-// A first join has no id yet that we could name. It is waited for, and left then: the others' drains have the same bound.
+// A first join has no id yet that we could name. It is waited for, and left then: the others' drains have the same
+// bound.
 func (c *Consumer) leave(group *kafka.ConsumerGroup, member string) {
 	closed := make(chan struct{})
 	go func() {
@@ -47,7 +48,8 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup, member string) {
 func (c *Consumer) remove(member string) error {
 	ctx, stop := context.WithTimeout(context.Background(), broker.DialTimeout)
 	defer stop()
-	res, err := c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: c.cfg.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}}})
+	res, err := c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: c.cfg.Group,
+		Members: []kafka.LeaveGroupRequestMember{{ID: member}}})
 	if err == nil {
 		err = res.Error
 	}

@@ -56,10 +56,12 @@ func TestRecord(t *testing.T) {
 		m := join(t, b, topic, "a", s, nil)
 		for i, w := range want {
 			r := <-got
-			if !bytes.Equal(r.Key, w.Key) || (r.Key == nil) != (w.Key == nil) || !bytes.Equal(r.Value, w.Value) || (r.Value == nil) != (w.Value == nil) {
+			if !bytes.Equal(r.Key, w.Key) || (r.Key == nil) != (w.Key == nil) || !bytes.Equal(r.Value, w.Value) ||
+				(r.Value == nil) != (w.Value == nil) {
 				t.Errorf("record %d: key %#v value %#v, want %#v and %#v", i, r.Key, r.Value, w.Key, w.Value)
 			}
-			if !r.Time.Equal(at) || r.Topic != topic || r.Partition != 0 || r.Offset != int64(i) || r.TraceID() != fmt.Sprintf("%s-0-%d", topic, i) {
+			if !r.Time.Equal(at) || r.Topic != topic || r.Partition != 0 || r.Offset != int64(i) ||
+				r.TraceID() != fmt.Sprintf("%s-0-%d", topic, i) {
 				t.Errorf("record %d is %s of %v", i, r.TraceID(), r.Time)
 			}
 			if fmt.Sprintf("%q", r.Headers) != fmt.Sprintf("%q", w.Headers) {
@@ -112,10 +114,12 @@ func TestCompaction(t *testing.T) {
 	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		t.Parallel()
-		topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.001",
-			"min.compaction.lag.ms": "0", "max.compaction.lag.ms": "50"})
+		topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact", "segment.ms": "50",
+			"min.cleanable.dirty.ratio": "0.001",
+			"min.compaction.lag.ms":     "0", "max.compaction.lag.ms": "50"})
 		before := 0
-		until(t, "the log is compacted", time.Minute, func() bool { // each round writes the same keys, each in a batch of its own
+		// each round writes the same keys, each in a batch of its own
+		until(t, "the log is compacted", time.Minute, func() bool {
 			for range 3 {
 				for _, key := range []string{"a", "b", "c"} {
 					b.Produce(t, topic, kafka.Message{Key: []byte(key), Value: []byte(key + "-" + strconv.Itoa(before))})

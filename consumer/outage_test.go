@@ -125,7 +125,8 @@ func TestJoinIsInterrupted(t *testing.T) {
 		slow := newSink(t, time.Hour)
 		a := join(t, b, topic, "slow", slow, func(c *consumer.Config) { c.DrainTimeout = 25 * time.Second })
 		until(t, "the slow one works", 20*time.Second, func() bool { return a.Status().Pending == 200 })
-		waits := join(t, b, topic, "waits", newSink(t, time.Millisecond), func(c *consumer.Config) { c.DrainTimeout = 2 * time.Second })
+		waits := join(t, b, topic, "waits", newSink(t, time.Millisecond),
+			func(c *consumer.Config) { c.DrainTimeout = 2 * time.Second })
 		until(t, "the slow one drains", 10*time.Second, func() bool { return a.Status().Draining })
 		waits.stops(t, 8*time.Second)
 		a.stop()

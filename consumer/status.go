@@ -35,7 +35,8 @@ type PartitionStatus struct {
 
 // Status tells where the Consumer stands. Partitions is never nil.
 func (c *Consumer) Status() Status {
-	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(), Rebalances: c.rebalances.Load(),
+	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(),
+		Rebalances:   c.rebalances.Load(),
 		CommitErrors: c.commitErrors.Load(), Consumed: map[string]int64{}}
 	for topic, n := range c.consumed {
 		st.Consumed[topic] = n.Load()

@@ -55,7 +55,8 @@ func (p *partition) covered() (spans []trace.SpanContext) {
 func (g *generation) traceCommit(p *partition, at int64, spans []trace.SpanContext, asked time.Time) {
 	now := time.Now()
 	for _, parent := range spans {
-		_, span := g.c.cfg.Telemetry.Tracer().Start(trace.ContextWithSpanContext(context.Background(), parent), "commit "+p.topic,
+		_, span := g.c.cfg.Telemetry.Tracer().Start(trace.ContextWithSpanContext(context.Background(), parent),
+			"commit "+p.topic,
 			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(asked), trace.WithAttributes(
 				semconv.MessagingSystemKafka, semconv.MessagingOperationName("commit"), semconv.MessagingOperationTypeSettle,
 				semconv.MessagingConsumerGroupName(g.c.cfg.Group), semconv.MessagingDestinationName(p.topic),

@@ -5,49 +5,83 @@ import "strings"
 // explanations say what a reason means and what to do about it, by category and code. A category alone is for all its
 // codes that have no line of their own.
 var explanations = map[string]string{
-	"INVALID_JSON":                "The value is not JSON. Correct the producer; the record itself cannot be mended, so a redrive ends here again.",
-	"INVALID_JSON EMPTY":          "The value is empty. Correct the producer; a redrive ends here again.",
-	"INVALID_JSON DUPLICATE_NAME": "The JSON has a name twice, and it is unclear which one counts. Correct the producer; a redrive ends here again.",
-	"INVALID_JSON INVALID_UTF8":   "The JSON is not UTF-8. Correct the producer's encoding; a redrive ends here again.",
-	"INVALID_JSON TRAILING_DATA":  "Something follows the JSON object. Let the producer write one event a record; a redrive ends here again.",
+	"INVALID_JSON": "The value is not JSON. Correct the producer; the record itself cannot be mended, so " +
+		"a redrive ends here again.",
+	"INVALID_JSON EMPTY": "The value is empty. Correct the producer; a redrive ends here again.",
+	"INVALID_JSON DUPLICATE_NAME": "The JSON has a name twice, and it is unclear which one counts. Correct the " +
+		"producer; a redrive ends here again.",
+	"INVALID_JSON INVALID_UTF8": "The JSON is not UTF-8. Correct the producer's encoding; a redrive ends here again.",
+	"INVALID_JSON TRAILING_DATA": "Something follows the JSON object. Let the producer write one event a record; a " +
+		"redrive ends here again.",
 
-	"INVALID_EVENT":                          "The value is JSON, but not a task event (see What an event looks like in the README). Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT MISSING_ID_PROPERTY":      "The event does not say which property its id belongs to. Set --hubspot-id-property and redrive, or let the producer send idProperty.",
-	"INVALID_EVENT BLANK_ID":                 "Neither the event nor the record's key has an id. Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT INVALID_ID":               "The id is neither a string nor a number, or the key that stands in for it is not UTF-8. Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT ID_TOO_LONG":              "The id is longer than HubSpot takes (65,536 characters). Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT TOO_MANY_MEMBERS":         "The event has more members than any account has properties (10,000). Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT MISSING_PROPERTIES":       "The event has no properties, so there is nothing to write. Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT PROPERTIES_NOT_AN_OBJECT": "The event's properties are not a JSON object. Correct the producer; a redrive ends here again.",
-	"INVALID_EVENT PROPERTY_NOT_SCALAR":      "A property's value is an array or an object, and HubSpot takes none. Correct the producer (HubSpot separates several choices by semicolons); a redrive ends here again.",
+	"INVALID_EVENT": "The value is JSON, but not a task event (see What an event looks like in " +
+		"the README). Correct the producer; a redrive ends here again.",
+	"INVALID_EVENT MISSING_ID_PROPERTY": "The event does not say which property its id belongs to. Set " +
+		"--hubspot-id-property and redrive, or let the producer send idProperty.",
+	"INVALID_EVENT BLANK_ID": "Neither the event nor the record's key has an id. Correct the producer; " +
+		"a redrive ends here again.",
+	"INVALID_EVENT INVALID_ID": "The id is neither a string nor a number, or the key that stands in for " +
+		"it is not UTF-8. Correct the producer; a redrive ends here again.",
+	"INVALID_EVENT ID_TOO_LONG": "The id is longer than HubSpot takes (65,536 characters). Correct the " +
+		"producer; a redrive ends here again.",
+	"INVALID_EVENT TOO_MANY_MEMBERS": "The event has more members than any account has properties (10,000). " +
+		"Correct the producer; a redrive ends here again.",
+	"INVALID_EVENT MISSING_PROPERTIES": "The event has no properties, so there is nothing to write. Correct the " +
+		"producer; a redrive ends here again.",
+	"INVALID_EVENT PROPERTIES_NOT_AN_OBJECT": "The event's properties are not a JSON object. Correct the producer; a " +
+		"redrive ends here again.",
+	"INVALID_EVENT PROPERTY_NOT_SCALAR": "A property's value is an array or an object, and HubSpot takes none. " +
+		"Correct the producer (HubSpot separates several choices by semicolons); a redrive ends here again.",
 
-	"UNSUPPORTED_FIELD": "The event has associations. The endpoint takes none and would drop them silently. Set them by a call of their own, and leave them out of the event; a redrive ends here again.",
-	"TOMBSTONE":         "The record has no value, which would mean to delete, and an upsert cannot. Archive the task in HubSpot if that was meant; --tombstones=skip lets such records pass from now on.",
+	"UNSUPPORTED_FIELD": "The event has associations. The endpoint takes none and would drop them silently. Set them by " +
+		"a call of their own, and leave them out of the event; a redrive ends here again.",
+	"TOMBSTONE": "The record has no value, which would mean to delete, and an upsert cannot. Archive the task " +
+		"in HubSpot if that was meant; --tombstones=skip lets such records pass from now on.",
 
-	"VALIDATION_ERROR":                                       "HubSpot refuses a value of the event; the message has its words. Correct the producer or the account's settings; redrive if it was the account.",
-	"VALIDATION_ERROR PROPERTY_DOESNT_EXIST":                 "The account has no such task property. Create it in HubSpot and redrive, or correct the producer.",
-	"VALIDATION_ERROR INVALID_OPTION":                        "The property does not have this option. Add the option in HubSpot and redrive, or correct the producer.",
-	"VALIDATION_ERROR MISSING_REQUIRED_PROPERTY":             "A property that HubSpot wants for a new task is missing, such as hs_timestamp. Correct the producer; redrive if the task was created meanwhile, or the property is no longer required.",
-	"VALIDATION_ERROR MISSING_CONDITIONAL_REQUIRED_PROPERTY": "A property that another one's value makes necessary is missing. Correct the producer, or the rule in HubSpot and redrive.",
-	"VALIDATION_ERROR INVALID_INTEGER":                       "The property takes whole numbers. Correct the producer; a redrive ends here again unless the property's type changes.",
-	"VALIDATION_ERROR INVALID_LONG":                          "The property takes whole numbers. Correct the producer; a redrive ends here again unless the property's type changes.",
-	"VALIDATION_ERROR INVALID_DATE":                          "The property takes a time as ISO 8601 or in milliseconds; one that is a date takes midnight UTC. Correct the producer; a redrive ends here again.",
-	"VALIDATION_ERROR INVALID_OWNER_ID":                      "The account has no such owner. Add the user in HubSpot and redrive, or correct the producer.",
-	"VALIDATION_ERROR READ_ONLY_VALUE":                       "HubSpot sets this property by itself. Let the producer leave it out; a redrive ends here again.",
-	"VALIDATION_ERROR CONFLICTING_UNIQUE_VALUE":              "Another task has this value of a property whose values are unique. Correct the producer, or the other task and redrive.",
-	"VALIDATION_ERROR PROPERTY_VALUE_TOO_LONG":               "The value is longer than HubSpot takes (65,536 characters). Correct the producer; a redrive ends here again.",
+	"VALIDATION_ERROR": "HubSpot refuses a value of the event; the message has " +
+		"its words. Correct the producer or the account's settings; redrive if it was the account.",
+	"VALIDATION_ERROR PROPERTY_DOESNT_EXIST": "The account has no such task property. Create it in " +
+		"HubSpot and redrive, or correct the producer.",
+	"VALIDATION_ERROR INVALID_OPTION": "The property does not have this option. Add the option " +
+		"in HubSpot and redrive, or correct the producer.",
+	"VALIDATION_ERROR MISSING_REQUIRED_PROPERTY": "A property that HubSpot wants for a new task is missing, " +
+		"such as hs_timestamp. Correct the producer; redrive if the task was created meanwhile, or the property is no " +
+		"longer required.",
+	"VALIDATION_ERROR MISSING_CONDITIONAL_REQUIRED_PROPERTY": "A property that another one's value makes necessary is " +
+		"missing. Correct the producer, or the rule in HubSpot and redrive.",
+	"VALIDATION_ERROR INVALID_INTEGER": "The property takes whole numbers. Correct the producer; " +
+		"a redrive ends here again unless the property's type changes.",
+	"VALIDATION_ERROR INVALID_LONG": "The property takes whole numbers. Correct the producer; " +
+		"a redrive ends here again unless the property's type changes.",
+	"VALIDATION_ERROR INVALID_DATE": "The property takes a time as ISO 8601 or in " +
+		"milliseconds; one that is a date takes midnight UTC. Correct the producer; a redrive ends here again.",
+	"VALIDATION_ERROR INVALID_OWNER_ID": "The account has no such owner. Add the user in HubSpot " +
+		"and redrive, or correct the producer.",
+	"VALIDATION_ERROR READ_ONLY_VALUE": "HubSpot sets this property by itself. Let the producer " +
+		"leave it out; a redrive ends here again.",
+	"VALIDATION_ERROR CONFLICTING_UNIQUE_VALUE": "Another task has this value of a property whose values " +
+		"are unique. Correct the producer, or the other task and redrive.",
+	"VALIDATION_ERROR PROPERTY_VALUE_TOO_LONG": "The value is longer than HubSpot takes (65,536 " +
+		"characters). Correct the producer; a redrive ends here again.",
 
-	"CONFLICT":              "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, then redrive.",
-	"OBJECT_ALREADY_EXISTS": "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, then redrive.",
-	"FORBIDDEN_BY_FIREWALL": "A firewall before HubSpot refuses this content while it lets others pass: often HTML, scripts or SQL in a text. Correct the text, or ask whoever runs the firewall, then redrive.",
-	"HTTP_413":              "HubSpot finds the event too large. Let the producer send less; a redrive ends here again.",
-	"UNRESOLVED":            "HubSpot answered five times for this record's requests without saying what became of it, while others passed. It may be written: look at the task in HubSpot. Redriving is harmless; give the correlation id to HubSpot's support.",
-	"SERVER_ERROR":          "HubSpot failed five times when it got this record alone, while others passed. Redrive later; if it ends here again, give the correlation id to HubSpot's support.",
-	"REFUSED":               "HubSpot refuses the event and names no category; the message has its words. Redrive when the cause is mended.",
+	"CONFLICT": "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, " +
+		"then redrive.",
+	"OBJECT_ALREADY_EXISTS": "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, " +
+		"then redrive.",
+	"FORBIDDEN_BY_FIREWALL": "A firewall before HubSpot refuses this content while it lets others pass: often HTML, " +
+		"scripts or SQL in a text. Correct the text, or ask whoever runs the firewall, then redrive.",
+	"HTTP_413": "HubSpot finds the event too large. Let the producer send less; a redrive ends here again.",
+	"UNRESOLVED": "HubSpot answered five times for this record's requests without saying what became of it, " +
+		"while others passed. It may be written: look at the task in HubSpot. Redriving is harmless; give the correlation " +
+		"id to HubSpot's support.",
+	"SERVER_ERROR": "HubSpot failed five times when it got this record alone, while others passed. Redrive " +
+		"later; if it ends here again, give the correlation id to HubSpot's support.",
+	"REFUSED": "HubSpot refuses the event and names no category; the message has its words. Redrive when " +
+		"the cause is mended.",
 }
 
-// Explain says what a dead letter's reason means and what to do about it, in one or more sentences. It knows something to
-// say of any category and code.
+// Explain says what a dead letter's reason means and what to do about it, in one or more sentences. It knows something
+// to say of any category and code.
 func Explain(category, code string) string {
 	if text, ok := explanations[category+" "+code]; ok {
 		return text
@@ -56,7 +90,8 @@ func Explain(category, code string) string {
 		return text
 	}
 	if strings.HasPrefix(category, "HTTP_") {
-		return "HubSpot refuses the event with this status and names no category; the message has its words. Redrive when the cause is mended."
+		return "HubSpot refuses the event with this status and names no category; the message has its words. Redrive when " +
+			"the cause is mended."
 	}
 	return "HubSpot refuses the event; category, code and message are its words. Redrive when the cause is mended."
 }

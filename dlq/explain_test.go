@@ -9,7 +9,8 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 )
 
-// TestExplain: each reason that the decoder and HubSpot's answers are known to give has a text of its own, with a remedy.
+// TestExplain: each reason that the decoder and HubSpot's answers are known to give has a text of its own, with a
+// remedy.
 func TestExplain(t *testing.T) {
 	whatever := dlq.Explain("SOMETHING_NEW", "")
 	if !strings.Contains(whatever, "message") {
@@ -19,7 +20,8 @@ func TestExplain(t *testing.T) {
 		t.Error("an unknown code is not explained by its category")
 	}
 	found := 0
-	for file, form := range map[string]string{"../upsert/testdata/decode.golden": `(?m)^-> ([A-Z_]+)/([A-Z_]*) `, "../upsert/testdata/judge.golden": `\b(VALIDATION_ERROR|CONFLICT|FORBIDDEN_BY_FIREWALL|REFUSED|OBJECT_ALREADY_EXISTS)/([A-Z_]*)`} {
+	for file, form := range map[string]string{"../upsert/testdata/decode.golden": `(?m)^-> ([A-Z_]+)/([A-Z_]*) `,
+		"../upsert/testdata/judge.golden": `\b(VALIDATION_ERROR|CONFLICT|FORBIDDEN_BY_FIREWALL|REFUSED|OBJECT_ALREADY_EXISTS)/([A-Z_]*)`} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -27,7 +29,8 @@ func TestExplain(t *testing.T) {
 		for _, m := range regexp.MustCompile(form).FindAllStringSubmatch(string(b), -1) {
 			found++
 			text := dlq.Explain(m[1], m[2])
-			if text == whatever || !strings.HasSuffix(text, ".") || !regexp.MustCompile(`[Rr]edriv|again|Archive|Set |Let |Correct`).MatchString(text) {
+			if text == whatever || !strings.HasSuffix(text, ".") ||
+				!regexp.MustCompile(`[Rr]edriv|again|Archive|Set |Let |Correct`).MatchString(text) {
 				t.Errorf("%s/%s: %q", m[1], m[2], text)
 			}
 		}

@@ -13,7 +13,8 @@ import (
 type Letter struct {
 	Place   Place     // of the letter itself
 	Written time.Time // when it was written there
-	Foreign bool      // not a dead letter that this version knows: but for Place, Written, Key, Value and Headers all is empty
+	// not a dead letter that this version knows: but for Place, Written, Key, Value and Headers all is empty
+	Foreign bool
 
 	Key, Value []byte         // nil where Kafka has none
 	Headers    []kafka.Header // the record's own
@@ -49,7 +50,8 @@ func (l *Letter) open(headers []kafka.Header) {
 		wrong = append(wrong, err)
 		return n
 	}
-	partition, offset, at, attempts, redrives := number("partition", 32), number("offset", 64), number("timestamp", 64), number("attempts", 32), number("redrive_count", 32)
+	partition, offset, at, attempts, redrives := number("partition", 32), number("offset", 64), number("timestamp", 64),
+		number("attempts", 32), number("redrive_count", 32)
 	failed, err := time.Parse(time.RFC3339Nano, own["failed_at"])
 	if errors.Join(append(wrong, err)...) != nil || own["schema"] != schema || own["topic"] == "" {
 		l.Foreign, l.Headers, l.ours = true, headers, nil

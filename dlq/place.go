@@ -20,7 +20,8 @@ func (p Place) String() string { return fmt.Sprintf("%s/%d/%d", p.Topic, p.Parti
 
 // Compare is the order in which letters are read: by topic, partition and offset.
 func (p Place) Compare(q Place) int {
-	return cmp.Or(strings.Compare(p.Topic, q.Topic), cmp.Compare(p.Partition, q.Partition), cmp.Compare(p.Offset, q.Offset))
+	return cmp.Or(strings.Compare(p.Topic, q.Topic), cmp.Compare(p.Partition, q.Partition),
+		cmp.Compare(p.Offset, q.Offset))
 }
 
 // ParsePlace reads topic/partition/offset. The topic may be left out if there is only one that can be meant.
@@ -39,7 +40,8 @@ func ParsePlace(text string, topics []string) (Place, error) {
 	if len(topics) == 1 {
 		return Place{}, fmt.Errorf("%q is no letter's place: write partition/offset, as tasksink dlq list shows them", text)
 	}
-	return Place{}, fmt.Errorf("%q is no letter's place: write topic/partition/offset, as there are several dead-letter topics", text)
+	return Place{}, fmt.Errorf("%q is no letter's place: write topic/partition/offset, as there are several dead-letter "+
+		"topics", text)
 }
 
 // Filter selects letters. What is empty or zero selects all.

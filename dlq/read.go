@@ -33,7 +33,8 @@ type Reader struct {
 // NewReader returns a Reader of the given topics. Close it after use.
 func NewReader(conn broker.Connection, topics ...string) *Reader {
 	transport := conn.Transport(topics...)
-	return &Reader{brokers: conn.Brokers, transport: transport, client: &kafka.Client{Addr: kafka.TCP(conn.Brokers...), Transport: transport}}
+	return &Reader{brokers: conn.Brokers, transport: transport,
+		client: &kafka.Client{Addr: kafka.TCP(conn.Brokers...), Transport: transport}}
 }
 
 // Close ends the Reader's connections.
@@ -66,7 +67,8 @@ func (r *Reader) Spans(ctx context.Context, topic string) (spans []Span, err err
 				ask = append(ask, kafka.FirstOffsetOf(p.ID), kafka.LastOffsetOf(p.ID))
 			}
 		}
-		res, err := r.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}, IsolationLevel: kafka.ReadCommitted})
+		res, err := r.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask},
+			IsolationLevel: kafka.ReadCommitted})
 		if err != nil {
 			return err
 		}
@@ -152,7 +154,8 @@ func (r *Reader) fetch(ctx context.Context, s Span) (letters []*Letter, next int
 
 // logStart tells where to go on when retention has overtaken the reading.
 func (r *Reader) logStart(ctx context.Context, s Span) (int64, error) {
-	res, err := r.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{s.Topic: {kafka.FirstOffsetOf(s.Partition)}}})
+	first := map[string][]kafka.OffsetRequest{s.Topic: {kafka.FirstOffsetOf(s.Partition)}}
+	res, err := r.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: first})
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +171,8 @@ func (r *Reader) logStart(ctx context.Context, s Span) (int64, error) {
 }
 
 func letterOf(s Span, rec *protocol.Record) (*Letter, error) {
-	l := &Letter{Place: Place{Topic: s.Topic, Partition: s.Partition, Offset: rec.Offset}, Written: moment(rec.Time.UnixMilli())}
+	l := &Letter{Place: Place{Topic: s.Topic, Partition: s.Partition, Offset: rec.Offset},
+		Written: moment(rec.Time.UnixMilli())}
 	var err error
 	if rec.Key != nil {
 		defer func() { _ = rec.Key.Close() }()
@@ -214,7 +218,8 @@ func withRemedy(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
-		remedy = "check --kafka-topics and --dlq-topic, and that the principal may DESCRIBE and READ the topic: docs/security.md"
+		remedy = "check --kafka-topics and --dlq-topic, and that the principal may DESCRIBE and READ the topic: " +
+			"docs/security.md"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
 		remedy = "allow the principal READ on the topic: docs/security.md"
 	case remedy == "":

@@ -14,8 +14,9 @@ const (
 
 // Reason says why a record is dead: what its letter's headers tell the reader.
 type Reason struct {
-	Stage         string // StageDecode or StageUpsert
-	Category      string // HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR …
+	Stage string // StageDecode or StageUpsert
+	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR …
+	Category      string
 	Code          string // the finer code, such as PROPERTY_DOESNT_EXIST; may be empty
 	Property      string // the property at fault, if one is named; may be empty
 	Message       string // for the letter only, never for a log: it may quote the record

@@ -57,12 +57,13 @@ func (r *Redriver) Know(ctx context.Context, topics []string) error {
 
 // Redrive sends the letters of the spans that takes selects, until limit are sent unless that is 0: in order, one
 // after the other, each when Kafka has acknowledged the one before (acks=all), so that it is always known how far it
-// came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each letter it calls
-// done.
+// came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each letter it
+// calls done.
 //
 // A record goes back to the partition it was in, byte for byte. Its time in Kafka is the time of sending, or retention
 // could delete it at once. The letters stay where they are: who redrives them again writes them again.
-func (r *Redriver) Redrive(ctx context.Context, spans []Span, takes func(*Letter) bool, limit int, done func(Ledger)) (Ledger, error) {
+func (r *Redriver) Redrive(ctx context.Context, spans []Span, takes func(*Letter) bool, limit int,
+	done func(Ledger)) (Ledger, error) {
 	ledger := Ledger{Refused: map[string]int{}, Left: append([]Span(nil), spans...)}
 	for i, s := range spans {
 		left := &ledger.Left[i]
@@ -150,8 +151,10 @@ func (r *Redriver) send(ctx context.Context, l *Letter) error {
 	ctx = context.WithoutCancel(ctx)
 	for start := time.Now(); ; time.Sleep(firstPause) {
 		attempt, stop := context.WithTimeout(ctx, writeTimeout)
-		res, err := r.Reader.client.Produce(attempt, &kafka.ProduceRequest{Topic: l.Source.Topic, Partition: l.Source.Partition, RequiredAcks: kafka.RequireAll,
-			Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Key: kafka.NewBytes(l.Key), Value: kafka.NewBytes(l.Value), Headers: l.back()})})
+		res, err := r.Reader.client.Produce(attempt, &kafka.ProduceRequest{Topic: l.Source.Topic,
+			Partition: l.Source.Partition, RequiredAcks: kafka.RequireAll,
+			Records: kafka.NewRecordReader(kafka.Record{Time: time.Now(), Key: kafka.NewBytes(l.Key),
+				Value: kafka.NewBytes(l.Value), Headers: l.back()})})
 		stop()
 		if err == nil {
 			err = res.Error
@@ -162,7 +165,8 @@ func (r *Redriver) send(ctx context.Context, l *Letter) error {
 		case err == nil, errors.Is(err, kafka.MessageSizeTooLarge):
 			return err
 		case errors.Is(err, kafka.TopicAuthorizationFailed):
-			return fmt.Errorf("send letter %s back to %s: %w; allow the principal WRITE on the topic: docs/security.md", l.Place, l.Source.Topic, err)
+			return fmt.Errorf("send letter %s back to %s: %w; allow the principal WRITE on the topic: docs/security.md", l.Place,
+				l.Source.Topic, err)
 		case errors.Is(err, kafka.RequestTimedOut), errors.Is(err, kafka.NotEnoughReplicasAfterAppend):
 			err = fmt.Errorf("%w: %w", errDoubtful, err)
 		case errors.As(err, &told) && told.Temporary(), errors.As(err, &op) && op.Op == "dial":

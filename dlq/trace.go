@@ -18,7 +18,8 @@ func (w *Writer) trace(l letter) {
 		return
 	}
 	producer := tracing.FromHeaders(l.rec.Headers)
-	place := []attribute.KeyValue{semconv.MessagingDestinationPartitionID(strconv.Itoa(l.rec.Partition)), semconv.MessagingKafkaOffset(int(l.rec.Offset))}
+	place := []attribute.KeyValue{semconv.MessagingDestinationPartitionID(strconv.Itoa(l.rec.Partition)),
+		semconv.MessagingKafkaOffset(int(l.rec.Offset))}
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(l.at)}
 	parent := l.reason.Span
 	switch {
@@ -30,11 +31,15 @@ func (w *Writer) trace(l letter) {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: producer, Attributes: place}))
 	}
 	topic, kind := w.cfg.Topic(l.rec.Topic), l.reason.Kind()
-	_, span := w.cfg.Telemetry.Tracer().Start(trace.ContextWithRemoteSpanContext(context.Background(), parent), "send "+topic, options...)
+	_, span := w.cfg.Telemetry.Tracer().Start(trace.ContextWithRemoteSpanContext(context.Background(), parent),
+		"send "+topic, options...)
 	if span.IsRecording() {
-		span.SetAttributes(semconv.MessagingSystemKafka, semconv.MessagingOperationName("send"), semconv.MessagingOperationTypeSend, semconv.MessagingDestinationName(topic),
-			attribute.String("tasksink.dlq.topic", l.rec.Topic), attribute.Int("tasksink.dlq.partition", l.rec.Partition), attribute.Int64("tasksink.dlq.offset", l.rec.Offset),
-			attribute.String("tasksink.dlq.stage", kind.Stage), attribute.String("tasksink.dlq.category", kind.Category), attribute.String("tasksink.dlq.code", kind.Code))
+		span.SetAttributes(semconv.MessagingSystemKafka, semconv.MessagingOperationName("send"),
+			semconv.MessagingOperationTypeSend, semconv.MessagingDestinationName(topic),
+			attribute.String("tasksink.dlq.topic", l.rec.Topic), attribute.Int("tasksink.dlq.partition", l.rec.Partition),
+			attribute.Int64("tasksink.dlq.offset", l.rec.Offset),
+			attribute.String("tasksink.dlq.stage", kind.Stage), attribute.String("tasksink.dlq.category", kind.Category),
+			attribute.String("tasksink.dlq.code", kind.Code))
 	}
 	span.End()
 	l.rec.Follow(span.SpanContext())

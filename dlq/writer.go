@@ -83,7 +83,8 @@ type Status struct {
 // NewWriter returns a Writer that waits for Run.
 func NewWriter(cfg Config) *Writer {
 	transport := cfg.Transport()
-	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), tally: tally{}, status: Status{Written: map[string]int{}, Sent: map[string]int{}},
+	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), tally: tally{},
+		status: Status{Written: map[string]int{}, Sent: map[string]int{}},
 		kafka: &kafka.Writer{
 			Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Balancer: kafka.Murmur2Balancer{},
 			RequiredAcks: kafka.RequireAll, // the zero value is none
@@ -225,7 +226,8 @@ func (w *Writer) written(l letter) {
 	w.mu.Unlock()
 	if l.small > 0 {
 		w.cfg.Log.Error().Str("topic", l.rec.Topic).Int("partition", l.rec.Partition).Int64("offset", l.rec.Offset).
-			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the dead-letter topic")
+			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the " +
+				"dead-letter topic")
 	}
 	w.trace(l)
 	l.rec.Settle()
@@ -240,7 +242,8 @@ func (w *Writer) complain(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		// Kafka also says so where the principal may not even know of the topic.
-		remedy = "create the dead-letter topic; tasksink creates none. If it is there, allow the principal WRITE on it: docs/security.md"
+		remedy = "create the dead-letter topic; tasksink creates none. If it is there, allow the principal WRITE on it: " +
+			"docs/security.md"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
 		remedy = "allow the principal WRITE on the dead-letter topic: docs/security.md"
 	}

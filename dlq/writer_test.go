@@ -60,8 +60,9 @@ func settled(t *testing.T, recs ...*consumer.Record) {
 	})
 }
 
-var reason = dlq.Reason{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION", Property: "hs_task_status",
-	Message: "NONSENSE was not one of the allowed options", CorrelationID: "c0ffee", Attempts: 2}
+var reason = dlq.Reason{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION",
+	Property: "hs_task_status",
+	Message:  "NONSENSE was not one of the allowed options", CorrelationID: "c0ffee", Attempts: 2}
 
 // headers renders a letter's headers, one a line.
 func headers(m kafka.Message) string {
@@ -86,11 +87,14 @@ func TestLetter(t *testing.T) {
 		topic := b.Topic(t, 1, nil)
 		d := open(t, b, topic)
 		at := time.UnixMilli(1_700_000_000_123)
-		whole := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 42, Time: at, Key: []byte("\x00key\xff"), Value: []byte("{\"a\": 1}\n\xfe"),
-			Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-1-1-01")}, {Key: "twice", Value: []byte{0}}, {Key: "twice", Value: nil}, {Key: "", Value: []byte("x")}}}
+		whole := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 42, Time: at, Key: []byte("\x00key\xff"),
+			Value: []byte("{\"a\": 1}\n\xfe"),
+			Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-1-1-01")}, {Key: "twice", Value: []byte{0}},
+				{Key: "twice", Value: nil}, {Key: "", Value: []byte("x")}}}
 		bare := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 43, Time: at}
 		again := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 44, Time: at, Key: []byte{}, Value: []byte{},
-			Headers: []kafka.Header{{Key: "tasksink.dlq.redrive_count", Value: []byte("7")}, {Key: "tasksink.dlq.category", Value: []byte("OLD")},
+			Headers: []kafka.Header{{Key: "tasksink.dlq.redrive_count", Value: []byte("7")},
+				{Key: "tasksink.dlq.category", Value: []byte("OLD")},
 				{Key: "tasksink.dlq.truncated", Value: []byte("too-large")}, {Key: "own", Value: []byte("stays")}}}
 		d.Write(whole, reason)
 		d.Write(bare, dlq.Reason{Stage: dlq.StageDecode, Category: "TOMBSTONE", Message: strings.Repeat("é", 600)})
@@ -254,8 +258,8 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-// TestReasons: what was written is counted by kind of reason, the one met last first; HubSpot, which makes up the words, can
-// neither make them long nor many.
+// TestReasons: what was written is counted by kind of reason, the one met last first; HubSpot, which makes up the
+// words, can neither make them long nor many.
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
@@ -268,7 +272,8 @@ func TestReasons(t *testing.T) {
 	if got := d.Status().Reasons; got == nil || len(got) != 0 {
 		t.Errorf("before the first letter: %v", got)
 	}
-	write(dlq.Reason{Stage: "upsert", Category: "A", Code: "B", Property: "first", Message: "secret", CorrelationID: "secret"})
+	write(dlq.Reason{Stage: "upsert", Category: "A", Code: "B", Property: "first", Message: "secret",
+		CorrelationID: "secret"})
 	write(dlq.Reason{Stage: "upsert", Category: "A"})
 	write(dlq.Reason{Stage: "decode", Category: "A", Code: "B"})
 	write(dlq.Reason{Stage: "upsert", Category: "A", Code: "B", Property: "last"})
@@ -284,10 +289,12 @@ func TestReasons(t *testing.T) {
 	}
 	write(dlq.Reason{Stage: "upsert", Category: strings.Repeat("é", 200) + "\xff", Code: "<b>"})
 	for i := range 600 {
-		write(dlq.Reason{Stage: "upsert", Category: "MANY", Code: fmt.Sprintf("CODE_%d", i), Property: strings.Repeat("p", 200)})
+		write(dlq.Reason{Stage: "upsert", Category: "MANY", Code: fmt.Sprintf("CODE_%d", i),
+			Property: strings.Repeat("p", 200)})
 	}
 	all := d.Status().Reasons
-	if last := all[0]; len(all) != 500 || last.Category != "OTHER" || last.Code != "OTHER" || last.Letters != 105 || len(last.Property) != 80 {
+	if last := all[0]; len(all) != 500 || last.Category != "OTHER" || last.Code != "OTHER" || last.Letters != 105 ||
+		len(last.Property) != 80 {
 		t.Errorf("%d kinds, the last of them %+v; want 500, the others as OTHER", len(all), last)
 	}
 }

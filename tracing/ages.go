@@ -35,7 +35,8 @@ func (a *Ages) Observe(age time.Duration) {
 
 // Produce is what OpenTelemetry reads. A record that is counted meanwhile may be in the sum and not in the counts.
 func (a *Ages) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
-	point := metricdata.HistogramDataPoint[float64]{StartTime: a.born, Time: time.Now(), Bounds: ageBounds[:], Sum: time.Duration(a.sum.Load()).Seconds()}
+	point := metricdata.HistogramDataPoint[float64]{StartTime: a.born, Time: time.Now(), Bounds: ageBounds[:],
+		Sum: time.Duration(a.sum.Load()).Seconds()}
 	for i := range a.counts {
 		n := a.counts[i].Load()
 		point.BucketCounts = append(point.BucketCounts, n)
@@ -43,6 +44,7 @@ func (a *Ages) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	}
 	return []metricdata.ScopeMetrics{{Scope: instrumentation.Scope{Name: scope}, Metrics: []metricdata.Metrics{{
 		Name: "tasksink.record_age", Unit: "s", Description: "From a record's own time until it was settled.",
-		Data: metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality, DataPoints: []metricdata.HistogramDataPoint[float64]{point}},
+		Data: metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality,
+			DataPoints: []metricdata.HistogramDataPoint[float64]{point}},
 	}}}}, nil
 }

@@ -12,6 +12,7 @@ type LogHook struct{}
 func (LogHook) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
 	ctx := e.GetCtx()
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
-		e.Str("trace_id", sc.TraceID().String()).Str("span_id", sc.SpanID().String()).Str("trace_flags", sc.TraceFlags().String())
+		e.Str("trace_id", sc.TraceID().String()).Str("span_id", sc.SpanID().String()).Str("trace_flags",
+			sc.TraceFlags().String())
 	}
 }

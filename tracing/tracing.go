@@ -56,7 +56,8 @@ func Start(ctx context.Context, version string, log zerolog.Logger) (*Telemetry,
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("telemetry") }))
 	res, err := resource.New(ctx,
 		resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithAttributes(semconv.ServiceName("tasksink"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(uuid.NewString())),
+		resource.WithAttributes(semconv.ServiceName("tasksink"), semconv.ServiceVersion(version),
+			semconv.ServiceInstanceID(uuid.NewString())),
 		resource.WithFromEnv()) // the last one wins: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
 	if err != nil {
 		return nil, fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -71,14 +72,16 @@ func Start(ctx context.Context, version string, log zerolog.Logger) (*Telemetry,
 // measure sets up /metrics, and what pushes metrics beside it.
 func (t *Telemetry) measure(ctx context.Context, res *resource.Resource) error {
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	page, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo(), otelprom.WithProducer(t.ages),
+	page, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo(),
+		otelprom.WithProducer(t.ages),
 		otelprom.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes))
 	if err != nil {
 		return fmt.Errorf("set up /metrics: %w", err)
 	}
 	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(page)}
 	// "prometheus" would open a second page like /metrics, on a port of its own.
-	if on("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") && os.Getenv("OTEL_METRICS_EXPORTER") != "prometheus" {
+	if on("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") &&
+		os.Getenv("OTEL_METRICS_EXPORTER") != "prometheus" {
 		// This is for the whole process; a second worker in it would push the first one's.
 		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) { return t.ages, nil })
 		push, err := autoexport.NewMetricReader(ctx)
@@ -151,7 +154,8 @@ func (t *Telemetry) Traces() bool { return t != nil && t.traces != nil }
 // Page is the handler of /metrics. It speaks OpenMetrics, with exemplars, to those who ask for it. More than a few
 // scrapes at once, or one that takes longer than 5 s, are answered with 503.
 func (t *Telemetry) Page() http.Handler {
-	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 3, Timeout: 5 * time.Second,
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 3,
+		Timeout:       5 * time.Second,
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: complaints{t.log}})
 }
 

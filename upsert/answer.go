@@ -38,7 +38,8 @@ type errorItem struct {
 	Context     errorContext
 }
 
-var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), json.MatchCaseInsensitiveNames(true))
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	json.MatchCaseInsensitiveNames(true))
 
 // parse reads a body; readable is false if it is not one JSON object. Of the results it takes the named property.
 func parse(body []byte, property string) (b answerBody, readable bool) {
@@ -64,7 +65,8 @@ func (b answerBody) fromHubSpot() bool {
 }
 
 func (b answerBody) reason() dlq.Reason {
-	r := dlq.Reason{Category: string(b.Category), Message: cut(string(b.Message), maxMessage), CorrelationID: string(b.CorrelationID)}
+	r := dlq.Reason{Category: string(b.Category), Message: cut(string(b.Message), maxMessage),
+		CorrelationID: string(b.CorrelationID)}
 	if r.Category == "" {
 		r.Category = string(b.ErrorType)
 	}

@@ -328,7 +328,8 @@ func invalid(err error, size int) *dlq.Reason {
 }
 
 func undecodable(category, code, property, message string) *dlq.Reason {
-	return &dlq.Reason{Stage: dlq.StageDecode, Category: category, Code: code, Property: property, Message: cut(message, maxMessage)}
+	return &dlq.Reason{Stage: dlq.StageDecode, Category: category, Code: code, Property: property,
+		Message: cut(message, maxMessage)}
 }
 
 // cut shortens s to at most n bytes, at the border of a character.

@@ -103,12 +103,13 @@ func TestDecode(t *testing.T) {
 		"CloudEvent, data is no object", "", `{"specversion":"1.0","id":"event-1","data":"text"}`,
 		"CloudEvent without data is an event", "", `{"specversion":"1.0","id":"a","properties":{}}`)
 	decode("tombstone", "ext", "key-1", nil)
-	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`,"properties":{}}`))
+	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]",
+		20_000)+`,"properties":{}}`))
 	golden.Compare(t, "decode.golden", got.String())
 }
 
-// TestHostileValues: what a producer can think of to take a decoder's time or memory, or to be read in two ways, has its
-// reason, within bounds that go with the value's size.
+// TestHostileValues: what a producer can think of to take a decoder's time or memory, or to be read in two ways, has
+// its reason, within bounds that go with the value's size.
 func TestHostileValues(t *testing.T) {
 	members := func(n int, format string) string {
 		var b strings.Builder
@@ -181,7 +182,8 @@ func TestHostileValues(t *testing.T) {
 func TestMerged(t *testing.T) {
 	d := upsert.Decoder{IDProperty: "ext"}
 	var in upsert.Input
-	for i, value := range []string{`{"id":"a","properties":{"x":"1","y":1,"z":null}}`, `{"id":"a","properties":{"\u0079":"2"}}`, `{"id":"a","properties":{"w":"3","z":"now"}}`} {
+	for i, value := range []string{`{"id":"a","properties":{"x":"1","y":1,"z":null}}`,
+		`{"id":"a","properties":{"\u0079":"2"}}`, `{"id":"a","properties":{"w":"3","z":"now"}}`} {
 		task, reason := d.Decode(&consumer.Record{Topic: "t", Offset: int64(i), Value: []byte(value)})
 		if reason != nil {
 			t.Fatal(reason)
@@ -197,7 +199,8 @@ func TestMerged(t *testing.T) {
 // FuzzDecode holds the decoder against encoding/json: what it accepts is what that reads, value by value, and it
 // accepts every plain event.
 func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`, `{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,
+	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`,
+		`{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,
 		`{"specversion":"1.0","data":{"id":"a","properties":{}}}`, `{"id":"a","associations":[1],"properties":{}}`, `{"properties":{"a":{}}}`, "", "null",
 		`{"properties":{"a":"1","\u0061":"2"}}`, `{"properties":{"a":"\ude00\ud83d"}}`, "\ufeff{}", "{\"properties\":{\"a\":\"\xc0\x80\x00\"}}", "\xff\xfe{\x00}\x00", "\x00\x00\x00\x00\x07{}",
 		`{"x":` + strings.Repeat("[", 10_000), `{"properties":{"a":` + strings.Repeat(`{"a":`, 100)} {

@@ -35,13 +35,15 @@ func stopFor(a judgement) (stop, bool) {
 	}
 	switch a.Class {
 	case classAuth:
-		return stop{holdAuth, "HubSpot refuses the token: " + seen, hubspot.AuthRemedy(a.Reason.Category), 5 * time.Second}, true
+		return stop{holdAuth, "HubSpot refuses the token: " + seen, hubspot.AuthRemedy(a.Reason.Category), 5 * time.Second},
+			true
 	case classScope:
 		return stop{holdScope, "HubSpot refuses the call for want of a scope: " + seen,
 			"grant the app the scope crm.objects.contacts.write", 15 * time.Second}, true
 	case classConfig:
 		return stop{holdConfig, "HubSpot refuses every record: " + seen,
-			"check --hubspot-url and --hubspot-path (and --hubspot-oauth-path, with OAuth), and that --hubspot-id-property names a task property with unique values", 15 * time.Second}, true
+			"check --hubspot-url and --hubspot-path (and --hubspot-oauth-path, with OAuth), and that --hubspot-id-property " +
+				"names a task property with unique values", 15 * time.Second}, true
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true

@@ -53,7 +53,8 @@ func judge(inputs []input, idProperty string, status int, header http.Header, bo
 		// A firewall before HubSpot does not like some content: that is one record's, not the account's.
 		return judgement{Class: classRefused, Reason: dlq.Reason{Category: "FORBIDDEN_BY_FIREWALL", Code: "HTTP_403",
 			Message: "refused with a page that is not HubSpot's JSON"}}
-	case (status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusRequestURITooLong) && b.fromHubSpot(),
+	case (status == http.StatusNotFound || status == http.StatusMethodNotAllowed ||
+		status == http.StatusRequestURITooLong) && b.fromHubSpot(),
 		status >= 300 && status < 400:
 		if reason.Category == "" {
 			reason.Category = "HTTP_" + strconv.Itoa(status)
@@ -61,7 +62,8 @@ func judge(inputs []input, idProperty string, status int, header http.Header, bo
 		return judgement{Class: classConfig, Reason: reason}
 	case status == http.StatusConflict:
 		return judgement{Class: classConflict, Reason: named(reason, status)}
-	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity:
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge ||
+		status == http.StatusUnprocessableEntity:
 		if !strings.Contains(string(b.Message), "non-unique") && !strings.Contains(string(b.Message), "idProperty") {
 			return judgement{Class: classRefused, Reason: named(reason, status)}
 		}

@@ -15,7 +15,8 @@ import (
 	"github.com/tasksink/tasksink/upsert"
 )
 
-var classes = map[upsert.Class]string{upsert.Judged: "Judged", upsert.Refused: "Refused", upsert.Conflict: "Conflict", upsert.Locked: "Locked",
+var classes = map[upsert.Class]string{upsert.Judged: "Judged", upsert.Refused: "Refused", upsert.Conflict: "Conflict",
+	upsert.Locked:  "Locked",
 	upsert.Limited: "Limited", upsert.Daily: "Daily", upsert.Auth: "Auth", upsert.Scope: "Scope", upsert.Config: "Config",
 	upsert.OwnConfig: "OwnConfig", upsert.Migrating: "Migrating", upsert.Failed: "Failed"}
 
@@ -26,7 +27,8 @@ func inputs(t testing.TB, n int, more string) (all []upsert.Input) {
 	t.Helper()
 	d := upsert.Decoder{IDProperty: "ext"}
 	for i := range n {
-		rec := &consumer.Record{Topic: "t", Offset: int64(i), Value: fmt.Appendf(nil, `{"id":"id-%d","properties":{}%s}`, i, more)}
+		rec := &consumer.Record{Topic: "t", Offset: int64(i),
+			Value: fmt.Appendf(nil, `{"id":"id-%d","properties":{}%s}`, i, more)}
 		task, reason := d.Decode(rec)
 		if reason != nil {
 			t.Fatal(reason)
@@ -96,23 +98,29 @@ func TestJudge(t *testing.T) {
 			"an error that names a stranger", `{"status":"COMPLETE","results":[{"id":"1"},{"id":"2"},{"id":"3"}],"errors":[{"category":"C","context":{"objectWriteTraceId":["t-0-7"]}}]}`,
 			"confirmed and refused", `{"status":"COMPLETE","results":[`+three+`],"errors":[{"category":"C","context":{"objectWriteTraceId":["t-0-1"]}}]}`,
 			"no category", `{"status":"COMPLETE","results":[],"errors":[{"context":{"ids":["id-0"]}}]}`)
-		judge(inputs(t, 1, ""), "alone: an error that names nobody", 207, nil, `{"status":"COMPLETE","results":[],"errors":[{"category":"C","message":"m"}]}`)
-		judge(inputs(t, 1, ""), "alone: both a result and an error that names nobody", 207, nil, `{"status":"COMPLETE","results":[{"id":"1"}],"errors":[{"category":"C","message":"m"}]}`)
+		judge(inputs(t, 1, ""), "alone: an error that names nobody", 207, nil,
+			`{"status":"COMPLETE","results":[],"errors":[{"category":"C","message":"m"}]}`)
+		judge(inputs(t, 1, ""), "alone: both a result and an error that names nobody", 207, nil,
+			`{"status":"COMPLETE","results":[{"id":"1"}],"errors":[{"category":"C","message":"m"}]}`)
 
 		const problem = `{"status":"error","message":"Property values were not valid: [{\"isValid\":false,\"message\":\"Property \\\"x\\\" does not exist\",\"error\":\"PROPERTY_DOESNT_EXIST\",\"name\":\"x\"}]","correlationId":"c-1","category":"VALIDATION_ERROR"}`
-		each(400, "a bad property", problem, "malformed", `{"status":"error","message":"Invalid input JSON on line 1","correlationId":"c-2"}`, "a page", `<html>`,
+		each(400, "a bad property", problem, "malformed",
+			`{"status":"error","message":"Invalid input JSON on line 1","correlationId":"c-2"}`, "a page", `<html>`,
 			"not unique, configured", `{"status":"error","message":"Unable to perform update/upsert by non-unique 0-27 property ext in portal ID 1","category":"VALIDATION_ERROR"}`)
 		own := inputs(t, 2, `,"idProperty":"own"`)
 		const notUnique = `{"status":"error","message":"Unable to perform update/upsert by non-unique 0-27 property own in portal ID 1","category":"VALIDATION_ERROR"}`
 		judge(own, "not unique, the events' own", 400, nil, notUnique)
 		judge(append(own, inputs(t, 1, "")...), "not unique, mixed", 400, nil, notUnique)
 		const plain = `{"status":"error","message":"m","correlationId":"c","category":"X"}`
-		for _, status := range []int{301, 307, 401, 403, 404, 405, 408, 409, 413, 414, 418, 422, 423, 429, 431, 477, 500, 502, 503, 504, 521, 524, 599} {
+		for _, status := range []int{301, 307, 401, 403, 404, 405, 408, 409, 413, 414, 418, 422, 423, 429, 431, 477, 500, 502,
+			503, 504, 521, 524, 599} {
 			each(status, "HubSpot's JSON", plain, "a page", "<html>")
 		}
-		judge(inputs(t, 3, ""), "a window that is full", 429, http.Header{"Retry-After": {"7"}}, `{"errorType":"RATE_LIMIT","policyName":"TEN_SECONDLY_ROLLING"}`)
+		judge(inputs(t, 3, ""), "a window that is full", 429, http.Header{"Retry-After": {"7"}},
+			`{"errorType":"RATE_LIMIT","policyName":"TEN_SECONDLY_ROLLING"}`)
 		judge(inputs(t, 3, ""), "the day is used up", 429, nil, `{"errorType":"RATE_LIMIT","policyName":"DAILY"}`)
-		for _, after := range []string{"-1", "0", "3.5", "99999999999999999999", "90000", "Sat, 01 Jan 2000 00:01:00 GMT", "Fri, 31 Dec 1999 23:00:00 GMT", "soon"} {
+		for _, after := range []string{"-1", "0", "3.5", "99999999999999999999", "90000", "Sat, 01 Jan 2000 00:01:00 GMT",
+			"Fri, 31 Dec 1999 23:00:00 GMT", "soon"} {
 			judge(inputs(t, 3, ""), "Retry-After", 423, http.Header{"Retry-After": {after}}, plain)
 		}
 		golden.Compare(t, "judge.golden", got.String())
@@ -162,13 +170,16 @@ func FuzzJudge(f *testing.F) {
 				ids = append(ids, id)
 			}
 		}
-		if confirmed > len(ids) && strings.Count(strings.ToLower(body), `"results"`) == 1 && strings.Count(strings.ToLower(body), `"id"`) == len(plain.Results) {
+		if confirmed > len(ids) && strings.Count(strings.ToLower(body), `"results"`) == 1 &&
+			strings.Count(strings.ToLower(body), `"id"`) == len(plain.Results) {
 			t.Fatalf("%d confirmed by %d results of distinct objects", confirmed, len(ids))
 		}
-		if bad > 0 && len(plain.Errors) == 0 && !strings.Contains(body, `\u`) && strings.Count(strings.ToLower(body), `"errors"`) == 1 {
+		if bad > 0 && len(plain.Errors) == 0 && !strings.Contains(body, `\u`) &&
+			strings.Count(strings.ToLower(body), `"errors"`) == 1 {
 			t.Fatalf("%d refused, without an error", bad)
 		}
-		if p, is := plain.Status.(string); is && slices.Contains([]string{"PENDING", "PROCESSING", "CANCELED"}, p) && strings.Count(strings.ToLower(body), `"status"`) == 1 && confirmed+bad > 0 {
+		if p, is := plain.Status.(string); is && slices.Contains([]string{"PENDING", "PROCESSING", "CANCELED"}, p) &&
+			strings.Count(strings.ToLower(body), `"status"`) == 1 && confirmed+bad > 0 {
 			t.Fatal("judged, though HubSpot is not done")
 		}
 	})
@@ -180,7 +191,8 @@ func BenchmarkJudge(b *testing.B) {
 	for i := range in {
 		results = append(results, fmt.Sprintf(`{"id":"%d","properties":{"ext":"id-%d","hs_task_subject":"Call the customer back","hs_object_id":"%d","hs_createdate":"2026-11-23T10:00:00.000Z","hs_lastmodifieddate":"2026-11-23T10:00:00.000Z"},"createdAt":"2026-11-23T10:00:00.000Z","updatedAt":"2026-11-23T10:00:00.000Z","archived":false,"new":true}`, 1000+i, i, 1000+i))
 	}
-	body := []byte(`{"status":"COMPLETE","results":[` + strings.Join(results, ",") + `],"startedAt":"2026-11-23T10:00:00.000Z","completedAt":"2026-11-23T10:00:00.000Z"}`)
+	body := []byte(`{"status":"COMPLETE","results":[` + strings.Join(results, ",") +
+		`],"startedAt":"2026-11-23T10:00:00.000Z","completedAt":"2026-11-23T10:00:00.000Z"}`)
 	b.ReportAllocs()
 	start := time.Now()
 	for b.Loop() {

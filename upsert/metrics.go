@@ -33,12 +33,18 @@ type metrics struct {
 func newMetrics(t *tracing.Telemetry, target, group string) *metrics {
 	m := &metrics{group: group, target: []attribute.KeyValue{semconv.HTTPRequestMethodPost},
 		statuses: map[string][]metric.RecordOption{}, topics: map[string][]metric.RecordOption{},
-		inputs:  t.Histogram("tasksink.batch_records", "{input}", "Inputs of a request to HubSpot; records of one object that travel together are one.", 1, 2, 5, 10, 25, 50, 75, 89, 99, 100),
-		waited:  t.Histogram("tasksink.rate_wait", "s", "How long a batch that was ripe waited for the account's rate limit, and for the day's.", .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300),
-		http:    t.Histogram("http.client.request.duration", "s", "Duration of HTTP client requests.", .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30),
-		process: t.Histogram("messaging.process.duration", "s", "Duration of processing operation.", .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30)}
+		inputs: t.Histogram("tasksink.batch_records", "{input}",
+			"Inputs of a request to HubSpot; records of one object that travel together are one.", 1, 2, 5, 10, 25, 50, 75, 89,
+			99, 100),
+		waited: t.Histogram("tasksink.rate_wait", "s", "How long a batch that was ripe waited for the account's rate "+
+			"limit, and for the day's.", .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300),
+		http: t.Histogram("http.client.request.duration", "s", "Duration of HTTP client requests.", .005, .01, .025, .05,
+			.075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30),
+		process: t.Histogram("messaging.process.duration", "s", "Duration of processing operation.", .005, .01, .025, .05,
+			.075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 15, 30)}
 	if u, err := url.Parse(target); err == nil {
-		m.target = append(m.target, semconv.ServerAddress(u.Hostname()), semconv.ServerPort(port(u)), semconv.URLTemplate(u.Path))
+		m.target = append(m.target, semconv.ServerAddress(u.Hostname()), semconv.ServerPort(port(u)),
+			semconv.URLTemplate(u.Path))
 	}
 	return m
 }
@@ -77,7 +83,8 @@ func (m *metrics) answered(ctx context.Context, status string, took time.Duratio
 // processed notes how long it took from the sealing of a batch until what its answer says was done.
 func (m *metrics) processed(ctx context.Context, topic string, took time.Duration) {
 	m.process.Record(ctx, took.Seconds(), m.option(m.topics, topic, func() []attribute.KeyValue {
-		set := []attribute.KeyValue{semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingConsumerGroupName(m.group)}
+		set := []attribute.KeyValue{semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"),
+			semconv.MessagingOperationTypeProcess, semconv.MessagingConsumerGroupName(m.group)}
 		if topic != "" {
 			set = append(set, semconv.MessagingDestinationName(topic))
 		}

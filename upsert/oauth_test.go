@@ -24,7 +24,8 @@ type app struct {
 
 func newApp(t *testing.T, change func(*hubspottest.App)) *app {
 	t.Helper()
-	a := &app{t: t, dir: t.TempDir(), hubspot: hubspottest.Config{App: &hubspottest.App{ClientID: "client", ClientSecret: "client-secret", RefreshToken: "refresh-1"}}}
+	a := &app{t: t, dir: t.TempDir(), hubspot: hubspottest.Config{App: &hubspottest.App{ClientID: "client",
+		ClientSecret: "client-secret", RefreshToken: "refresh-1"}}}
 	if change != nil {
 		change(a.hubspot.App)
 	}
@@ -65,8 +66,9 @@ func (r *rig) statuses() map[int]int {
 	return seen
 }
 
-// TestOAuthFlows: for hours no request meets a 401 and none waits, as the next access token is there before the present one
-// ends; one is asked for every three quarters of its life. The refresh token that comes with it is used from then on.
+// TestOAuthFlows: for hours no request meets a 401 and none waits, as the next access token is there before the present
+// one ends; one is asked for every three quarters of its life. The refresh token that comes with it is used from then
+// on.
 func TestOAuthFlows(t *testing.T) {
 	for _, rotate := range []bool{false, true} {
 		t.Run(fmt.Sprintf("rotate=%v", rotate), func(t *testing.T) {
@@ -93,7 +95,8 @@ func TestOAuthFlows(t *testing.T) {
 	}
 }
 
-// TestOAuthIsNotInTheWay: while the token endpoint is down, or refuses, and the access token is still good, nobody notices.
+// TestOAuthIsNotInTheWay: while the token endpoint is down, or refuses, and the access token is still good, nobody
+// notices.
 func TestOAuthIsNotInTheWay(t *testing.T) {
 	for name, spoil := range map[string]func(*hubspottest.Server){
 		"down":    func(s *hubspottest.Server) { s.SetTokenDown(true) },
@@ -120,8 +123,8 @@ func TestOAuthIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// TestOAuthOutage: a token endpoint that is down when a token is needed is an outage: waited for, asked in measure, nothing
-// is dead-lettered, and when it is back records flow within ten seconds.
+// TestOAuthOutage: a token endpoint that is down when a token is needed is an outage: waited for, asked in measure,
+// nothing is dead-lettered, and when it is back records flow within ten seconds.
 func TestOAuthOutage(t *testing.T) {
 	newApp(t, nil).run(func(r *rig) {
 		r.produce(many(1, 0)...)
@@ -176,7 +179,8 @@ func TestOAuthRefused(t *testing.T) {
 				r.produce(many(500, 100)...)
 				time.Sleep(5 * time.Minute)
 				list := r.board.List()
-				if len(list) != 1 || list[0].Reason != "auth" || !strings.Contains(list[0].Detail, tc.category) || !strings.Contains(list[0].Remedy, tc.remedy) {
+				if len(list) != 1 || list[0].Reason != "auth" || !strings.Contains(list[0].Detail, tc.category) ||
+					!strings.Contains(list[0].Remedy, tc.remedy) {
 					t.Fatalf("holds %+v, want auth for %s with a remedy that names %s", list, tc.category, tc.remedy)
 				}
 				if n := len(r.hubspot.TokenRequests()) - before; n > 20 {
@@ -233,7 +237,8 @@ func TestOAuthPath(t *testing.T) {
 	a.run(func(r *rig) {
 		r.produce(many(1, 0)...)
 		time.Sleep(time.Minute)
-		if list := r.board.List(); len(list) != 1 || list[0].Reason != "config" || !strings.Contains(list[0].Remedy, "--hubspot-oauth-path") {
+		if list := r.board.List(); len(list) != 1 || list[0].Reason != "config" ||
+			!strings.Contains(list[0].Remedy, "--hubspot-oauth-path") {
 			t.Errorf("holds %+v, want config", list)
 		}
 	})

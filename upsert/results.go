@@ -39,7 +39,8 @@ func readResults(body []byte, property string, into []result) (b answerBody, ok 
 		case "errors":
 			ok = s.mark('[') && s.mark(']')
 		default:
-			ok = !mayMean(name, "status", "message", "correlationId", "category", "errorType", "policyName", "results", "errors", "context") && s.skip(8)
+			ok = !mayMean(name, "status", "message", "correlationId", "category", "errorType", "policyName", "results", "errors",
+				"context") && s.skip(8)
 		}
 		if !ok {
 			return b, false

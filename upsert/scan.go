@@ -33,7 +33,8 @@ func (s *scan) mark(c byte) bool {
 }
 
 func (s *scan) space() {
-	for s.at < len(s.text) && (s.text[s.at] == ' ' || s.text[s.at] == '\n' || s.text[s.at] == '\r' || s.text[s.at] == '\t') {
+	for s.at < len(s.text) && (s.text[s.at] == ' ' || s.text[s.at] == '\n' || s.text[s.at] == '\r' ||
+		s.text[s.at] == '\t') {
 		s.at++
 	}
 }
@@ -269,8 +270,8 @@ func (n *names) add(name []byte) bool {
 }
 
 // properties moves past an object of scalars, and returns its members as they go on the wire. HubSpot takes strings:
-// numbers and booleans go as the text they are written in, so that 2⁵³ + 1 stays what it is. Strings and null go as they
-// stand. Unless checked is set, a name with an escape or one that is there twice is out of the ordinary.
+// numbers and booleans go as the text they are written in, so that 2⁵³ + 1 stays what it is. Strings and null go as
+// they stand. Unless checked is set, a name with an escape or one that is there twice is out of the ordinary.
 func (s *scan) properties(checked bool) (wire []byte, ok bool) {
 	if !s.mark('{') {
 		return nil, false

@@ -11,7 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-var oddJSON = []string{`"a"`, `"\u00e4\ud83d\ude00\"\\\/\b\f\n\r\t"`, `"\ud800"`, `"\ude00\ud83d"`, `"\ud83d\u0041"`, `"\u12g4"`, `"\x"`, `"\`, `"`, `""`, "\"\xff\"",
+var oddJSON = []string{`"a"`, `"\u00e4\ud83d\ude00\"\\\/\b\f\n\r\t"`, `"\ud800"`, `"\ude00\ud83d"`, `"\ud83d\u0041"`,
+	`"\u12g4"`, `"\x"`, `"\`, `"`, `""`, "\"\xff\"",
 	"\"\xed\xa0\x80\"", "\"a\nb\"", "\"seven..\x1f\"", "\"eight...\x7f\"", `"ääääääääää"`, "0", "-0", "01", "-", "1.", ".5", "1.5e+10", "1E-2", "1e", "1e+", "+1", "9007199254740993",
 	"true", "tru", "truex", "false", "null", "nul", "NaN", " 1", "1 ", "1 2", "", "'a'", "\"\u2028\"", "\ufeff1"}
 
@@ -42,7 +43,8 @@ func FuzzScan(f *testing.F) {
 // FuzzPlain: what a scan takes for a plain event jsontext reads in the same way.
 func FuzzPlain(f *testing.F) {
 	for _, seed := range append(oddJSON, "a,1,true", "x\" : null , \"y", strings.Repeat("n", 300)) {
-		for _, pattern := range []string{`{"id":"a","properties":{"x":%}}`, `{"id":%,"properties":{"x":"1", "y":2,"z" :null}}`, `{"id":"%","idProperty":"e","properties":{"%":"1","b":"2"},"more":1.5}`,
+		for _, pattern := range []string{`{"id":"a","properties":{"x":%}}`,
+			`{"id":%,"properties":{"x":"1", "y":2,"z" :null}}`, `{"id":"%","idProperty":"e","properties":{"%":"1","b":"2"},"more":1.5}`,
 			`{"properties":{"a":1},"properties":{"%":"2"}}`, `{"properties":{"a":"1","%":"2"},"a":"%"}`, ` {"idProperty":%,"properties":{} } %`, `}%`, `{"id":"a",%}`} {
 			f.Add([]byte(strings.ReplaceAll(pattern, "%", seed)))
 		}
@@ -112,7 +114,8 @@ func FuzzResults(f *testing.F) {
 			f.Add([]byte(strings.ReplaceAll(pattern, "%", seed)))
 		}
 	}
-	for _, seed := range []string{`{"Status":"PENDING","results":[{"id":"1"}]}`, `{"results":[{"id":"1","ID":"2"}]}`, `{"results":[{"id":"1","i-d":"2"}]}`,
+	for _, seed := range []string{`{"Status":"PENDING","results":[{"id":"1"}]}`, `{"results":[{"id":"1","ID":"2"}]}`,
+		`{"results":[{"id":"1","i-d":"2"}]}`,
 		`{"results":[{"id":"1","i_d":"2"}]}`, `{"results":[{"id":"1","id":"2"}]}`, `{"results":[{"id":"1"}],"results":[{"id":"2"}]}`, `{"results":[],"er_rors":[{}]}`,
 		`{"results":[{"id":"1","objectWriteTraceId":"a","objectWriteTraceId":"b","properties":{"ext":"a"},"properties":{"ext":"b"}}]}`} {
 		f.Add([]byte(seed))

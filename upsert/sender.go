@@ -176,7 +176,8 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		ticket.Return()
 		s.backAll(flight{batch: batch}, batcher.Again{})
 		s.gate.unused(p)
-		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so long that its partitions may be somebody else's")
+		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so " +
+			"long that its partitions may be somebody else's")
 		return
 	}
 	var a judgement
@@ -197,7 +198,8 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	s.traces.judged(span, &a)
 	s.settle(p, flight{batch: batch, healthy: healthy, status: answer.Status, span: span.SpanContext()}, a)
 	s.metrics.processed(ctx, topic, time.Since(began))
-	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent", 100*len(inputs)/s.cfg.BatchSize).
+	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
+		100*len(inputs)/s.cfg.BatchSize).
 		Int64("ms", took.Milliseconds()).Msg("batch answered")
 }
 
@@ -244,8 +246,10 @@ func (s *Sender) floods(reason dlq.Reason) bool {
 	brake := s.flood.add(reason) && !s.cfg.LetFlood
 	s.mu.Unlock()
 	if brake {
-		s.gate.Hold(holdFlood, strconv.Itoa(floodRecords)+" records in a row failed alike: "+reason.Stage+" "+reason.Category+" "+reason.Code+" "+reason.Property,
-			"mend the producer or the property in HubSpot; or let them go to the dead letters with --on-flood=dead-letter", floodProbe)
+		s.gate.Hold(holdFlood, strconv.Itoa(floodRecords)+" records in a row failed alike: "+
+			reason.Stage+" "+reason.Category+" "+reason.Code+" "+reason.Property,
+			"mend the producer or the property in HubSpot; or let them go to the dead letters with --on-flood=dead-letter",
+			floodProbe)
 	}
 	return brake
 }
@@ -267,7 +271,8 @@ func (s *Sender) flowed(records, inputs int) {
 
 // Status tells where the Sender stands.
 func (s *Sender) Status() Status {
-	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
+	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()),
+		Queued:   s.cfg.Queue.Len(),
 		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -85,7 +85,8 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		r.client = client
 		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
 			Pace:  pace.New(pace.Config{Day: pace.DayConfig{Wait: 500 * time.Millisecond}}),
-			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() }, BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
+			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() },
+			BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {
 				r.mu.Lock()
@@ -108,7 +109,8 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 
 // event is the JSON of a task event; props are `"name":"value"` pairs beside the required one.
 func event(id string, props ...string) string {
-	return fmt.Sprintf(`{"id":%q,"properties":{%s}}`, id, strings.Join(append([]string{`"hs_timestamp":"2026-11-23T10:00:00Z"`}, props...), ","))
+	return fmt.Sprintf(`{"id":%q,"properties":{%s}}`, id,
+		strings.Join(append([]string{`"hs_timestamp":"2026-11-23T10:00:00Z"`}, props...), ","))
 }
 
 const bad = `"hs_task_status":"NONSENSE"`
@@ -140,7 +142,8 @@ func (r *rig) settled(limit time.Duration) {
 			return
 		}
 		if time.Since(start) > limit {
-			r.t.Fatalf("record %d and perhaps others are not settled after %v; holds %v, status %+v", left, limit, r.board.List(), r.sender.Status())
+			r.t.Fatalf("record %d and perhaps others are not settled after %v; holds %v, status %+v", left, limit,
+				r.board.List(), r.sender.Status())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -219,7 +222,8 @@ func TestOneBadRecordInAHundred(t *testing.T) {
 				r.produce(events...)
 				r.settled(time.Minute)
 				reason := r.buried(42)[42]
-				if reason.Category != "VALIDATION_ERROR" || reason.CorrelationID == "" && ignoreTrace || reason.Stage != dlq.StageUpsert {
+				if reason.Category != "VALIDATION_ERROR" || reason.CorrelationID == "" && ignoreTrace ||
+					reason.Stage != dlq.StageUpsert {
 					t.Errorf("reason %+v", reason)
 				}
 				if n := len(r.hubspot.Objects()); n != 99 {
@@ -393,7 +397,8 @@ func TestWithheld(t *testing.T) {
 		r.settled(time.Minute)
 		r.buried()
 		r.once()
-		if st := r.sender.Status(); len(r.hubspot.Requests()) > 33 || st.Requests["200"] != 3 || len(st.Requests) != 1 || st.Breaker != "closed" {
+		if st := r.sender.Status(); len(r.hubspot.Requests()) > 33 || st.Requests["200"] != 3 || len(st.Requests) != 1 ||
+			st.Breaker != "closed" {
 			t.Errorf("%d requests, status %+v", len(r.hubspot.Requests()), st)
 		}
 	})
@@ -418,7 +423,8 @@ func TestOutage(t *testing.T) {
 					t.Errorf("the breaker is %s", state)
 				}
 				// It opened by the fifth failure, and many a time since: what counts is when it opened first.
-				if o := r.sender.Status().Outage; o == nil || o.Failure != "HTTP_503" || o.Every < 4 || o.Every > 5 || o.Since.Before(began) || o.Since.Sub(began) > 20*time.Second {
+				if o := r.sender.Status().Outage; o == nil || o.Failure != "HTTP_503" || o.Every < 4 || o.Every > 5 ||
+					o.Since.Before(began) || o.Since.Sub(began) > 20*time.Second {
 					t.Errorf("the outage is %+v", o)
 				}
 				r.hubspot.SetDown(false)
@@ -437,8 +443,10 @@ func TestOutage(t *testing.T) {
 				}
 				first := slices.IndexFunc(r.hubspot.Requests(), func(req hubspottest.Request) bool { return req.Status == 200 })
 				grow := r.hubspot.Requests()[first : first+4]
-				if grow[1].Inputs != 25 || grow[2].Inputs != 50 || grow[3].Inputs != 100 || grow[3].Time.Sub(grow[0].Time) > 2*time.Second {
-					t.Errorf("batches of %d, %d, %d and %d after the outage, %v from the first to the last", grow[0].Inputs, grow[1].Inputs, grow[2].Inputs, grow[3].Inputs, grow[3].Time.Sub(grow[0].Time))
+				if grow[1].Inputs != 25 || grow[2].Inputs != 50 || grow[3].Inputs != 100 ||
+					grow[3].Time.Sub(grow[0].Time) > 2*time.Second {
+					t.Errorf("batches of %d, %d, %d and %d after the outage, %v from the first to the last", grow[0].Inputs,
+						grow[1].Inputs, grow[2].Inputs, grow[3].Inputs, grow[3].Time.Sub(grow[0].Time))
 				}
 			})
 		})

@@ -171,7 +171,8 @@ func (s *Sender) doubt(reason dlq.Reason) {
 	many := s.doubted >= enoughDoubt
 	s.mu.Unlock()
 	if many {
-		s.gate.Hold(holdBlocked, fmt.Sprintf("%d requests in a row were refused and none passed: %s %s", enoughDoubt, reason.Category, reason.Code),
+		s.gate.Hold(holdBlocked, fmt.Sprintf("%d requests in a row were refused and none passed: %s %s", enoughDoubt,
+			reason.Category, reason.Code),
 			"look for a proxy or firewall between tasksink and HubSpot, and at the idProperty of the events", 15*time.Second)
 	}
 }

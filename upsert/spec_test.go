@@ -29,7 +29,8 @@ var specs = sync.OnceValue(func() (all []*routers.Route) {
 			panic(err) // a description that cannot be read proves nothing
 		}
 		item := doc.Paths.Value(path)
-		all = append(all, &routers.Route{Spec: doc, Path: path, PathItem: item, Method: http.MethodPost, Operation: item.Post})
+		all = append(all, &routers.Route{Spec: doc, Path: path, PathItem: item, Method: http.MethodPost,
+			Operation: item.Post})
 	}
 	return all
 })
@@ -56,24 +57,30 @@ func held(t *testing.T, simulator http.Handler) http.Handler {
 func conform(t *testing.T, route *routers.Route, r *http.Request, body []byte, answer *tape) {
 	request := r.Clone(context.Background())
 	request.Body = io.NopCloser(bytes.NewReader(body))
-	input := &openapi3filter.RequestValidationInput{Request: request, Route: route, PathParams: map[string]string{"objectType": "tasks"},
-		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
+	input := &openapi3filter.RequestValidationInput{Request: request, Route: route,
+		PathParams: map[string]string{"objectType": "tasks"},
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			IncludeResponseStatus: true}}
 	if err := openapi3filter.ValidateRequest(request.Context(), input); err != nil {
 		t.Errorf("%s: the worker's request: %.2000v", route.Path, err)
 	}
-	if answer.status == 0 || !strings.HasPrefix(answer.Header().Get("Content-Type"), "application/json") || !bytes.HasSuffix(answer.body.Bytes(), []byte("}")) {
+	if answer.status == 0 || !strings.HasPrefix(answer.Header().Get("Content-Type"), "application/json") ||
+		!bytes.HasSuffix(answer.body.Bytes(), []byte("}")) {
 		return // a proxy's page, or an answer that a fault cut off
 	}
 	switch {
 	case answer.status == http.StatusMultiStatus && route.Operation.Responses.Status(answer.status) == nil:
 		return // the dated description has forgotten the 207 that the endpoint answers with
-	case !bytes.Contains(answer.body.Bytes(), []byte(`"category"`)) && (answer.status == http.StatusTooManyRequests || bytes.Contains(answer.body.Bytes(), []byte("Invalid input JSON"))):
+	case !bytes.Contains(answer.body.Bytes(), []byte(`"category"`)) &&
+		(answer.status == http.StatusTooManyRequests || bytes.Contains(answer.body.Bytes(), []byte("Invalid input JSON"))):
 		return // recorded answers of these kinds have no category, though the description requires one
 	}
 	// The items of a recorded 207 have neither errors nor links, though the description requires both.
-	whole := bytes.ReplaceAll(answer.body.Bytes(), []byte(`{"category":"VALIDATION_ERROR","context":`), []byte(`{"errors":[],"links":{},"category":"VALIDATION_ERROR","context":`))
-	err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{RequestValidationInput: input,
-		Status: answer.status, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(whole)), Options: input.Options})
+	whole := bytes.ReplaceAll(answer.body.Bytes(), []byte(`{"category":"VALIDATION_ERROR","context":`),
+		[]byte(`{"errors":[],"links":{},"category":"VALIDATION_ERROR","context":`))
+	err := openapi3filter.ValidateResponse(context.Background(),
+		&openapi3filter.ResponseValidationInput{RequestValidationInput: input,
+			Status: answer.status, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(whole)), Options: input.Options})
 	if err != nil {
 		t.Errorf("%s: the simulator's answer: %.2000v", route.Path, err)
 	}
@@ -102,7 +109,8 @@ func (w *tape) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // TestSpec says whether the other tests' requests and answers were held against the descriptions.
 func TestSpec(t *testing.T) {
 	if len(specs()) == 0 {
-		t.Skip("SKIPPED: HubSpot's OpenAPI descriptions are not beside this repository (../shared/facts); requests and answers are not held against them")
+		t.Skip("SKIPPED: HubSpot's OpenAPI descriptions are not beside this repository (../shared/facts); requests and " +
+			"answers are not held against them")
 	}
 	if len(specs()) != 2 {
 		t.Fatal("want two descriptions")

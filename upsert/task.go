@@ -16,11 +16,12 @@ type Task struct {
 	Properties []byte // as they go on the wire, in the event's order, each name once: "name":"value","name":null
 
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
-	conflicted bool   // it met a 409 once
-	attempts   int32  // requests that carried it
-	failures   int32  // requests that carried it and of which nothing is known, each with another record confirmed since the one before
-	alone      int32  // of those, the ones that carried nothing else
-	seen       uint64 // how many records were confirmed when it last failed
+	conflicted bool  // it met a 409 once
+	attempts   int32 // requests that carried it
+	// requests that carried it and of which nothing is known, each with another record confirmed since the one before
+	failures int32
+	alone    int32  // of those, the ones that carried nothing else
+	seen     uint64 // how many records were confirmed when it last failed
 }
 
 // input is one element of a request's inputs: the tasks of one object that travel together, oldest first.

@@ -64,7 +64,8 @@ func (f *traces) process(ctx context.Context, inputs []input, topic string, w wa
 	if topic != "" {
 		name += " " + topic
 	}
-	ctx, span := f.tracer.Start(ctx, name, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(w.ripe))
+	ctx, span := f.tracer.Start(ctx, name, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithTimestamp(w.ripe))
 	if !span.IsRecording() {
 		return ctx, span
 	}
@@ -77,13 +78,16 @@ func (f *traces) process(ctx context.Context, inputs []input, topic string, w wa
 			}
 			if from := tracing.FromHeaders(t.Record.Headers); from.IsValid() {
 				span.AddLink(trace.Link{SpanContext: from, Attributes: []attribute.KeyValue{
-					semconv.MessagingDestinationPartitionID(strconv.Itoa(t.Record.Partition)), semconv.MessagingKafkaOffset(int(t.Record.Offset))}})
+					semconv.MessagingDestinationPartitionID(strconv.Itoa(t.Record.Partition)),
+					semconv.MessagingKafkaOffset(int(t.Record.Offset))}})
 				links++
 			}
 		}
 	}
-	span.SetAttributes(semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess,
-		semconv.MessagingConsumerGroupName(f.group), semconv.MessagingBatchMessageCount(records), attribute.Int("tasksink.inputs", len(inputs)))
+	span.SetAttributes(semconv.MessagingSystemKafka, semconv.MessagingOperationName("process"),
+		semconv.MessagingOperationTypeProcess,
+		semconv.MessagingConsumerGroupName(f.group), semconv.MessagingBatchMessageCount(records),
+		attribute.Int("tasksink.inputs", len(inputs)))
 	if topic != "" {
 		span.SetAttributes(semconv.MessagingDestinationName(topic))
 	}
@@ -97,7 +101,8 @@ func (w waits) addTo(span trace.Span) {
 	event := func(name string, waited time.Duration, more ...attribute.KeyValue) {
 		at = at.Add(waited)
 		if waited >= shortestWait {
-			span.AddEvent(name, trace.WithTimestamp(at), trace.WithAttributes(append(more, attribute.Float64("tasksink.waited", waited.Seconds()))...))
+			span.AddEvent(name, trace.WithTimestamp(at), trace.WithAttributes(append(more,
+				attribute.Float64("tasksink.waited", waited.Seconds()))...))
 		}
 	}
 	if w.hold != "" {
@@ -114,7 +119,8 @@ func (f *traces) request(ctx context.Context, inputs []input) (context.Context, 
 	if !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, trace.SpanFromContext(ctx)
 	}
-	ctx, span := f.tracer.Start(ctx, f.post, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(f.target...), trace.WithAttributes(semconv.URLFull(f.url)))
+	ctx, span := f.tracer.Start(ctx, f.post, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(f.target...),
+		trace.WithAttributes(semconv.URLFull(f.url)))
 	again := int32(0)
 	for _, in := range inputs {
 		for _, t := range in {
@@ -147,7 +153,8 @@ func (f *traces) answered(span trace.Span, answer hubspot.Answer, err error) {
 }
 
 func errorType(err error) attribute.KeyValue {
-	if timeout := net.Error(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout := net.Error(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) &&
+		timeout.Timeout() {
 		return semconv.ErrorTypeKey.String("timeout")
 	}
 	return semconv.ErrorTypeOther
@@ -174,7 +181,8 @@ func (f *traces) judged(span trace.Span, a *judgement) {
 	}
 	span.SetAttributes(attribute.Int("tasksink.confirmed", confirmed))
 	for kind, n := range refused {
-		span.AddEvent("refused", trace.WithAttributes(attribute.Int("tasksink.inputs", n), attribute.String("tasksink.category", kind.Category), attribute.String("tasksink.code", kind.Code)))
+		span.AddEvent("refused", trace.WithAttributes(attribute.Int("tasksink.inputs", n),
+			attribute.String("tasksink.category", kind.Category), attribute.String("tasksink.code", kind.Code)))
 	}
 	if a.Class != classJudged {
 		kind := a.Reason.Kind()

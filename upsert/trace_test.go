@@ -22,7 +22,8 @@ func TestTraceCost(t *testing.T) {
 	defer telemetry.Stop()
 	m := newMetrics(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group")
 	f := newTraces(telemetry, "https://api.hubapi.com/crm/v3/objects/tasks/batch/upsert", "group", m.target)
-	record := &consumer.Record{Topic: "tasks", Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
+	record := &consumer.Record{Topic: "tasks", Headers: []kafka.Header{{Key: "traceparent",
+		Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
 	inputs := []input{{{Record: record}}}
 	a := judgement{Verdicts: []verdict{verdictConfirmed}}
 	batch := func(ctx context.Context) {

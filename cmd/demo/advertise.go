@@ -7,9 +7,9 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// With --advertise the demo serves pods and other machines: it listens on all addresses. Kafka must tell its clients where
-// it is, as they ask one address first and then go to those it names, and none of its own may be the one they can reach:
-// a container's host has a name of its own.
+// With --advertise the demo serves pods and other machines: it listens on all addresses. Kafka must tell its clients
+// where it is, as they ask one address first and then go to those it names, and none of its own may be the one they can
+// reach: a container's host has a name of its own.
 
 // advertised is a listener on all addresses whose address is said to be another host's.
 type advertised struct {

@@ -25,14 +25,16 @@ import (
 // TestDemo is the whole thing, small: it balances, and its bad events are dead-lettered, each for its own reason.
 func TestDemo(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), options{Records: 3000, Bad: 2, Outage: time.Second, Seed: 7, JSON: true}, &out, false); err != nil {
+	if err := run(t.Context(), options{Records: 3000, Bad: 2, Outage: time.Second, Seed: 7, JSON: true}, &out,
+		false); err != nil {
 		t.Fatal(err)
 	}
 	var l map[string]any
 	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"produced", "upserted", "merged", "dead_lettered", "expected_dead_letters", "lost", "duplicates", "order_violations",
+	for _, key := range []string{"produced", "upserted", "merged", "dead_lettered", "expected_dead_letters", "lost",
+		"duplicates", "order_violations",
 		"requests", "mean_fill", "rate_limited", "quota_used", "recovered_after_seconds", "seconds", "balanced"} {
 		if _, ok := l[key]; !ok {
 			t.Errorf("the ledger has no %s", key)
@@ -96,7 +98,8 @@ func TestEvents(t *testing.T) {
 
 // perfect is what a faultless run of five events leaves behind: the second is merged into the third, the fourth bad.
 func perfect() facts {
-	f := facts{events: map[string]event{}, objects: map[string]map[string]string{}, start: time.Unix(0, 0), took: 2 * time.Second, backlogEnd: time.Unix(10, 0), limit: 2}
+	f := facts{events: map[string]event{}, objects: map[string]map[string]string{}, start: time.Unix(0, 0),
+		took: 2 * time.Second, backlogEnd: time.Unix(10, 0), limit: 2}
 	put := func(offset int, id, reason string) {
 		e := event{id: id, subject: fmt.Sprint(offset), value: fmt.Sprint("value ", offset), reason: reason}
 		f.events[fmt.Sprint("tasks-0-", offset)] = e
@@ -107,13 +110,15 @@ func perfect() facts {
 	put(3, "x", "BAD CODE")
 	put(4, "a", "")
 	write := func(offset int, id string, at time.Duration) {
-		f.journal = append(f.journal, hubspottest.Write{ID: id, TraceID: fmt.Sprint("tasks-0-", offset), Time: f.start.Add(at)})
+		f.journal = append(f.journal, hubspottest.Write{ID: id, TraceID: fmt.Sprint("tasks-0-", offset),
+			Time: f.start.Add(at)})
 		f.objects[idProperty+"\x00"+id] = map[string]string{"hs_task_subject": fmt.Sprint(offset)}
 	}
 	write(0, "a", time.Second)
 	write(2, "b", time.Second)
 	write(4, "a", 9*time.Second)
-	f.requests = []hubspottest.Request{{Status: 200, Inputs: 100, Time: f.start.Add(time.Second)}, {Status: 503, Inputs: 10, Time: f.start.Add(5 * time.Second)}, {Status: 207, Inputs: 50, Time: f.start.Add(9 * time.Second)}}
+	f.requests = []hubspottest.Request{{Status: 200, Inputs: 100, Time: f.start.Add(time.Second)},
+		{Status: 503, Inputs: 10, Time: f.start.Add(5 * time.Second)}, {Status: 207, Inputs: 50, Time: f.start.Add(9 * time.Second)}}
 	f.downFrom, f.downUntil = f.start.Add(4*time.Second), f.start.Add(6*time.Second)
 	f.letters = []kafka.Message{letter(3, "BAD", "CODE")}
 	return f
@@ -123,14 +128,16 @@ func letter(offset int, category, code string) kafka.Message {
 	h := func(name, value string) kafka.Header {
 		return kafka.Header{Key: "tasksink.dlq." + name, Value: []byte(value)}
 	}
-	return kafka.Message{Value: []byte(fmt.Sprint("value ", offset)), Headers: []kafka.Header{h("topic", "tasks"), h("partition", "0"),
-		h("offset", fmt.Sprint(offset)), h("category", category), h("code", code)}}
+	return kafka.Message{Value: []byte(fmt.Sprint("value ", offset)),
+		Headers: []kafka.Header{h("topic", "tasks"), h("partition", "0"),
+			h("offset", fmt.Sprint(offset)), h("category", category), h("code", code)}}
 }
 
 func TestLedger(t *testing.T) {
 	l := draw(perfect())
-	want := ledger{Produced: 5, Upserted: 3, Merged: 1, DeadLettered: map[string]int{"BAD CODE": 1}, ExpectedDeadLetters: map[string]int{"BAD CODE": 1},
-		Requests: 3, MeanFill: 0.75, QuotaUsed: 1.25, RecoveredAfter: 3, Seconds: 2, Balanced: true}
+	want := ledger{Produced: 5, Upserted: 3, Merged: 1, DeadLettered: map[string]int{"BAD CODE": 1},
+		ExpectedDeadLetters: map[string]int{"BAD CODE": 1},
+		Requests:            3, MeanFill: 0.75, QuotaUsed: 1.25, RecoveredAfter: 3, Seconds: 2, Balanced: true}
 	if fmt.Sprint(l) != fmt.Sprint(want) {
 		t.Errorf("got  %+v\nwant %+v", l, want)
 	}
@@ -188,11 +195,13 @@ func TestServe(t *testing.T) {
 		return says
 	}
 	where := regexp.MustCompile(`^(\d+) task events wait in Kafka on (127\.0\.0\.1:\d+); HubSpot is on (http://127\.0\.0\.1:\d+)\.`)
-	first := where.FindStringSubmatch(serve(options{Records: 100, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0", Stream: 10}))
+	first := where.FindStringSubmatch(serve(options{Records: 100, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0",
+		Stream: 10}))
 	if first == nil || first[1] != "100" {
 		t.Fatalf("says %q", first)
 	}
-	second := where.FindStringSubmatch(serve(options{Records: 500, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0", Brokers: []string{first[2]}}))
+	second := where.FindStringSubmatch(serve(options{Records: 500, Seed: 1, Serve: true, Hubspot: "127.0.0.1:0",
+		Brokers: []string{first[2]}}))
 	if second == nil || second[2] != first[2] || second[3] == first[3] {
 		t.Fatalf("says %q after %q", second, first)
 	}
@@ -207,7 +216,8 @@ func TestServe(t *testing.T) {
 	if res, err := http.Get("http://127.0.0.2:" + outside[3]); err != nil || res.Body.Close() != nil {
 		t.Errorf("HubSpot does not answer others: %v", err)
 	}
-	meta, err := (&kafka.Client{Addr: kafka.TCP("127.0.0.1:" + outside[2])}).Metadata(t.Context(), &kafka.MetadataRequest{})
+	meta, err := (&kafka.Client{Addr: kafka.TCP("127.0.0.1:" + outside[2])}).Metadata(t.Context(),
+		&kafka.MetadataRequest{})
 	if err != nil || len(meta.Brokers) != 1 || meta.Brokers[0].Host != outside[1] {
 		t.Errorf("Kafka says that its brokers are %+v, %v", meta, err)
 	}
@@ -217,7 +227,8 @@ func TestServe(t *testing.T) {
 		ask = append(ask, kafka.LastOffsetOf(id))
 	}
 	for { // the test's own deadline ends it
-		res, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+		res, err := client.ListOffsets(t.Context(),
+			&kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
 		if err != nil {
 			t.Fatal(err)
 		}

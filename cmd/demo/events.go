@@ -59,7 +59,8 @@ func generate(n int, badPercent float64, seed uint64) []event {
 			objects++
 		}
 		id, subject := fmt.Sprintf("task-%d", object), fmt.Sprintf("version %d", i)
-		events[i] = event{key: id, id: id, subject: subject, value: body(id, fmt.Sprintf(`"hs_task_subject":%q,"hs_task_status":"WAITING"`, subject))}
+		events[i] = event{key: id, id: id, subject: subject,
+			value: body(id, fmt.Sprintf(`"hs_task_subject":%q,"hs_task_status":"WAITING"`, subject))}
 	}
 	return events
 }

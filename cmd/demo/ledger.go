@@ -52,13 +52,15 @@ type facts struct {
 
 // draw makes up the account.
 func draw(f facts) ledger {
-	l := ledger{Produced: len(f.events), DeadLettered: map[string]int{}, ExpectedDeadLetters: map[string]int{}, Requests: len(f.requests), Seconds: round(f.took.Seconds())}
+	l := ledger{Produced: len(f.events), DeadLettered: map[string]int{}, ExpectedDeadLetters: map[string]int{},
+		Requests: len(f.requests), Seconds: round(f.took.Seconds())}
 	written := l.readJournal(f)
 	buried := l.readLetters(f)
 	l.place(f, written, buried)
 	l.measure(f)
 	l.Balanced = l.Lost == 0 && l.Duplicates == 0 && l.OrderViolations == 0 && l.WrongState == 0 && l.WrongLetters == 0 &&
-		l.Produced == l.Upserted+l.Merged+sum(l.DeadLettered)+l.Lost && fmt.Sprint(l.DeadLettered) == fmt.Sprint(l.ExpectedDeadLetters)
+		l.Produced == l.Upserted+l.Merged+sum(l.DeadLettered)+l.Lost &&
+		fmt.Sprint(l.DeadLettered) == fmt.Sprint(l.ExpectedDeadLetters)
 	return l
 }
 

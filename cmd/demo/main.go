@@ -38,10 +38,12 @@ type options struct {
 func main() {
 	var o options
 	kong.Parse(&o, kong.Name("demo"), kong.Description("tasksink's main job in one process, on embedded parts. "+
-		"mean_fill counts every answered request that left while a backlog existed, the small ones after the outage included; "+
+		"mean_fill counts every answered request that left while a backlog existed, the small ones after the outage "+
+		"included; "+
 		"quota_used can exceed 1 in a short run, as the account's window starts empty."))
 	if o.Records < 1 || o.Bad < 0 || o.Bad > 100 || o.Outage < 0 || o.Rate < 0 || o.Stream < 0 {
-		fmt.Fprintln(os.Stderr, "demo: --records must be at least 1, --bad between 0 and 100, --outage, --rate and --stream not negative")
+		fmt.Fprintln(os.Stderr, "demo: --records must be at least 1, --bad between 0 and 100, --outage, --rate and "+
+			"--stream not negative")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -77,7 +79,8 @@ func run(ctx context.Context, o options, out io.Writer, watched bool) error {
 		show(out, l)
 	}
 	if !l.Balanced {
-		return fmt.Errorf("the ledger does not balance: %d lost, %d duplicates, %d order violations, %d objects in a wrong state, %d wrong dead letters",
+		return fmt.Errorf("the ledger does not balance: %d lost, %d duplicates, %d order violations, %d objects in a wrong "+
+			"state, %d wrong dead letters",
 			l.Lost, l.Duplicates, l.OrderViolations, l.WrongState, l.WrongLetters)
 	}
 	return nil

@@ -36,8 +36,10 @@ type progress struct {
 func newProgress(total int, terminal bool) progress {
 	p := progress{total: total, told: &time.Time{}}
 	if terminal {
-		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionSetWidth(40),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"))
+		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(),
+			progressbar.OptionSetWidth(40),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"))
 	}
 	return p
 }
@@ -78,11 +80,14 @@ func show(w io.Writer, l ledger) {
 	}
 	t.AppendRow(table.Row{"lost", l.Lost})
 	t.AppendSeparator()
-	t.AppendRows([]table.Row{{"duplicates", l.Duplicates}, {"order violations", l.OrderViolations}, {"objects in a wrong state", l.WrongState},
+	t.AppendRows([]table.Row{{"duplicates", l.Duplicates}, {"order violations", l.OrderViolations},
+		{"objects in a wrong state", l.WrongState},
 		{"wrong dead letters", l.WrongLetters}})
 	t.AppendSeparator()
-	t.AppendRows([]table.Row{{"requests", l.Requests}, {"mean fill of a batch", fmt.Sprintf("%.1f %%", 100*l.MeanFill)}, {"answers 429", l.RateLimited},
-		{"quota used, of a window that began empty", fmt.Sprintf("%.1f %%", 100*l.QuotaUsed)}, {"flowing again after", fmt.Sprintf("%.1f s", l.RecoveredAfter)}, {"seconds", l.Seconds}})
+	t.AppendRows([]table.Row{{"requests", l.Requests}, {"mean fill of a batch", fmt.Sprintf("%.1f %%", 100*l.MeanFill)},
+		{"answers 429", l.RateLimited},
+		{"quota used, of a window that began empty", fmt.Sprintf("%.1f %%", 100*l.QuotaUsed)},
+		{"flowing again after", fmt.Sprintf("%.1f s", l.RecoveredAfter)}, {"seconds", l.Seconds}})
 	t.AppendFooter(table.Row{"balanced", l.Balanced})
 	t.Render()
 }

@@ -69,7 +69,8 @@ func (w *world) start() error {
 	if err != nil {
 		return fmt.Errorf("start HubSpot: %w", err)
 	}
-	w.hubspot = hubspottest.New(hubspottest.Config{Limit: w.Rate, Daily: daily, Latency: 100 * time.Millisecond, Seed: w.Seed, IDProperties: []string{idProperty}})
+	w.hubspot = hubspottest.New(hubspottest.Config{Limit: w.Rate, Daily: daily, Latency: 100 * time.Millisecond,
+		Seed: w.Seed, IDProperties: []string{idProperty}})
 	w.web = &http.Server{Handler: w.hubspot, ReadHeaderTimeout: 5 * time.Second}
 	w.url = "http://" + listener.Addr().String()
 	w.serving.Go(func() { _ = w.web.Serve(listener) }) // ends by close
@@ -79,7 +80,8 @@ func (w *world) start() error {
 func (w *world) startKafka() error {
 	// Retention is set, or a long run would lose what it has not read yet.
 	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(w.dir), kfake.SeedTopics(partitions, topic),
-		kfake.ListenFn(everywhere(w.Advertise)), kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000", "max.message.bytes": "10485760"})}
+		kfake.ListenFn(everywhere(w.Advertise)), kfake.BrokerConfigs(map[string]string{"log.retention.ms": "604800000",
+			"max.message.bytes": "10485760"})}
 	if w.Serve && w.KafkaPort > 0 {
 		opts = append(opts, kfake.Ports(w.KafkaPort))
 	}
@@ -117,7 +119,8 @@ func (w *world) serve(ctx context.Context, out io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(out, `%d task events wait in Kafka on %s; HubSpot is on %s. In another terminal:
 
-  go run ./cmd/tasksink run --kafka-brokers=%s --hubspot-url=%s --hubspot-token=demo --hubspot-id-property=%s --log-format=console%s
+  go run ./cmd/tasksink run --kafka-brokers=%s --hubspot-url=%s \
+    --hubspot-token=demo --hubspot-id-property=%s --log-format=console%s
 
 (tasksink check, with the same settings, looks at them first.) Ctrl-C ends both.
 `, w.Records, brokers, w.url, brokers, w.url, idProperty, plain)
@@ -160,8 +163,9 @@ func (w *world) produce(ctx context.Context) (map[string]event, error) {
 }
 
 func (w *world) write(ctx context.Context, events []event) error {
-	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
-		BatchSize: 1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond, Transport: w.client.Transport}
+	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Topic: topic, Balancer: kafka.Murmur2Balancer{},
+		RequiredAcks: kafka.RequireAll,
+		BatchSize:    1000, BatchBytes: 1 << 20, BatchTimeout: time.Millisecond, Transport: w.client.Transport}
 	for at := 0; at < len(events); at += 2000 {
 		var msgs []kafka.Message
 		for _, e := range events[at:min(at+2000, len(events))] {
@@ -180,12 +184,14 @@ func (w *world) write(ctx context.Context, events []event) error {
 
 // read returns all that is in a partition now.
 func (w *world) read(ctx context.Context, topic string, id int) (msgs []kafka.Message, err error) {
-	res, err := w.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(id)}}})
+	ask := map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(id)}}
+	res, err := w.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
 	if err != nil {
 		return nil, fmt.Errorf("look for the end of %s/%d: %w", topic, id, err)
 	}
 	end := res.Topics[topic][0].LastOffset
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: w.brokers, Topic: topic, Partition: id, MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: w.brokers, Topic: topic, Partition: id,
+		MaxWait: 100 * time.Millisecond, MaxBytes: 20 << 20})
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for next := int64(0); next < end; {
 		m, err := r.ReadMessage(ctx)
@@ -221,7 +227,8 @@ func (w *world) play(ctx context.Context, terminal bool) (facts, error) {
 	if err := defaults(&cfg); err != nil {
 		return f, err
 	}
-	cfg.KafkaBrokers, cfg.KafkaGroup, cfg.HubspotURL, cfg.HubspotToken, cfg.HubspotIDProperty = w.brokers, group, w.url, "demo", idProperty
+	cfg.KafkaBrokers, cfg.KafkaGroup, cfg.HubspotURL, cfg.HubspotToken, cfg.HubspotIDProperty = w.brokers, group, w.url,
+		"demo", idProperty
 	cfg.Listen = "127.0.0.1:0"
 	if w.Rate == 0 {
 		cfg.HubspotRate = config.Rate{}

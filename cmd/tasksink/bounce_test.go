@@ -104,7 +104,8 @@ func TestBounce(t *testing.T) {
 			}
 			written[w.TraceID] = true
 		}
-		t.Logf("%d events, %d writes in %d requests, %d of them again after the kill", events, len(written), len(hubspot.Requests()), again)
+		t.Logf("%d events, %d writes in %d requests, %d of them again after the kill", events, len(written),
+			len(hubspot.Requests()), again)
 		held := hubspot.Objects()
 		for id, version := range last {
 			if got := held["external_task_id\x00"+id]["hs_task_subject"]; got != strconv.Itoa(version) {

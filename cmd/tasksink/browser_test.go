@@ -41,7 +41,8 @@ func startBrowser(t *testing.T) *browser {
 		t.Skip("NOT TESTED IN A BROWSER: no Chromium is installed")
 	}
 	// Containers run tests as root, where Chromium's sandbox does not start; it only ever sees our own page.
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("disable-dev-shm-usage", true))
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("disable-dev-shm-usage", true))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(stop)
 	ctx, closeAll := chromedp.NewContext(alloc)
@@ -97,7 +98,8 @@ func (p *tab) hear(event any, own string) {
 	defer p.mu.Unlock()
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		p.problems = append(p.problems, fmt.Sprintf("exception: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
+		p.problems = append(p.problems, fmt.Sprintf("exception: %s %v", e.ExceptionDetails.Text,
+			e.ExceptionDetails.Exception))
 	case *runtime.EventConsoleAPICalled:
 		p.problems = append(p.problems, fmt.Sprintf("console.%s: %s", e.Type, e.Args[0].Value))
 	case *cdplog.EventEntryAdded:
@@ -173,7 +175,8 @@ func (p *tab) says(selector, want string, limit time.Duration) {
 // prefers makes the reader one who likes it light, or dark.
 func (p *tab) prefers(scheme string) {
 	p.t.Helper()
-	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
 // look makes the reader look at another tab, or at this one again.
@@ -201,7 +204,8 @@ func (p *tab) picture(name string, whole bool) {
 	p.t.Helper()
 	shot := page.CaptureScreenshotParams{CaptureBeyondViewport: &whole}
 	if whole {
-		shot.Clip = &page.Viewport{Width: eval[float64](p, "innerWidth"), Height: eval[float64](p, "document.documentElement.scrollHeight"), Scale: 1}
+		shot.Clip = &page.Viewport{Width: eval[float64](p, "innerWidth"),
+			Height: eval[float64](p, "document.documentElement.scrollHeight"), Scale: 1}
 	}
 	taken, err := chromedp.Call(p.ctx, page.CaptureScreenshot, shot)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestCanaries(t *testing.T) {
 func sing(t *testing.T, s *kafkatest.Secured, way string) {
 	dir, topic := t.TempDir(), s.Topic(t, 2, nil)
 	s.CreateTopic(t, topic+".dlq", 1, nil)
-	s.Allow(t, kafkatest.ACL{Resource: "topic", Name: topic, Operation: "Read"}, kafkatest.ACL{Resource: "group", Name: topic, Operation: "Read"},
+	s.Allow(t, kafkatest.ACL{Resource: "topic", Name: topic, Operation: "Read"},
+		kafkatest.ACL{Resource: "group", Name: topic, Operation: "Read"},
 		kafkatest.ACL{Resource: "topic", Name: topic + ".dlq", Operation: "Write"})
 	s.SetPassword(t, canary+"-password")
 	file := func(name, content string) string {
@@ -70,17 +71,21 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 	case "token file":
 		args = []string{"--hubspot-token-file=" + file("token", token)}
 	case "OAuth":
-		hubspot = hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: canary + "-secret", RefreshToken: refresh}})
-		args = []string{"--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file=" + file("secret", canary+"-secret"), "--hubspot-oauth-refresh-token-file=" + file("refresh", refresh)}
+		hubspot = hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: canary + "-secret",
+			RefreshToken: refresh}})
+		args = []string{"--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file=" +
+			file("secret", canary+"-secret"), "--hubspot-oauth-refresh-token-file=" + file("refresh", refresh)}
 	}
 	server := httptest.NewServer(hubspot)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	args = append(args, "--kafka-brokers="+s.Addr, "--kafka-topics="+topic, "--kafka-group="+topic, "--kafka-tls-ca="+file("ca", string(s.Old.PEM)),
+	args = append(args, "--kafka-brokers="+s.Addr, "--kafka-topics="+topic, "--kafka-group="+topic,
+		"--kafka-tls-ca="+file("ca", string(s.Old.PEM)),
 		"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username="+s.User, "--hubspot-url="+server.URL, "--hubspot-id-property=external_task_id",
 		"--hubspot-rate=0", "--hubspot-timeout=2s", "--log-level=debug")
 
 	collector := tracingtest.New(t)
-	m := startIn(t, way, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.GRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, append(args, "--kafka-sasl-password-file="+file("password", canary+"-password"))...)
+	m := startIn(t, way, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.GRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"},
+		append(args, "--kafka-sasl-password-file="+file("password", canary+"-password"))...)
 	holds := func(m *member, reason string) {
 		t.Helper()
 		until(t, "hold "+reason, 40*time.Second, func() bool {
@@ -93,7 +98,8 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 	produce := func() {
 		t.Helper()
 		msgs := versions(produced, 50, 1_000_000)
-		msgs = append(msgs, kafka.Message{Key: []byte("bad"), Value: fmt.Appendf(nil, `{"id":"bad-%d","properties":{"hs_timestamp":"never"}}`, produced)},
+		msgs = append(msgs, kafka.Message{Key: []byte("bad"),
+			Value: fmt.Appendf(nil, `{"id":"bad-%d","properties":{"hs_timestamp":"never"}}`, produced)},
 			kafka.Message{Key: []byte("worse"), Value: []byte("{")})
 		produced += len(msgs)
 		s.Produce(t, topic, msgs...)
@@ -108,7 +114,8 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 	drained()
 
 	// Proxies and HubSpot itself may quote what was sent.
-	for _, fault := range []hubspottest.Fault{{Status: 503, Body: "<html>Bearer " + token}, {Status: 500, Body: `{"status":"error","message":"Bearer ` + token + `"}`}} {
+	for _, fault := range []hubspottest.Fault{{Status: 503, Body: "<html>Bearer " + token},
+		{Status: 500, Body: `{"status":"error","message":"Bearer ` + token + `"}`}} {
 		mend := hubspot.Inject(fault)
 		produce()
 		until(t, "the breaker opens", 20*time.Second, func() bool {
@@ -119,7 +126,8 @@ func sing(t *testing.T, s *kafkatest.Secured, way string) {
 		mend()
 		drained()
 	}
-	mend := hubspot.Inject(hubspottest.Fault{Status: 401, Body: `{"status":"error","category":"INVALID_AUTHENTICATION","message":"The token ` + token + ` is not valid"}`})
+	mend := hubspot.Inject(hubspottest.Fault{Status: 401,
+		Body: `{"status":"error","category":"INVALID_AUTHENTICATION","message":"The token ` + token + ` is not valid"}`})
 	produce()
 	holds(m, "auth")
 	mend()
@@ -182,7 +190,8 @@ func TestPrinted(t *testing.T) {
 		conn := broker.Connection{SASL: login}
 		all = append(all, login, conn, consumer.Config{Connection: conn}, dlq.Config{Connection: conn}, conn.Transport())
 	}
-	for _, cfg := range []hubspot.Config{{URL: "https://h", Token: hidden}, {URL: "https://h", OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}} {
+	for _, cfg := range []hubspot.Config{{URL: "https://h", Token: hidden},
+		{URL: "https://h", OAuth: &hubspot.OAuthConfig{ClientSecret: hidden, RefreshToken: hidden}}} {
 		client, err := hubspot.New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -209,7 +218,8 @@ func TestProxy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hubspot := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "s", RefreshToken: "r"}})
+	hubspot := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "s",
+		RefreshToken: "r"}})
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "hubspot.example" {
 			t.Errorf("the proxy is asked for %s", r.URL)
@@ -220,7 +230,8 @@ func TestProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", proxy.URL)
 	t.Setenv("NO_PROXY", "")
 	b.Produce(t, topic, versions(0, 10, 10)...)
-	m := start(t, "behind a proxy", "--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic, "--hubspot-url=http://hubspot.example", "--insecure",
+	m := start(t, "behind a proxy", "--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic,
+		"--hubspot-url=http://hubspot.example", "--insecure",
 		"--hubspot-oauth-client-id=id", "--hubspot-oauth-client-secret-file="+filepath.Join(dir, "secret"), "--hubspot-oauth-refresh-token-file="+filepath.Join(dir, "refresh"),
 		"--hubspot-id-property=external_task_id")
 	until(t, "all is written", 20*time.Second, func() bool { return len(hubspot.Journal()) == 10 })

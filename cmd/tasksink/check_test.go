@@ -10,8 +10,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-// TestCheck: the status is 0 where all is well, 1 where a look failed, and 2 where the settings are wrong; standard output has
-// nothing but the answer.
+// TestCheck: the status is 0 where all is well, 1 where a look failed, and 2 where the settings are wrong; standard
+// output has nothing but the answer.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
@@ -19,7 +19,8 @@ func TestCheck(t *testing.T) {
 	b.CreateTopic(t, "tasks.dlq", 1, map[string]string{"max.message.bytes": "2000000"})
 	server := httptest.NewServer(hubspottest.New(hubspottest.Config{Token: canary}))
 	t.Cleanup(server.Close)
-	args := []string{"check", "--kafka-brokers=" + strings.Join(b.Addrs, ","), "--hubspot-url=" + server.URL, "--hubspot-token=" + canary, "--json"}
+	args := []string{"check", "--kafka-brokers=" + strings.Join(b.Addrs, ","), "--hubspot-url=" + server.URL,
+		"--hubspot-token=" + canary, "--json"}
 	for _, tc := range []struct {
 		more   []string
 		status int
@@ -35,7 +36,8 @@ func TestCheck(t *testing.T) {
 		if status != tc.status || !strings.Contains(stderr, tc.errs) || (stderr == "") != (tc.errs == "") {
 			t.Errorf("%v: status %d, %s", tc.more, status, stderr)
 		}
-		if err := json.Unmarshal([]byte(stdout), &rows); status != 2 && (err != nil || len(rows) < 15) || status == 2 && stdout != "" {
+		if err := json.Unmarshal([]byte(stdout), &rows); status != 2 && (err != nil || len(rows) < 15) || status == 2 &&
+			stdout != "" {
 			t.Errorf("%v: %v, %s", tc.more, err, stdout)
 		}
 	}

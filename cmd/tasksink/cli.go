@@ -40,7 +40,8 @@ type command interface {
 // errReported is for a command that has shown its error itself, or has nobody left to show it to.
 var errReported = errors.New("reported")
 
-// settings are what each command takes that has to do with the worker: all its settings, and the file they may stand in.
+// settings are what each command takes that has to do with the worker: all its settings, and the file they may stand
+// in.
 type settings struct {
 	File string `name:"config" help:"YAML file with settings." placeholder:"FILE"`
 	config.Config

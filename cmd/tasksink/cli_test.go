@@ -36,7 +36,8 @@ func TestVersion(t *testing.T) {
 	t.Parallel()
 	status, stdout, _ := tasksink(t, nil, "version", "--json")
 	var build struct{ Version, Go string }
-	if err := json.Unmarshal([]byte(stdout), &build); status != 0 || err != nil || build.Version == "" || !strings.HasPrefix(build.Go, "go1.") {
+	if err := json.Unmarshal([]byte(stdout), &build); status != 0 || err != nil || build.Version == "" ||
+		!strings.HasPrefix(build.Go, "go1.") {
 		t.Errorf("status %d, %s, %v", status, stdout, err)
 	}
 	if status, stdout, _ = tasksink(t, nil, "version"); status != 0 || !strings.HasPrefix(stdout, "tasksink ") {
@@ -159,7 +160,8 @@ func TestPrecedence(t *testing.T) {
 		{"file", nil, []string{"--config", path}},
 		{"file", []string{"TASKSINK_CONFIG=" + path}, nil},
 	} {
-		status, _, stderr := tasksink(t, append(tc.env, "TASKSINK_LISTN=oops"), append([]string{"run", "--hubspot-token=t"}, tc.args...)...)
+		status, _, stderr := tasksink(t, append(tc.env, "TASKSINK_LISTN=oops"),
+			append([]string{"run", "--hubspot-token=t"}, tc.args...)...)
 		if status != 1 || !strings.Contains(stderr, "--listen="+tc.winner+":") {
 			t.Errorf("%v %v: status %d, want %s to win: %s", tc.env, tc.args, status, tc.winner, stderr)
 		}

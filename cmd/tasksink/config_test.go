@@ -20,12 +20,14 @@ func configured(t *testing.T) (dir string, env, args []string) {
 	t.Helper()
 	dir = t.TempDir()
 	path := filepath.Join(dir, "c.yaml")
-	text := "# comment\nkafka-brokers: [a:9092, b:9092]\nkafka-sasl-mechanism: plain\nkafka-sasl-username: u\nkafka-tls: true\nbatch-wait: 2m\nmax-pending-bytes: 1000000000\nhubspot-rate: 50\nhubspot-daily: 5\n"
+	text := "# comment\nkafka-brokers: [a:9092, b:9092]\nkafka-sasl-mechanism: plain\nkafka-sasl-username: " +
+		"u\nkafka-tls: true\nbatch-wait: 2m\nmax-pending-bytes: 1000000000\nhubspot-rate: 50\nhubspot-daily: 5\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return dir, []string{"TASKSINK_HUBSPOT_TOKEN=" + canary, "TASKSINK_HUBSPOT_RATE=60", "TASKSINK_CONFIG=" + path},
-		[]string{"config", "--kafka-sasl-password=" + canary, "--hubspot-daily=7", "--batch-size", "50", "--batch-bytes=1536KiB"}
+		[]string{"config", "--kafka-sasl-password=" + canary, "--hubspot-daily=7", "--batch-size", "50",
+			"--batch-bytes=1536KiB"}
 }
 
 // TestConfig: what is in force and where it comes from, as YAML, JSON and a table.
@@ -48,7 +50,8 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range all {
-		all[i].Name = strings.ReplaceAll(s.Name, dir, "/a/path/that/is/somewhat/longer/than/what/stands/in/a/cell/of/this/table")
+		all[i].Name = strings.ReplaceAll(s.Name, dir,
+			"/a/path/that/is/somewhat/longer/than/what/stands/in/a/cell/of/this/table")
 		if list, ok := s.Value.([]any); ok {
 			var texts []string
 			for _, e := range list {
@@ -104,7 +107,8 @@ func TestConfigMistakes(t *testing.T) {
 // TestVersionIsFree: a command that takes no settings is not disturbed by wrong ones.
 func TestVersionIsFree(t *testing.T) {
 	t.Parallel()
-	if status, _, stderr := tasksink(t, []string{"TASKSINK_BATCH_WAIT=5", "TASKSINK_CONFIG=none", "TASKSINK_JSON=x"}, "version"); status != 0 || stderr != "" {
+	if status, _, stderr := tasksink(t, []string{"TASKSINK_BATCH_WAIT=5", "TASKSINK_CONFIG=none", "TASKSINK_JSON=x"},
+		"version"); status != 0 || stderr != "" {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
@@ -142,7 +146,8 @@ func FuzzSecrets(f *testing.F) {
 		if !public(variable) {
 			env = append(env, "TASKSINK_"+variable+"="+canary)
 		}
-		if public(flag) || slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return !s.Secret && strings.Contains(key, s.Name()) }) {
+		if public(flag) || slices.ContainsFunc(config.Settings(),
+			func(s config.Setting) bool { return !s.Secret && strings.Contains(key, s.Name()) }) {
 			return // who gives the token as --log-level has it shown
 		}
 		switch shape >> 4 & 3 {

@@ -11,8 +11,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-// TestNobodyReads: a full pipe behind the log, and scrapes that never read their answer, do not stop the worker, nor its
-// end.
+// TestNobodyReads: a full pipe behind the log, and scrapes that never read their answer, do not stop the worker, nor
+// its end.
 func TestNobodyReads(t *testing.T) {
 	t.Parallel()
 	path, err := program()
@@ -34,7 +34,8 @@ func TestNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = read.Close() })
-	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=" + address}, args...)...), log: &log{}, done: make(chan error, 1)}
+	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=" + address}, args...)...), log: &log{},
+		done: make(chan error, 1)}
 	m.cmd.Stdout, m.cmd.Stderr = write, write
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,8 @@ type selection struct {
 }
 
 func (s selection) filter() dlq.Filter {
-	return dlq.Filter{Topic: s.Topic, Stage: s.Stage, Category: s.Category, Code: s.Code, Since: s.Since.Time, Until: s.Until.Time}
+	return dlq.Filter{Topic: s.Topic, Stage: s.Stage, Category: s.Category, Code: s.Code, Since: s.Since.Time,
+		Until: s.Until.Time}
 }
 
 func (s selection) check(topics []string) error {
@@ -59,7 +60,8 @@ func (s selection) check(topics []string) error {
 		all = append(all, fmt.Errorf("--stage=%s: choose one of decode, upsert", s.Stage))
 	}
 	if !s.Since.IsZero() && !s.Until.IsZero() && !s.Since.Before(s.Until.Time) {
-		all = append(all, fmt.Errorf("--since=%s is not before --until=%s, so nothing is between", s.Since.Format(time.RFC3339), s.Until.Format(time.RFC3339)))
+		all = append(all, fmt.Errorf("--since=%s is not before --until=%s, so nothing is between",
+			s.Since.Format(time.RFC3339), s.Until.Format(time.RFC3339)))
 	}
 	return errors.Join(all...)
 }
@@ -103,8 +105,10 @@ func (s screen) bar(what string, total int64) *progressbar.ProgressBar {
 	if !terminal.Is(s.err) {
 		return progressbar.DefaultSilent(total)
 	}
-	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(s.err), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(),
-		progressbar.OptionSetWidth(40), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(s.err), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetWidth(40), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 }
 
 func length(spans []dlq.Span) (n int64) {
@@ -135,7 +139,8 @@ func hideOthers(parser *kong.Kong) {
 			continue
 		}
 		for _, flag := range node.Flags {
-			flag.Hidden = flag.Hidden || flag.Group != nil && !strings.HasPrefix(flag.Group.Key, "kafka") && flag.Name != "insecure"
+			flag.Hidden = flag.Hidden || flag.Group != nil && !strings.HasPrefix(flag.Group.Key, "kafka") &&
+				flag.Name != "insecure"
 		}
 	}
 }

@@ -82,7 +82,8 @@ func (c *dlqList) run(ctx context.Context, s screen) error {
 	if n := taken - c.Limit; n > 0 && c.Limit > 0 && c.By == "" {
 		s.report("%s older ones are left out; --limit=0 shows all, --by=reason counts", humanize.Comma(int64(n)))
 	}
-	s.report("%s of %s letters in %s", humanize.Comma(int64(taken)), humanize.Comma(int64(read-foreign)), strings.Join(c.DeadLetterTopics(), ", "))
+	s.report("%s of %s letters in %s", humanize.Comma(int64(taken)), humanize.Comma(int64(read-foreign)),
+		strings.Join(c.DeadLetterTopics(), ", "))
 	if foreign > 0 {
 		s.report("other records there, which are no dead letters that this version knows: %s", humanize.Comma(int64(foreign)))
 	}
@@ -131,9 +132,11 @@ func (n *newest) end(w io.Writer) error {
 		return nil
 	}
 	t := plainTable()
-	t.AppendHeader(table.Row{"letter", "source", "failed at", "stage", "category", "code", "about", "attempts", "redriven"})
+	t.AppendHeader(table.Row{"letter", "source", "failed at", "stage", "category", "code", "about", "attempts",
+		"redriven"})
 	for _, l := range n.kept {
-		t.AppendRow(table.Row{place(l.Place, n.topics), visible.Text(l.Source.String()), l.FailedAt.Format(time.RFC3339), cell(l.Reason.Stage),
+		t.AppendRow(table.Row{place(l.Place, n.topics), visible.Text(l.Source.String()), l.FailedAt.Format(time.RFC3339),
+			cell(l.Reason.Stage),
 			cell(l.Reason.Category), cell(l.Reason.Code), about(l), l.Reason.Attempts, l.Redrives})
 	}
 	_, err := fmt.Fprintln(w, t.Render())
@@ -144,7 +147,8 @@ func (n *newest) end(w io.Writer) error {
 func about(l *dlq.Letter) string {
 	if _, details, ok := strings.Cut(l.Reason.Message, "["); ok {
 		var all []struct{ Name string }
-		if err := json.NewDecoder(strings.NewReader("[" + details)).Decode(&all); err == nil && len(all) > 0 && all[0].Name != "" {
+		if err := json.NewDecoder(strings.NewReader("[" + details)).Decode(&all); err == nil && len(all) > 0 &&
+			all[0].Name != "" {
 			return cell(all[0].Name)
 		}
 	}
@@ -190,7 +194,8 @@ func (r *reasons) add(l *dlq.Letter) {
 
 func (r *reasons) end(w io.Writer) error {
 	order := slices.SortedFunc(maps.Keys(r.count), func(a, b reason) int {
-		return cmp.Or(r.count[b].Count-r.count[a].Count, strings.Compare(a.Category, b.Category), strings.Compare(a.Code, b.Code), strings.Compare(a.Stage, b.Stage))
+		return cmp.Or(r.count[b].Count-r.count[a].Count, strings.Compare(a.Category, b.Category),
+			strings.Compare(a.Code, b.Code), strings.Compare(a.Stage, b.Stage))
 	})
 	if r.json {
 		for _, why := range order {

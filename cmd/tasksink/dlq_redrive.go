@@ -198,8 +198,10 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 	for why, n := range plan.Refused {
 		s.report("%s refused: %s", humanize.Comma(int64(n)), why)
 	}
-	s.report("A redriven record is written after all that came since: where a newer event of the same task was written, the old values replace its.")
-	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)), (time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
+	s.report("A redriven record is written after all that came since: where a newer event of the same task was written, " +
+		"the old values replace its.")
+	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)),
+		(time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
 	answer := make(chan string, 1)
 	go func() { // a read of a terminal cannot be interrupted; the process ends soon
 		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
@@ -223,7 +225,8 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 func (c *dlqRedrive) show(s screen, done string, l dlq.Ledger) {
 	t := plainTable()
 	t.AppendRow(table.Row{humanize.Comma(int64(l.Sent)), done})
-	for _, why := range slices.SortedFunc(maps.Keys(l.Refused), func(a, b string) int { return cmp.Or(l.Refused[b]-l.Refused[a], strings.Compare(a, b)) }) {
+	for _, why := range slices.SortedFunc(maps.Keys(l.Refused),
+		func(a, b string) int { return cmp.Or(l.Refused[b]-l.Refused[a], strings.Compare(a, b)) }) {
 		t.AppendRow(table.Row{humanize.Comma(int64(l.Refused[why])), "refused: " + why})
 	}
 	_, _ = fmt.Fprintln(s.out, t.Render())

@@ -83,11 +83,13 @@ func (c *dlqShow) find(ctx context.Context, where dlq.Place) (*dlq.Letter, error
 			continue
 		}
 		if where.Offset >= span.First && where.Offset < span.End {
-			for l, err := range reader.Letters(ctx, []dlq.Span{{Topic: where.Topic, Partition: where.Partition, First: where.Offset, End: where.Offset + 1}}) {
+			for l, err := range reader.Letters(ctx, []dlq.Span{{Topic: where.Topic, Partition: where.Partition,
+				First: where.Offset, End: where.Offset + 1}}) {
 				return l, err
 			}
 		}
-		return nil, fmt.Errorf("there is no letter %s; the partition has the offsets from %d to before %d", where, span.First, span.End)
+		return nil, fmt.Errorf("there is no letter %s; the partition has the offsets from %d to before %d", where, span.First,
+			span.End)
 	}
 	return nil, fmt.Errorf("there is no letter %s; the topic has %d partitions", where, len(spans))
 }
@@ -201,10 +203,13 @@ type payload struct {
 }
 
 func describeLetter(l *dlq.Letter) described {
-	d := described{Topic: l.Place.Topic, Partition: l.Place.Partition, Offset: l.Place.Offset, Written: l.Written, Foreign: l.Foreign,
-		Source: origin{l.Source.Topic, l.Source.Partition, l.Source.Offset, l.SourceTime}, Group: l.Group, FailedAt: l.FailedAt,
-		Stage: l.Reason.Stage, Category: l.Reason.Category, Code: l.Reason.Code, Message: l.Reason.Message, CorrelationID: l.Reason.CorrelationID,
-		Attempts: l.Reason.Attempts, Redrives: l.Redrives, Truncated: l.Truncated}
+	d := described{Topic: l.Place.Topic, Partition: l.Place.Partition, Offset: l.Place.Offset, Written: l.Written,
+		Foreign: l.Foreign,
+		Source:  origin{l.Source.Topic, l.Source.Partition, l.Source.Offset, l.SourceTime}, Group: l.Group,
+		FailedAt: l.FailedAt,
+		Stage:    l.Reason.Stage, Category: l.Reason.Category, Code: l.Reason.Code, Message: l.Reason.Message,
+		CorrelationID: l.Reason.CorrelationID,
+		Attempts:      l.Reason.Attempts, Redrives: l.Redrives, Truncated: l.Truncated}
 	if !l.Foreign {
 		d.Explanation = dlq.Explain(l.Reason.Category, l.Reason.Code)
 	}
@@ -212,7 +217,8 @@ func describeLetter(l *dlq.Letter) described {
 }
 
 func describeWhole(l *dlq.Letter) describedWhole {
-	w := describedWhole{described: describeLetter(l), Key: payloadOf(l.Key), Value: payloadOf(l.Value), Headers: []header{}}
+	w := describedWhole{described: describeLetter(l), Key: payloadOf(l.Key), Value: payloadOf(l.Value),
+		Headers: []header{}}
 	for _, h := range l.Headers {
 		w.Headers = append(w.Headers, header{h.Key, payloadOf(h.Value)})
 	}

@@ -28,15 +28,18 @@ import (
 
 // letter is a dead letter as the worker writes it; more are headers, by their short names, that are other ones.
 func letter(topic string, n int, key, value []byte, more ...string) kafka.Message {
-	own := map[string]string{"schema": "1", "topic": topic, "partition": "0", "offset": strconv.Itoa(100 + n), "timestamp": "1758300000123", "group": "tasksink",
+	own := map[string]string{"schema": "1", "topic": topic, "partition": "0", "offset": strconv.Itoa(100 + n),
+		"timestamp": "1758300000123", "group": "tasksink",
 		"stage": "upsert", "category": "VALIDATION_ERROR", "code": "INVALID_OPTION", "correlation_id": "c0ffee-" + strconv.Itoa(n), "attempts": "2",
 		"message":   `Property values were not valid: [{"isValid":false,"message":"NONSENSE was not one of the allowed options","error":"INVALID_OPTION","name":"hs_task_status"}]`,
 		"failed_at": time.Date(2025, 9, 20, 12, 0, n, 500, time.UTC).Format(time.RFC3339Nano), "redrive_count": "0"}
-	m := kafka.Message{Key: key, Value: value, Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
+	m := kafka.Message{Key: key, Value: value, Headers: []kafka.Header{{Key: "traceparent",
+		Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}}}
 	for i := 0; i < len(more); i += 2 {
 		own[more[i]] = more[i+1]
 	}
-	for _, name := range strings.Fields("schema topic partition offset timestamp group stage category code message correlation_id attempts failed_at redrive_count truncated") {
+	for _, name := range strings.Fields("schema topic partition offset timestamp group stage category code message " +
+		"correlation_id attempts failed_at redrive_count truncated") {
 		if value, ok := own[name]; ok {
 			m.Headers = append(m.Headers, kafka.Header{Key: "tasksink.dlq." + name, Value: []byte(value)})
 		}
@@ -45,7 +48,8 @@ func letter(topic string, n int, key, value []byte, more ...string) kafka.Messag
 }
 
 // hostile is what may make a terminal do something.
-const hostile = "\x1b[31mred\x1b]0;title\x07 \u202eesrever\u202c \u009b2J \r\nletter          forged\t\x00\xff \U0001f600 \u200b"
+const hostile = "\x1b[31mred\x1b]0;title\x07 \u202eesrever\u202c \u009b2J \r\nletter          forged\t\x00\xff " +
+	"\U0001f600 \u200b"
 
 // letters fills a dead-letter topic with all kinds of letters.
 func letters(t *testing.T, b *kafkatest.Broker) (topic string) {
@@ -56,11 +60,14 @@ func letters(t *testing.T, b *kafkatest.Broker) (topic string) {
 	often := letter(topic, 6, []byte("task-6"), value, "redrive_count", "3")
 	b.Produce(t, topic+".dlq",
 		letter(topic, 0, []byte("task-0"), value),
-		letter(topic, 1, []byte("task-1"), []byte("{"), "stage", "decode", "category", "INVALID_JSON", "code", "SYNTAX", "attempts", "0", "correlation_id", "",
+		letter(topic, 1, []byte("task-1"), []byte("{"), "stage", "decode", "category", "INVALID_JSON", "code", "SYNTAX",
+			"attempts", "0", "correlation_id", "",
 			"message", "the value is not JSON: jsontext: unexpected EOF"),
-		letter(topic, 2, nil, nil, "stage", "decode", "category", "TOMBSTONE", "code", "", "message", "the record has no value, and upsert cannot delete"),
+		letter(topic, 2, nil, nil, "stage", "decode", "category", "TOMBSTONE", "code", "", "message",
+			"the record has no value, and upsert cannot delete"),
 		letter(topic, 3, []byte("task-3"), nil, "truncated", "too-large", "code", "PROPERTY_VALUE_TOO_LONG"),
-		letter(topic, 4, []byte(hostile), []byte(hostile), "code", hostile, "message", hostile, "category", "REFUSED", "group", hostile),
+		letter(topic, 4, []byte(hostile), []byte(hostile), "code", hostile, "message", hostile, "category", "REFUSED",
+			"group", hostile),
 		kafka.Message{Key: []byte("stranger"), Value: []byte("no letter at all")},
 		often,
 		letter("elsewhere", 7, []byte("task-7"), value),
@@ -80,15 +87,18 @@ func TestLetters(t *testing.T) {
 		var got strings.Builder
 		tell := func(args ...string) (status int) {
 			t.Helper()
-			status, stdout, stderr := tasksink(t, []string{"TASKSINK_KAFKA_BROKERS=" + strings.Join(b.Addrs, ","), "TASKSINK_KAFKA_TOPICS=" + topic}, append([]string{"dlq"}, args...)...)
+			status, stdout, stderr := tasksink(t, []string{"TASKSINK_KAFKA_BROKERS=" + strings.Join(b.Addrs, ","),
+				"TASKSINK_KAFKA_TOPICS=" + topic}, append([]string{"dlq"}, args...)...)
 			if all := stdout + stderr; strings.ContainsAny(all, "\x1b\x07\x00\r\u202e\u009b\u200b") || !utf8.ValidString(all) {
 				t.Errorf("%q: what may harm a terminal is shown: %q", args, all)
 			}
 			// The topic's name gives way to a short one; columns stay where they are.
 			pad := strings.Repeat(" ", len(topic)-len("tasks"))
 			stdout = regexp.MustCompile(`(?m)`+topic+`(/\d+/\d+)  `).ReplaceAllString(stdout, "tasks$1  "+pad)
-			shown := strings.ReplaceAll(fmt.Sprintf("$ tasksink dlq %s\n%s%sstatus %d\n\n", strings.Join(args, " "), stdout, stderr, status), topic, "tasks")
-			got.WriteString(changing.ReplaceAllString(regexp.MustCompile(`"written_at":"[^"]+"`).ReplaceAllString(shown, `"written_at":"TIME"`), "written${1}TIME"))
+			shown := strings.ReplaceAll(fmt.Sprintf("$ tasksink dlq %s\n%s%sstatus %d\n\n", strings.Join(args, " "), stdout,
+				stderr, status), topic, "tasks")
+			got.WriteString(changing.ReplaceAllString(regexp.MustCompile(`"written_at":"[^"]+"`).ReplaceAllString(shown,
+				`"written_at":"TIME"`), "written${1}TIME"))
 			return status
 		}
 		tell("list")
@@ -107,7 +117,8 @@ func TestLetters(t *testing.T) {
 		tell("show", "0/99")
 		tell("show", "7/0")
 		tell("show", "0/3", "--raw")
-		if _, raw, _ := tasksink(t, nil, "dlq", "show", "0/4", "--raw", "--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic); raw != hostile {
+		if _, raw, _ := tasksink(t, nil, "dlq", "show", "0/4", "--raw", "--kafka-brokers="+strings.Join(b.Addrs, ","),
+			"--kafka-topics="+topic); raw != hostile {
 			t.Errorf("--raw: %q, want %q", raw, hostile)
 		}
 		tell("redrive", "--dry-run")
@@ -125,7 +136,8 @@ func TestLetters(t *testing.T) {
 		for _, m := range sent {
 			order = append(order, string(m.Key))
 		}
-		if want := []string{"task-0", "task-1", "task-9", hostile, "task-6", "task-9"}; fmt.Sprintf("%q", order) != fmt.Sprintf("%q", want) {
+		if want := []string{"task-0", "task-1", "task-9", hostile, "task-6", "task-9"}; fmt.Sprintf("%q",
+			order) != fmt.Sprintf("%q", want) {
 			t.Fatalf("sent %q, want %q", order, want)
 		}
 		if m := sent[3]; string(m.Value) != hostile || time.Since(m.Time) > time.Minute {
@@ -152,7 +164,9 @@ func TestRoundTrip(t *testing.T) {
 		b.CreateTopic(t, topic+".dlq", 1, nil)
 		m := start(t, "worker", args...)
 		// HubSpot wants a timestamp, but only for a task that is new; it never takes the option.
-		b.Produce(t, topic, kafka.Message{Key: []byte("curable"), Value: []byte(`{"id":"curable","properties":{"hs_task_subject":"late"}}`), Headers: []kafka.Header{{Key: "own", Value: []byte("h")}}},
+		b.Produce(t, topic, kafka.Message{Key: []byte("curable"),
+			Value:   []byte(`{"id":"curable","properties":{"hs_task_subject":"late"}}`),
+			Headers: []kafka.Header{{Key: "own", Value: []byte("h")}}},
 			kafka.Message{Key: []byte("hopeless"), Value: []byte(`{"id":"hopeless","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_status":"NONSENSE"}}`)})
 		dlqCommand := []string{"--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + topic}
 		list := func() (all []map[string]any) {
@@ -172,7 +186,8 @@ func TestRoundTrip(t *testing.T) {
 			return all
 		}
 		until(t, "both are dead", 30*time.Second, func() bool { return len(b.ReadAll(t, topic+".dlq")) == 2 })
-		b.Produce(t, topic, kafka.Message{Key: []byte("curable"), Value: []byte(`{"id":"curable","properties":{"hs_timestamp":"2026-11-23T10:00:00Z"}}`)})
+		b.Produce(t, topic, kafka.Message{Key: []byte("curable"),
+			Value: []byte(`{"id":"curable","properties":{"hs_timestamp":"2026-11-23T10:00:00Z"}}`)})
 		until(t, "the task is there", 20*time.Second, func() bool { return len(hubspot.Journal()) == 1 })
 		for round := 1; round <= 2; round++ {
 			redrive := append([]string{"dlq", "redrive", "--yes"}, dlqCommand...)
@@ -188,7 +203,8 @@ func TestRoundTrip(t *testing.T) {
 			return hubspot.Objects()["external_task_id\x00curable"]["hs_task_subject"] == "late"
 		})
 		all := list()
-		if len(all) != 4 || all[3]["redrive_count"] != 2.0 || all[3]["code"] != "INVALID_OPTION" || all[3]["attempts"] == 0.0 {
+		if len(all) != 4 || all[3]["redrive_count"] != 2.0 || all[3]["code"] != "INVALID_OPTION" ||
+			all[3]["attempts"] == 0.0 {
 			t.Errorf("letters %v", all)
 		}
 		offset := int64(all[3]["source"].(map[string]any)["offset"].(float64))
@@ -241,26 +257,30 @@ func TestTerminal(t *testing.T) {
 		_ = cmd.Wait() // the status says it
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	if shown, status := on("n\n", "redrive", "--code=INVALID_OPTION"); status != 1 || !strings.Contains(shown, "Send 2 letters back, in about 0s? [y/N]") ||
+	if shown, status := on("n\n", "redrive", "--code=INVALID_OPTION"); status != 1 ||
+		!strings.Contains(shown, "Send 2 letters back, in about 0s? [y/N]") ||
 		!strings.Contains(shown, "1 refused: redriven too often") || !strings.Contains(shown, "nothing was sent") {
 		t.Errorf("status %d: %s", status, shown)
 	}
 	if n := len(b.ReadAll(t, topic)); n != 0 {
 		t.Fatalf("%d records were sent against a no", n)
 	}
-	if shown, status := on("y\n", "redrive", "--code=INVALID_OPTION"); status != 0 || !strings.Contains(shown, "sending") || !strings.Contains(shown, "2  sent") {
+	if shown, status := on("y\n", "redrive", "--code=INVALID_OPTION"); status != 0 ||
+		!strings.Contains(shown, "sending") || !strings.Contains(shown, "2  sent") {
 		t.Errorf("status %d: %s", status, shown)
 	}
 	if n := len(b.ReadAll(t, topic)); n != 2 {
 		t.Errorf("%d records were sent, want 2", n)
 	}
-	if shown, status := on("", "show", "0/4", "--raw"); status != 1 || strings.Contains(shown, "\x1b") || !strings.Contains(shown, "--force") {
+	if shown, status := on("", "show", "0/4", "--raw"); status != 1 || strings.Contains(shown, "\x1b") ||
+		!strings.Contains(shown, "--force") {
 		t.Errorf("status %d: %q", status, shown)
 	}
 	if shown, status := on("", "show", "0/4", "--raw", "--force"); status != 0 || !strings.Contains(shown, "\x1b[31mred") {
 		t.Errorf("status %d: %q", status, shown)
 	}
-	if shown, status := on("", "list"); status != 0 || !strings.Contains(shown, "reading") || !strings.Contains(shown, "INVALID_OPTION") {
+	if shown, status := on("", "list"); status != 0 || !strings.Contains(shown, "reading") ||
+		!strings.Contains(shown, "INVALID_OPTION") {
 		t.Errorf("status %d: %q", status, shown)
 	}
 }
@@ -283,7 +303,8 @@ func TestRedrivePace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		args := []string{"dlq", "redrive", "--yes", "--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + topic}
+		args := []string{"dlq", "redrive", "--yes", "--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" +
+			topic}
 		var out, errs log
 		cmd := exec.Command(path, append(args, "--rate=20")...)
 		cmd.Stdout, cmd.Stderr = &out, &errs
@@ -311,7 +332,8 @@ func TestRedrivePace(t *testing.T) {
 			t.Fatalf("status %d: %s%s", status, stdout, stderr)
 		}
 		// Behind what that run has seen, nothing is left.
-		if status, stdout, _ := tasksink(t, nil, append(args, regexp.MustCompile(`--from=\S+`).FindString(stderr))...); status != 0 || stdout != "0  would be sent\n" {
+		if status, stdout, _ := tasksink(t, nil, append(args,
+			regexp.MustCompile(`--from=\S+`).FindString(stderr))...); status != 0 || stdout != "0  would be sent\n" {
 			t.Errorf("status %d: %s", status, stdout)
 		}
 		seen := map[string]int{}
@@ -341,7 +363,8 @@ func TestLettersSecured(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.SetPassword(t, "swordfish")
-		args := []string{"--kafka-brokers=" + s.Addr, "--kafka-topics=" + topic, "--kafka-tls-ca=" + ca, "--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=" + s.User}
+		args := []string{"--kafka-brokers=" + s.Addr, "--kafka-topics=" + topic, "--kafka-tls-ca=" + ca,
+			"--kafka-sasl-mechanism=scram-sha-512", "--kafka-sasl-username=" + s.User}
 		try := func(want int, says string, more ...string) {
 			t.Helper()
 			status, stdout, stderr := tasksink(t, nil, append(append([]string{"dlq"}, more...), args...)...)
@@ -381,7 +404,8 @@ func TestRedriveTooLarge(t *testing.T) {
 			msgs = append(msgs, letter(topic, i, fmt.Appendf(nil, "task-%d", i%4), value, "partition", strconv.Itoa(i%4%3)))
 		}
 		b.Produce(t, topic+".dlq", msgs...)
-		status, stdout, stderr := tasksink(t, nil, "dlq", "redrive", "--yes", "--rate=1000", "--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic)
+		status, stdout, stderr := tasksink(t, nil, "dlq", "redrive", "--yes", "--rate=1000",
+			"--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic)
 		if status != 0 || !strings.Contains(stdout, "39  sent") || !strings.Contains(stdout, "1   refused: too large") {
 			t.Errorf("status %d: %s%s", status, stdout, stderr)
 		}
@@ -409,7 +433,8 @@ func TestRedriveDoubt(t *testing.T) {
 	b := kafkatest.Fake(t)
 	topic := b.Topic(t, 1, nil)
 	b.CreateTopic(t, topic+".dlq", 1, nil)
-	b.Produce(t, topic+".dlq", letter(topic, 0, []byte("a"), []byte("0")), letter(topic, 1, []byte("a"), []byte("1")), letter(topic, 2, []byte("a"), []byte("2")))
+	b.Produce(t, topic+".dlq", letter(topic, 0, []byte("a"), []byte("0")), letter(topic, 1, []byte("a"), []byte("1")),
+		letter(topic, 2, []byte("a"), []byte("2")))
 	produced := 0
 	b.Fake.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		b.Fake.KeepControl()
@@ -435,7 +460,8 @@ func TestRedriveDoubt(t *testing.T) {
 	})
 	args := []string{"dlq", "redrive", "--yes", "--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + topic}
 	status, stdout, stderr := tasksink(t, nil, args...)
-	if status != 1 || stdout != "1  sent\n" || !strings.Contains(stderr, topic+".dlq/0/1 may have been sent") || !strings.Contains(stderr, "--from="+topic+".dlq/0/1") {
+	if status != 1 || stdout != "1  sent\n" || !strings.Contains(stderr, topic+".dlq/0/1 may have been sent") ||
+		!strings.Contains(stderr, "--from="+topic+".dlq/0/1") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	if sent := b.ReadAll(t, topic); len(sent) != 1 || string(sent[0].Value) != "0" {

@@ -160,7 +160,8 @@ func schema(t *testing.T) *jsonschema.Schema {
 func TestSchemaJudges(t *testing.T) {
 	t.Parallel()
 	schema, path := schema(t), filepath.Join(t.TempDir(), "c.yaml")
-	values := []string{"true", "false", "yes", "0", "1", "-1", "50", "101", "1_000", "0x10", "1.5", "1e3", "'50'", "''", "null", "", "~", "text", "/text", "auto",
+	values := []string{"true", "false", "yes", "0", "1", "-1", "50", "101", "1_000", "0x10", "1.5", "1e3", "'50'", "''",
+		"null", "", "~", "text", "/text", "auto",
 		"1MiB", "64 MB", "1.5GiB", "1XB", "'1000000000'", "2000000000", "5", "5s", "1.5s", "1h30m", "-5s", "+5s", ".5s", "5 s", "0s", "[]", "[a]", "[a, b]", "a,b", "[1]", "[[a]]",
 		"{a: 1}", "[null]", "plain", "dead-letter", "skip", "hold", "debug", "console", "Debug", "2026-11-23", "2026-11-23T10:00:00Z", "!!str 5", "'*'"}
 	seen := map[string]bool{}
@@ -178,7 +179,8 @@ func TestSchemaJudges(t *testing.T) {
 			}
 		}
 	}
-	for text, want := range map[string]bool{"{}": true, "": true, "# nothing\n": true, "batch-sise: 5\n": false, "json: true\n": false, "config: x\n": false, "- a\n": false,
+	for text, want := range map[string]bool{"{}": true, "": true, "# nothing\n": true, "batch-sise: 5\n": false,
+		"json: true\n": false, "config: x\n": false, "- a\n": false,
 		"text": false, "kafka: {brokers: [a]}\n": false, "batch-size: 5\nbatch-wait: 1s\n": true} {
 		if got := valid(t, schema, text); got != want {
 			t.Errorf("%q: the schema takes it: %v", text, got)
@@ -197,10 +199,12 @@ func TestExample(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	example := strings.NewReplacer("/etc/tasksink/token", secret, "/etc/tasksink/kafka-password", secret).Replace(read(t, "../../docs/tasksink.yaml"))
+	example := strings.NewReplacer("/etc/tasksink/token", secret, "/etc/tasksink/kafka-password",
+		secret).Replace(read(t, "../../docs/tasksink.yaml"))
 	first, rest, _ := strings.Cut(example, "\n")
 	whole := regexp.MustCompile(`(?m)^# ([a-z-]+: )`).ReplaceAllString(rest, "$1")
-	whole = regexp.MustCompile(`(?m)^kafka-tls-ca:.*`).ReplaceAllString(whole, "kafka-tls-ca: ''") // a certificate is not at hand
+	// a certificate is not at hand
+	whole = regexp.MustCompile(`(?m)^kafka-tls-ca:.*`).ReplaceAllString(whole, "kafka-tls-ca: ''")
 	if strings.Count(whole, "\n# ") > strings.Count(example, "\n# ")-10 {
 		t.Errorf("too little was commented out:\n%s", whole)
 	}
@@ -216,13 +220,15 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s: the schema does not take it", name)
 		}
 	}
-	if id := `"$id": "` + strings.TrimPrefix(first, "# yaml-language-server: $schema=") + `"`; !strings.Contains(read(t, "../../docs/tasksink.schema.json"), id) {
+	if id := `"$id": "` + strings.TrimPrefix(first, "# yaml-language-server: $schema=") +
+		`"`; !strings.Contains(read(t, "../../docs/tasksink.schema.json"), id) {
 		t.Errorf("the first line does not name the schema: %s", id)
 	}
 }
 
 // onlyProgramSays are remarks that need more than a look at one value's form.
-var onlyProgramSays = []string{"write each broker as host:port", "a name between the commas is empty", "it is among --kafka-topics", "no such file", "is a directory", "write it as https://host",
+var onlyProgramSays = []string{"write each broker as host:port", "a name between the commas is empty",
+	"it is among --kafka-topics", "no such file", "is a directory", "write it as https://host",
 	"it is no URL", "Europe/Berlin", "at least 100ms", "at least 1KiB", "at least 1MiB", "at least --batch-size", "at least --hubspot-timeout", "--kafka-sasl-username is missing"}
 
 // takes tells whether the program finds nothing wrong with the form of what is in the file, and what it says.
@@ -233,7 +239,8 @@ func takes(t *testing.T, path, text string) (ok bool, said string) {
 	}
 	_, _, said = tasksink(t, nil, "config", "--config="+path)
 	for _, line := range strings.Split(said, "\n") {
-		if strings.Contains(line, path) && !slices.ContainsFunc(onlyProgramSays, func(remark string) bool { return strings.Contains(line, remark) }) {
+		if strings.Contains(line, path) && !slices.ContainsFunc(onlyProgramSays,
+			func(remark string) bool { return strings.Contains(line, remark) }) {
 			return false, said
 		}
 	}

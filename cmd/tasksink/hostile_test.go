@@ -99,7 +99,8 @@ func TestAdminServer(t *testing.T) {
 		})
 	}
 	t.Run("slow headers", func(t *testing.T) {
-		// More connections than it takes at once, none of which finishes its request: they are cut, and others get their turn.
+		// More connections than it takes at once, none of which finishes its request: they are cut, and others get their
+		// turn.
 		began := time.Now()
 		for range 300 {
 			conn, err := net.Dial("tcp", addr)
@@ -129,7 +130,8 @@ func TestPprof(t *testing.T) {
 	t.Parallel()
 	m := start(t, "profiled", "--kafka-brokers=127.0.0.1:1", "--hubspot-token="+canary, "--pprof=localhost:0")
 	addr := m.listening(t, "pprof server")
-	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/heap": 200, "/debug/pprof/profile?seconds=1": 200, "/debug/pprof/goroutine?debug=2": 200,
+	for path, want := range map[string]int{"/debug/pprof/": 200, "/debug/pprof/heap": 200,
+		"/debug/pprof/profile?seconds=1": 200, "/debug/pprof/goroutine?debug=2": 200,
 		"/debug/pprof/cmdline": 404, "/debug/pprof/cmdline/": 404, "/status": 404} {
 		status, _, body := ask(t, addr, "GET "+path+" HTTP/1.1\r\nHost: "+addr+"\r\n\r\n")
 		if status != want {
@@ -153,7 +155,8 @@ func TestHostileRecords(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			b := kafkatest.Fake(t)
-			topic, hubspot, args := world(t, b, 1, hubspottest.Config{}, "--log-level=debug", "--log-format="+format, "--kafka-group=evil\x1b[31m\r\nforged\u202e", "--hubspot-timeout=2s")
+			topic, hubspot, args := world(t, b, 1, hubspottest.Config{}, "--log-level=debug", "--log-format="+format,
+				"--kafka-group=evil\x1b[31m\r\nforged\u202e", "--hubspot-timeout=2s")
 			b.CreateTopic(t, topic+".dlq", 1, nil)
 			asJSON := func(s string) string {
 				text, err := json.Marshal(s)
@@ -163,21 +166,31 @@ func TestHostileRecords(t *testing.T) {
 				return string(text)
 			}
 			name := asJSON(hostile)
-			headers := []kafka.Header{{Key: hostile, Value: []byte(hostile)}, {Key: "traceparent", Value: []byte(strings.Repeat("\r\nX: y", 1000))},
+			headers := []kafka.Header{{Key: hostile, Value: []byte(hostile)},
+				{Key: "traceparent", Value: []byte(strings.Repeat("\r\nX: y", 1000))},
 				{Key: "tasksink.dlq.redrive_count", Value: []byte("99\r\n\x1b")}, {Key: "tasksink.dlq.topic", Value: []byte("__consumer_offsets")}}
 			for range 100 {
 				headers = append(headers, kafka.Header{Key: "h", Value: []byte("\x1b[2J")})
 			}
-			good := kafka.Message{Key: []byte(hostile), Headers: headers, Value: []byte(`{"id":` + name + `,"properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":` + name + `}}`)}
+			good := kafka.Message{Key: []byte(hostile), Headers: headers,
+				Value: []byte(`{"id":` + name + `,"properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":` + name +
+					`}}`)}
 			b.Produce(t, topic, good,
-				kafka.Message{Key: []byte(hostile), Headers: headers, Value: []byte(`{"id":"b","properties":{` + name + `:["x"]}}`)},
-				kafka.Message{Key: []byte(hostile), Headers: headers, Value: []byte(`{"id":"c","properties":{"hs_timestamp":"2026-11-23T10:00:00Z",` + name + `:"x"}}`)},
+				kafka.Message{Key: []byte(hostile), Headers: headers,
+					Value: []byte(`{"id":"b","properties":{` + name + `:["x"]}}`)},
+				kafka.Message{Key: []byte(hostile), Headers: headers,
+					Value: []byte(`{"id":"c","properties":{"hs_timestamp":"2026-11-23T10:00:00Z",` + name + `:"x"}}`)},
 				kafka.Message{Key: []byte(hostile), Headers: headers, Value: []byte(hostile)},
 				kafka.Message{Headers: headers, Value: nil})
-			mend := hubspot.Inject(hubspottest.Fault{Times: 1, Status: 401, Body: `{"status":"error","category":` + name + `,"correlationId":` + name + `,"message":` + name + `}`})
-			_ = hubspot.Inject(hubspottest.Fault{Times: 1, Status: 503, Body: `{"status":"error","category":` + name + `,"message":` + name + `}`})
+			mend := hubspot.Inject(hubspottest.Fault{Times: 1, Status: 401, Body: `{"status":"error","category":` + name +
+				`,"correlationId":` + name + `,"message":` + name + `}`})
+			_ = hubspot.Inject(hubspottest.Fault{Times: 1, Status: 503, Body: `{"status":"error","category":` + name +
+				`,"message":` + name + `}`})
 			m := start(t, format, args...)
-			until(t, "all are settled", 60*time.Second, func() bool { return len(b.ReadAll(t, topic+".dlq")) == 4 && len(hubspot.Journal()) == 1 })
+			until(t, "all are settled", 60*time.Second, func() bool {
+				return len(b.ReadAll(t, topic+".dlq")) == 4 &&
+					len(hubspot.Journal()) == 1
+			})
 			mend()
 			if w := hubspot.Journal()[0]; w.ID != strings.ToValidUTF8(hostile, "\ufffd") {
 				t.Errorf("HubSpot has the id %q", w.ID)
@@ -185,7 +198,8 @@ func TestHostileRecords(t *testing.T) {
 			// A flood whose reason names a property: it stands in /status and in the log.
 			var flood []kafka.Message
 			for i := range 1001 {
-				flood = append(flood, kafka.Message{Key: []byte(strconv.Itoa(i)), Value: []byte(`{"id":"b","properties":{` + name + `:["x"]}}`)})
+				flood = append(flood, kafka.Message{Key: []byte(strconv.Itoa(i)),
+					Value: []byte(`{"id":"b","properties":{` + name + `:["x"]}}`)})
 			}
 			b.Produce(t, topic, flood...)
 			if format == "json" {
@@ -212,7 +226,8 @@ func TestHostileRecords(t *testing.T) {
 			said := m.log.String()
 			harmless(t, "the log", said)
 			for _, line := range strings.Split(strings.TrimSuffix(said, "\n"), "\n") {
-				if format == "json" && !json.Valid([]byte(line)) || strings.HasPrefix(line, "letter") || strings.HasPrefix(line, "forged") {
+				if format == "json" && !json.Valid([]byte(line)) || strings.HasPrefix(line, "letter") ||
+					strings.HasPrefix(line, "forged") {
 					t.Errorf("not a line of ours: %q", line)
 				}
 			}
@@ -228,7 +243,8 @@ func TestHostileRecords(t *testing.T) {
 // harmless is text without control characters but line feeds.
 func harmless(t *testing.T, where, text string) {
 	t.Helper()
-	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r == 0x7f) }); i >= 0 || !utf8.ValidString(text) {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r == 0x7f) }); i >= 0 ||
+		!utf8.ValidString(text) {
 		t.Errorf("a control character is in %s: %q", where, text[max(0, i-80):min(len(text), max(0, i)+80)])
 	}
 }
@@ -239,7 +255,8 @@ func TestLargeRecords(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
 	const limit = 32 << 20
-	topic, hubspot, args := world(t, b, 4, hubspottest.Config{}, "--max-pending-bytes=32MiB", "--hubspot-timeout=30s", "--drain-timeout=32s")
+	topic, hubspot, args := world(t, b, 4, hubspottest.Config{}, "--max-pending-bytes=32MiB", "--hubspot-timeout=30s",
+		"--drain-timeout=32s")
 	b.CreateTopic(t, topic+".dlq", 1, nil)
 	hubspot.SetDown(true)
 	// Text that compresses to a twentieth, as texts may, so that the broker, which lives in this process, stays small.
@@ -252,12 +269,16 @@ func TestLargeRecords(t *testing.T) {
 	}
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
-	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Transport: transport, Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip, BatchSize: 4, BatchBytes: 8 << 20, BatchTimeout: time.Millisecond}
+	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Transport: transport, Topic: topic, Balancer: kafka.Murmur2Balancer{},
+		RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip, BatchSize: 4, BatchBytes: 8 << 20,
+		BatchTimeout: time.Millisecond}
 	defer func() { _ = w.Close() }()
 	for i := 0; i < 1000; i += 20 {
 		var msgs []kafka.Message
 		for j := range 20 {
-			msgs = append(msgs, kafka.Message{Key: []byte(strconv.Itoa(i + j)), Value: fmt.Appendf(nil, `{"id":"task-%d","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_body":"%s"}}`, i+j, body)})
+			msgs = append(msgs, kafka.Message{Key: []byte(strconv.Itoa(i + j)),
+				Value: fmt.Appendf(nil, `{"id":"task-%d","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_body":"%s"}}`,
+					i+j, body)})
 		}
 		if err := w.WriteMessages(t.Context(), msgs...); err != nil {
 			t.Fatal(err)

@@ -35,7 +35,8 @@ func openLog(w io.Writer, level, format string) (log zerolog.Logger, flush func(
 		parsed = zerolog.InfoLevel // Check has refused it already
 	}
 	lines := diode.NewWriter(out, logLines, 0, func(missed int) {
-		_, _ = fmt.Fprintf(out, `{"level":"warn","dropped":%d,"message":"nobody read the log fast enough"}`+"\n", missed) // nobody is left to tell
+		// nobody is left to tell
+		_, _ = fmt.Fprintf(out, `{"level":"warn","dropped":%d,"message":"nobody read the log fast enough"}`+"\n", missed)
 	})
 	return zerolog.New(&once{out: lines, told: map[string]*telling{}}).Level(parsed).With().Timestamp().Logger(), func() {
 		closed := make(chan struct{})
@@ -60,8 +61,8 @@ func console(w io.Writer) zerolog.ConsoleWriter {
 // onlyWriter hides Close: standard error is not ours to close.
 type onlyWriter struct{ io.Writer }
 
-// once tells an error at once, and while it repeats once a minute, with how many were left out. Only lines that carry an
-// error count; they are alike if they say the same with other numbers.
+// once tells an error at once, and while it repeats once a minute, with how many were left out. Only lines that carry
+// an error count; they are alike if they say the same with other numbers.
 type once struct {
 	out io.Writer
 

@@ -53,10 +53,12 @@ func seriesValue(f *dto.MetricFamily, labels ...string) (sum float64, found bool
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
-	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000}, "--tombstones=skip", "--hubspot-rate=auto", "--hubspot-timezone=UTC", "--max-pending=100")
+	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000}, "--tombstones=skip",
+		"--hubspot-rate=auto", "--hubspot-timezone=UTC", "--max-pending=100")
 	b.CreateTopic(t, topic+".dlq", 1, nil)
 	mend := hubspot.Inject(hubspottest.Fault{Status: 401, Body: `{"status":"error","category":"INVALID_AUTHENTICATION"}`})
-	b.Produce(t, topic, append(versions(0, 300, 300), kafka.Message{Key: []byte("worse"), Value: []byte("{")}, kafka.Message{Key: []byte("none")})...)
+	b.Produce(t, topic, append(versions(0, 300, 300), kafka.Message{Key: []byte("worse"), Value: []byte("{")},
+		kafka.Message{Key: []byte("none")})...)
 	m := start(t, "measured", args...)
 	until(t, "the hold is shown", 20*time.Second, func() bool {
 		held, _ := seriesValue(m.scrape(t)["tasksink_hold"], "reason=auth")
@@ -72,7 +74,11 @@ func TestMetrics(t *testing.T) {
 	})
 	mend()
 	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
-	until(t, "the lag is gone", 20*time.Second, func() bool { lag, ok := seriesValue(m.scrape(t)["tasksink_consumer_lag"]); return ok && lag == 0 })
+	until(t, "the lag is gone", 20*time.Second, func() bool {
+		lag,
+			ok := seriesValue(m.scrape(t)["tasksink_consumer_lag"])
+		return ok && lag == 0
+	})
 
 	families := m.scrape(t)
 	for _, want := range []struct {
@@ -117,7 +123,8 @@ func TestMetrics(t *testing.T) {
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
-	if last := m.log.String(); !strings.Contains(last, `"upserted":350,"dead_lettered":1,"skipped":1,"requests":{`) || !strings.Contains(last, `"message":"summary"`) {
+	if last := m.log.String(); !strings.Contains(last, `"upserted":350,"dead_lettered":1,"skipped":1,"requests":{`) ||
+		!strings.Contains(last, `"message":"summary"`) {
 		t.Errorf("the log ends without a summary")
 	}
 }
@@ -136,7 +143,8 @@ func shape(families map[string]*dto.MetricFamily) string {
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(families)) {
 		f := families[name]
-		if (strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")) && name != "go_goroutines" && name != "process_cpu_seconds_total" {
+		if (strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")) && name != "go_goroutines" &&
+			name != "process_cpu_seconds_total" {
 			continue
 		}
 		labels := map[string]bool{}
@@ -145,7 +153,8 @@ func shape(families map[string]*dto.MetricFamily) string {
 				labels[l.GetName()] = true
 			}
 		}
-		fmt.Fprintf(&out, "%s %s {%s}\n  %s\n", name, strings.ToLower(f.GetType().String()), strings.Join(slices.Sorted(maps.Keys(labels)), ","), f.GetHelp())
+		fmt.Fprintf(&out, "%s %s {%s}\n  %s\n", name, strings.ToLower(f.GetType().String()),
+			strings.Join(slices.Sorted(maps.Keys(labels)), ","), f.GetHelp())
 		if f.GetType() == dto.MetricType_HISTOGRAM {
 			for _, bucket := range f.GetMetric()[0].GetHistogram().GetBucket() {
 				fmt.Fprintf(&out, " %v", bucket.GetUpperBound())

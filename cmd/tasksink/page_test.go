@@ -74,14 +74,15 @@ func (s *stage) fail(away bool) {
 func TestPageStaged(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)
-	for name, look := range map[string]func(*testing.T, *browser){"scenes": scenesOnPage, "partitions": partitionsOnPage, "asks": asksOnPage, "pictures": picturesOnPage} {
+	for name, look := range map[string]func(*testing.T, *browser){"scenes": scenesOnPage, "partitions": partitionsOnPage,
+		"asks": asksOnPage, "pictures": picturesOnPage} {
 		t.Run(name, func(t *testing.T) { look(t, b) })
 	}
 }
 
 // scenesOnPage: in each state of the worker the page says what stands in the golden, in the words that a reader sees;
-// hostileText text in any place stays text; nothing jumps when the sentence changes; every text stands out from its ground, in light and in dark; and on a phone
-// nothing is cut off or scrolls sideways.
+// hostileText text in any place stays text; nothing jumps when the sentence changes; every text stands out from its
+// ground, in light and in dark; and on a phone nothing is cut off or scrolls sideways.
 func scenesOnPage(t *testing.T, b *browser) {
 	s := newStage(t)
 	var said strings.Builder
@@ -123,11 +124,22 @@ const words = `[document.title, ...["#sentence", "#more", ".answers"].map((s) =>
 
 // contrast lists the elements with text of their own that is too pale, by WCAG's formula.
 const contrast = `(() => {
-	const parse = (c) => { const n = c.match(/[\d.]+/g).map(Number); return { rgb: n.slice(0, 3), a: n.length > 3 ? n[3] : 1 }; };
-	const light = (rgb) => rgb.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-	const ground = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.a === 1) return c.rgb; } return [255, 255, 255]; };
+	const parse = (c) => {
+		const n = c.match(/[\d.]+/g).map(Number);
+		return { rgb: n.slice(0, 3), a: n.length > 3 ? n[3] : 1 };
+	};
+	const light = (rgb) => rgb.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+	const ground = (e) => {
+		for (; e; e = e.parentElement) {
+			const c = parse(getComputedStyle(e).backgroundColor);
+			if (c.a === 1) return c.rgb;
+		}
+		return [255, 255, 255];
+	};
 	const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim() !== "");
-	return [...document.querySelectorAll("body *, #chart text")].filter((e) => own(e) && e.getClientRects().length > 0 && !e.closest("noscript")).flatMap((e) => {
+	const shown = (e) => own(e) && e.getClientRects().length > 0 && !e.closest("noscript");
+	return [...document.querySelectorAll("body *, #chart text")].filter(shown).flatMap((e) => {
 		const style = getComputedStyle(e);
 		const [a, b] = [light(parse(e.closest("svg") ? style.fill : style.color).rgb), light(ground(e))];
 		const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
@@ -170,7 +182,8 @@ func partitionsOnPage(t *testing.T, b *browser) {
 	many := calm("many partitions", func(s *scene) {
 		s.status.Partitions = nil
 		for i := range 64 {
-			s.status.Partitions = append(s.status.Partitions, consumer.PartitionStatus{Topic: "tasks", Partition: i, Lag: 10, LagSeconds: 1, Committed: -1})
+			s.status.Partitions = append(s.status.Partitions,
+				consumer.PartitionStatus{Topic: "tasks", Partition: i, Lag: 10, LagSeconds: 1, Committed: -1})
 		}
 		s.status.Partitions[50].Lag, s.status.Partitions[50].LagSeconds = 2000, 99
 		s.status.Partitions[7].Lag, s.status.Partitions[7].LagSeconds = 5000, 50
@@ -216,7 +229,8 @@ func asksOnPage(t *testing.T, b *browser) {
 	p.says("#word", "Flowing", 20*time.Second)
 }
 
-// TestPage: the page of a real worker, through an outage of HubSpot and dead letters with hostileText reasons, to its end.
+// TestPage: the page of a real worker, through an outage of HubSpot and dead letters with hostileText reasons, to its
+// end.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	browser := startBrowser(t)
@@ -240,16 +254,25 @@ func TestPage(t *testing.T) {
 	p.says("#breaker", "since", time.Second)
 	p.says("#behind-line", "The oldest waits for", 5*time.Second)
 	hubspot.SetDown(false)
-	until(t, "the outage ends", 20*time.Second, func() bool { w := p.text("#word"); return w == "Flowing" || w == "Up to date" })
+	until(t, "the outage ends", 20*time.Second, func() bool {
+		w := p.text("#word")
+		return w == "Flowing" ||
+			w == "Up to date"
+	})
 
 	hubspot.SetToken("another")
 	b.Produce(t, topic, versions(2400, 100, 500)...)
 	p.says("#text", "HubSpot refuses the token", 20*time.Second)
 	p.says("#holds", "--hubspot-token-file", time.Second)
 	hubspot.SetToken("secret")
-	until(t, "the hold ends", 20*time.Second, func() bool { w := p.text("#word"); return w == "Flowing" || w == "Up to date" })
+	until(t, "the hold ends", 20*time.Second, func() bool {
+		w := p.text("#word")
+		return w == "Flowing" ||
+			w == "Up to date"
+	})
 
-	b.Produce(t, topic, kafka.Message{Key: []byte("bad"), Value: []byte(`{"id":"secret-id","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","<img src=x onerror=alert(1)>":"secret-value"}}`)})
+	b.Produce(t, topic, kafka.Message{Key: []byte("bad"),
+		Value: []byte(`{"id":"secret-id","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","<img src=x onerror=alert(1)>":"secret-value"}}`)})
 	p.says("#reasons", "VALIDATION_ERROR · PROPERTY_DOESNT_EXIST · <img src=x onerror=alert(1)>", 20*time.Second)
 	p.says("#reasons", "Create it in HubSpot", time.Second)
 	if all := eval[string](p, "document.documentElement.outerHTML"); strings.Contains(all, "secret-") {
@@ -258,7 +281,8 @@ func TestPage(t *testing.T) {
 	if n := eval[int](p, "document.querySelectorAll('img').length"); n != 0 {
 		t.Error("hostile text became an element")
 	}
-	until(t, "the chart draws the flow", 20*time.Second, func() bool { return eval[bool](p, "document.querySelector('#chart .upserted') !== null") })
+	until(t, "the chart draws the flow", 20*time.Second,
+		func() bool { return eval[bool](p, "document.querySelector('#chart .upserted') !== null") })
 	if p.requests("/history") < 2 {
 		t.Error("the history is asked for only once")
 	}
@@ -280,19 +304,22 @@ func TestPageServed(t *testing.T) {
 		mux.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 		return w.Code, w.Header()
 	}
-	for path, kind := range map[string]string{"/": "text/html; charset=utf-8", "/page/page.css": "text/css; charset=utf-8", "/page/page.js": "text/javascript; charset=utf-8",
+	for path, kind := range map[string]string{"/": "text/html; charset=utf-8", "/page/page.css": "text/css; charset=utf-8",
+		"/page/page.js":  "text/javascript; charset=utf-8",
 		"/page/words.js": "text/javascript; charset=utf-8", "/page/chart.js": "text/javascript; charset=utf-8", "/page/icon.svg": "image/svg+xml", "/history": "application/json"} {
 		status, header := ask("GET", path)
 		if got := header.Get("Content-Type"); status != 200 || got != kind {
 			t.Errorf("%s: %d, %s", path, status, got)
 		}
 		csp := header.Get("Content-Security-Policy")
-		for _, want := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+			"form-action 'none'"} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("%s: the policy %q lacks %s", path, csp, want)
 			}
 		}
-		if strings.Contains(csp, "unsafe") || header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Referrer-Policy") != "no-referrer" {
+		if strings.Contains(csp, "unsafe") || header.Get("X-Content-Type-Options") != "nosniff" ||
+			header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: headers %v", path, header)
 		}
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {

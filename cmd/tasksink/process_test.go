@@ -77,7 +77,8 @@ func startIn(t *testing.T, name string, environ []string, args ...string) *membe
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=127.0.0.1:0"}, args...)...), log: &log{}, done: make(chan error, 1)}
+	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=127.0.0.1:0"}, args...)...), log: &log{},
+		done: make(chan error, 1)}
 	m.cmd.Stdout, m.cmd.Stderr, m.cmd.Env = m.log, m.log, append(os.Environ(), environ...)
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -114,7 +115,8 @@ var listens = regexp.MustCompile(`"address":"([^"]+)","time":"[^"]*","message":"
 func (m *member) get(t *testing.T, path string) (status int, body string) {
 	t.Helper()
 	until(t, "the admin server listens", 10*time.Second, func() bool { return listens.MatchString(m.log.String()) })
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listens.FindStringSubmatch(m.log.String())[1]+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://"+listens.FindStringSubmatch(m.log.String())[1]+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,8 @@ func TestKafkaUnreachable(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &st); err != nil {
 			t.Fatalf("%v in %s", err, body)
 		}
-		return st.State == "held" && len(st.Holds) == 1 && st.Holds[0].Reason == "kafka" && strings.Contains(st.Holds[0].Remedy, "--kafka-brokers")
+		return st.State == "held" && len(st.Holds) == 1 && st.Holds[0].Reason == "kafka" &&
+			strings.Contains(st.Holds[0].Remedy, "--kafka-brokers")
 	})
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
@@ -171,13 +174,15 @@ func TestKafkaUnreachable(t *testing.T) {
 }
 
 // world is a topic, a simulator, and the arguments of a member that works between them.
-func world(t *testing.T, b *kafkatest.Broker, partitions int, cfg hubspottest.Config, more ...string) (topic string, hubspot *hubspottest.Server, args []string) {
+func world(t *testing.T, b *kafkatest.Broker, partitions int, cfg hubspottest.Config, more ...string) (topic string,
+	hubspot *hubspottest.Server, args []string) {
 	t.Helper()
 	topic = b.Topic(t, partitions, nil)
 	hubspot = hubspottest.New(cfg)
 	server := httptest.NewServer(hubspot)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	return topic, hubspot, append([]string{"--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + topic, "--kafka-group=" + topic,
+	return topic, hubspot, append([]string{"--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + topic,
+		"--kafka-group=" + topic,
 		"--hubspot-url=" + server.URL, "--hubspot-token=secret", "--hubspot-id-property=external_task_id", "--hubspot-rate=0"}, more...)
 }
 
@@ -211,7 +216,8 @@ func TestStops(t *testing.T) {
 			if tc.twice {
 				drain = "--drain-timeout=60s"
 			}
-			topic, hubspot, args := world(t, b, 2, hubspottest.Config{Latency: 50 * time.Millisecond}, "--hubspot-timeout=2s", drain)
+			topic, hubspot, args := world(t, b, 2, hubspottest.Config{Latency: 50 * time.Millisecond}, "--hubspot-timeout=2s",
+				drain)
 			if tc.hangs {
 				hubspot.Inject(hubspottest.Fault{Hang: true})
 			}
@@ -226,7 +232,11 @@ func TestStops(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tc.twice {
-				until(t, "it drains", 10*time.Second, func() bool { _, body := m.get(t, "/status"); return strings.Contains(body, `"state": "draining"`) })
+				until(t, "it drains", 10*time.Second, func() bool {
+					_,
+						body := m.get(t, "/status")
+					return strings.Contains(body, `"state": "draining"`)
+				})
 				if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 					t.Fatal(err)
 				}
@@ -234,7 +244,8 @@ func TestStops(t *testing.T) {
 			select {
 			case err := <-m.done:
 				var exit *exec.ExitError
-				if status := 0; err != nil && (!errors.As(err, &exit) || exit.ExitCode() != tc.status) || err == nil && tc.status != status {
+				if status := 0; err != nil && (!errors.As(err, &exit) || exit.ExitCode() != tc.status) || err == nil &&
+					tc.status != status {
 					t.Errorf("it ended with %v, want status %d", err, tc.status)
 				}
 			case <-time.After(30 * time.Second):
@@ -253,7 +264,8 @@ func TestThaw(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		t.Parallel()
 		const events, objects = 20_000, 2000
-		topic, hubspot, args := world(t, b, 6, hubspottest.Config{Latency: 100 * time.Millisecond}, "--max-in-flight=2", "--hubspot-timeout=40s", "--drain-timeout=42s")
+		topic, hubspot, args := world(t, b, 6, hubspottest.Config{Latency: 100 * time.Millisecond}, "--max-in-flight=2",
+			"--hubspot-timeout=40s", "--drain-timeout=42s")
 		b.Produce(t, topic, versions(0, events, objects)...)
 		frozen := start(t, "frozen", args...)
 		until(t, "it works", 20*time.Second, func() bool { return len(hubspot.Requests()) > 10 })

@@ -114,7 +114,8 @@ func deploy(t *testing.T, b *kafkatest.Broker, each int) *deployment {
 	b.CreateTopic(t, d.topic+".dlq", 1, nil)
 	server := httptest.NewServer(http.HandlerFunc(d.serve))
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	d.args = []string{"--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + d.topic, "--kafka-group=" + d.topic,
+	d.args = []string{"--kafka-brokers=" + strings.Join(b.Addrs, ","), "--kafka-topics=" + d.topic, "--kafka-group=" +
+		d.topic,
 		"--hubspot-url=" + server.URL, "--hubspot-id-property=external_task_id"}
 	return d
 }
@@ -231,7 +232,8 @@ func (d *deployment) step(t *testing.T, name string, change func()) {
 			break
 		}
 		if time.Since(begun) > scaleStall {
-			t.Fatalf("%s: %v later HubSpot has %d events more, want %d; nothing came from %v", name, scaleStall, events, d.each, silent)
+			t.Fatalf("%s: %v later HubSpot has %d events more, want %d; nothing came from %v", name, scaleStall, events, d.each,
+				silent)
 		}
 	}
 	d.stopping.Wait()
@@ -253,7 +255,10 @@ func (d *deployment) silent(since time.Time) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.pods {
-		if !slices.ContainsFunc(d.answers, func(a answered) bool { return a.pod == p.name && a.status == http.StatusOK && a.at.After(since) }) {
+		if !slices.ContainsFunc(d.answers, func(a answered) bool {
+			return a.pod == p.name && a.status == http.StatusOK &&
+				a.at.After(since)
+		}) {
 			names = append(names, p.name)
 		}
 	}
@@ -335,5 +340,6 @@ func (d *deployment) judge(t *testing.T) {
 	if lost > 0 || twice > 0 {
 		t.Errorf("of %d events %d were lost, and %d written twice", d.events, lost, twice)
 	}
-	t.Logf("%d events, %d lost, %d written twice; %d requests, %d of them answered 429", d.events, lost, twice, len(d.answers), refused)
+	t.Logf("%d events, %d lost, %d written twice; %d requests, %d of them answered 429", d.events, lost, twice,
+		len(d.answers), refused)
 }

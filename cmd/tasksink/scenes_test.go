@@ -26,14 +26,18 @@ type scene struct {
 
 // calm is a worker that keeps up with 980 records a second in six partitions; change makes another state of it.
 func calm(name string, change func(*scene)) scene {
-	s := scene{name: name, status: worker.Status{Time: night, Instance: "tasksink-0", Group: "tasksink", Started: night.Add(-52 * time.Hour), State: "running",
+	s := scene{name: name, status: worker.Status{Time: night, Instance: "tasksink-0", Group: "tasksink",
+		Started: night.Add(-52 * time.Hour), State: "running",
 		Holds: []hold.Hold{}, Breaker: "closed",
-		Rate:    pace.Status{Limit: 190, Window: 10, Share: 0.5, InWindow: 62, Others: 58},
-		Daily:   &pace.DayStatus{Limit: 1_000_000, Remaining: 871_204, Ours: 435_601, ResetsAt: night.Add(20*time.Hour + 40*time.Minute), Zone: "Europe/Berlin", BatchWait: 0.5},
-		Records: worker.Records{Arrived: 183_456_700, Upserted: 183_450_000, DeadLettered: 214, Pending: 1480, PendingBytes: 1_310_000},
-		Sender:  upsert.Status{Breaker: "closed", InFlight: 3, Inputs: 180_000_000, Requests: map[string]int{"200": 1_820_000, "207": 211}},
-		Limits:  worker.Limits{BatchSize: 100, MaxInFlight: 32, MaxPending: 20_000, MaxPendingBytes: 64 << 20},
-		Build:   config.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
+		Rate: pace.Status{Limit: 190, Window: 10, Share: 0.5, InWindow: 62, Others: 58},
+		Daily: &pace.DayStatus{Limit: 1_000_000, Remaining: 871_204, Ours: 435_601,
+			ResetsAt: night.Add(20*time.Hour + 40*time.Minute), Zone: "Europe/Berlin", BatchWait: 0.5},
+		Records: worker.Records{Arrived: 183_456_700, Upserted: 183_450_000, DeadLettered: 214, Pending: 1480,
+			PendingBytes: 1_310_000},
+		Sender: upsert.Status{Breaker: "closed", InFlight: 3, Inputs: 180_000_000,
+			Requests: map[string]int{"200": 1_820_000, "207": 211}},
+		Limits: worker.Limits{BatchSize: 100, MaxInFlight: 32, MaxPending: 20_000, MaxPendingBytes: 64 << 20},
+		Build:  config.Build{Version: "v1.0.0", Revision: "4f1c2a9d0b7e", Go: "go1.26.0"},
 		DeadLetters: worker.DeadLetters{Reasons: []worker.Reason{
 			{Count: dlq.Count{Kind: dlq.Kind{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR", Code: "INVALID_OPTION"}, Property: "hs_task_status", Letters: 187, Last: night.Add(-4 * time.Minute)},
 				Meaning: dlq.Explain("VALIDATION_ERROR", "INVALID_OPTION")},
@@ -42,8 +46,9 @@ func calm(name string, change func(*scene)) scene {
 		}}}}
 	for i := range 6 {
 		committed := int64(30_512_000 + 7919*i)
-		s.status.Partitions = append(s.status.Partitions, consumer.PartitionStatus{Topic: "tasks", Partition: 2 * i, Committed: committed,
-			Position: committed + 12, End: committed + 240, Lag: 210 + int64(i*i*7%60), LagSeconds: 0.4 + 0.25*float64(i)})
+		s.status.Partitions = append(s.status.Partitions,
+			consumer.PartitionStatus{Topic: "tasks", Partition: 2 * i, Committed: committed,
+				Position: committed + 12, End: committed + 240, Lag: 210 + int64(i*i*7%60), LagSeconds: 0.4 + 0.25*float64(i)})
 	}
 	s.flow(func(t float64) (in, out, lag float64) {
 		in = 930 + 90*math.Sin(t/140) + 40*math.Sin(t/31)
@@ -56,7 +61,8 @@ func calm(name string, change func(*scene)) scene {
 // flow makes a quarter of an hour of history that ends in the status, out of the rates, and the lag, at t seconds ago.
 func (s *scene) flow(at func(t float64) (in, out, lag float64)) {
 	r := s.status.Records
-	now := page.Sample{At: night, Arrived: r.Arrived, Upserted: r.Upserted, DeadLettered: r.DeadLettered, Inputs: s.status.Sender.Inputs, Requests: 1_820_211}
+	now := page.Sample{At: night, Arrived: r.Arrived, Upserted: r.Upserted, DeadLettered: r.DeadLettered,
+		Inputs: s.status.Sender.Inputs, Requests: 1_820_211}
 	s.history = nil
 	for i := range 180 {
 		in, out, lag := at(float64(i*5) + 2.5)
@@ -92,7 +98,8 @@ func (s *scene) lag(records int64, age time.Duration) {
 
 func (s *scene) held(reason, detail, remedy string, since time.Duration) {
 	s.status.State = "held"
-	s.status.Holds = append(s.status.Holds, hold.Hold{Reason: reason, Detail: detail, Remedy: remedy, Since: night.Add(-since)})
+	s.status.Holds = append(s.status.Holds, hold.Hold{Reason: reason, Detail: detail, Remedy: remedy,
+		Since: night.Add(-since)})
 	s.stood(since)
 }
 
@@ -111,14 +118,16 @@ func (s *scene) stood(since time.Duration) {
 	}
 	s.status.Rate.InWindow, s.status.Sender.InFlight = 0, 0
 	s.lag(int64(120*min(since, page.Span).Seconds()), since)
-	s.status.Records.Pending, s.status.Records.PendingBytes = int(min(20_000, 120*since.Seconds())), int64(min(20_000, 120*since.Seconds())*890)
+	s.status.Records.Pending, s.status.Records.PendingBytes = int(min(20_000, 120*since.Seconds())),
+		int64(min(20_000, 120*since.Seconds())*890)
 }
 
 const hostileText = `<img src=x onerror=alert(1)><script>alert(2)</script>`
 
 func scenes() []scene {
 	token := func(s *scene) {
-		s.held("auth", "HubSpot refuses the token: EXPIRED_AUTHENTICATION (correlation id 5b1d3f0e-90c2-4d8f-8a4e-0f3a6f6f2d11)",
+		s.held("auth", "HubSpot refuses the token: EXPIRED_AUTHENTICATION (correlation id "+
+			"5b1d3f0e-90c2-4d8f-8a4e-0f3a6f6f2d11)",
 			"put a valid token into the file that --hubspot-token-file names; it is read again by itself", 8*time.Minute)
 	}
 	return []scene{
@@ -164,18 +173,23 @@ func scenes() []scene {
 		}),
 		calm("held: the token", token),
 		calm("held: Kafka, and the dead-letter topic", func(s *scene) {
-			s.held("dlq", "dead letters cannot be written: dial tcp 10.0.0.7:9092: connection refused", "check the brokers; tasksink goes on by itself", 3*time.Minute)
-			s.held("kafka", "fetch: dial tcp 10.0.0.7:9092: connection refused", "check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself", 4*time.Minute)
+			s.held("dlq", "dead letters cannot be written: dial tcp 10.0.0.7:9092: connection refused",
+				"check the brokers; tasksink goes on by itself", 3*time.Minute)
+			s.held("kafka", "fetch: dial tcp 10.0.0.7:9092: connection refused",
+				"check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself", 4*time.Minute)
 		}),
 		calm("held: the day is used up", func(s *scene) {
-			s.held("quota", "the account's calls of the day are used up; sending goes on at 2026-11-25T00:00:00+01:00", "wait, or raise the account's daily limit in HubSpot; see which other apps use it", 10*time.Minute)
+			s.held("quota", "the account's calls of the day are used up; sending goes on at 2026-11-25T00:00:00+01:00",
+				"wait, or raise the account's daily limit in HubSpot; see which other apps use it", 10*time.Minute)
 			at := night.Add(20*time.Hour + 52*time.Minute)
 			s.status.Daily.Remaining, s.status.Daily.Ours, s.status.Daily.DrainedAt = 0, 0, &at
 		}),
 		calm("held, for a reason that the page does not know", func(s *scene) {
 			s.held(hostileText, hostileText+" said the other side", hostileText, 2*time.Minute)
-			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Kind: dlq.Kind{Stage: hostileText, Category: hostileText, Code: hostileText}, Property: hostileText, Letters: 1, Last: night}, Meaning: hostileText}}
-			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostileText, hostileText, hostileText, hostileText
+			s.status.DeadLetters.Reasons = []worker.Reason{{Count: dlq.Count{Kind: dlq.Kind{Stage: hostileText,
+				Category: hostileText, Code: hostileText}, Property: hostileText, Letters: 1, Last: night}, Meaning: hostileText}}
+			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostileText, hostileText,
+				hostileText, hostileText
 		}),
 		calm("an outage", func(s *scene) {
 			s.stood(103 * time.Second)

@@ -65,9 +65,9 @@ func linkTo(s *traces.Span, to trace.SpanContext) *traces.Span_Link {
 	return nil
 }
 
-// TestTrace: one event can be followed from its producer's span into its batch, to HubSpot, to its dead letter and to the
-// commit, in what a collector gets, by either protocol. Nothing of the event's content or of the token gets there, and
-// nothing of the trace gets to HubSpot.
+// TestTrace: one event can be followed from its producer's span into its batch, to HubSpot, to its dead letter and to
+// the commit, in what a collector gets, by either protocol. Nothing of the event's content or of the token gets there,
+// and nothing of the trace gets to HubSpot.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"grpc", "http/protobuf"} {
@@ -95,17 +95,20 @@ func TestTrace(t *testing.T) {
 				msgs[i].Value = fmt.Appendf(nil, `{"id":"%d","properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":"%s"}}`, i, canary)
 				msgs[i], _ = produced(tracer, msgs[i])
 			}
-			bad, badSpan := produced(tracer, kafka.Message{Key: []byte(canary), Value: []byte(`{"id":"bad","properties":{"hs_timestamp":"` + canary + `"}}`)})
+			bad, badSpan := produced(tracer, kafka.Message{Key: []byte(canary),
+				Value: []byte(`{"id":"bad","properties":{"hs_timestamp":"` + canary + `"}}`)})
 			worse, worseSpan := produced(tracer, kafka.Message{Key: []byte(canary), Value: []byte(canary)})
 			huge := kafka.Message{Key: []byte("huge"), Value: []byte(`{"id":"huge","properties":{"hs_timestamp":"2026-11-23T10:00:00Z"}}`),
-				Headers: []kafka.Header{{Key: "traceparent", Value: []byte(strings.Repeat("0", 1<<19))}, {Key: "baggage", Value: []byte("a=" + canary)}}}
+				Headers: []kafka.Header{{Key: "traceparent", Value: []byte(strings.Repeat("0", 1<<19))},
+					{Key: "baggage", Value: []byte("a=" + canary)}}}
 			broken := kafka.Message{Key: []byte("broken"), Value: []byte(`{"id":"broken","properties":{"hs_timestamp":"2026-11-23T10:00:00Z"}}`),
 				Headers: []kafka.Header{{Key: "traceparent", Value: []byte("00-" + canary)}}}
 			endpoint := c.GRPC
 			if protocol != "grpc" {
 				endpoint = c.HTTP
 			}
-			m := startIn(t, protocol, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_BSP_SCHEDULE_DELAY=100"},
+			m := startIn(t, protocol, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL=" +
+				protocol, "OTEL_BSP_SCHEDULE_DELAY=100"},
 				"--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic, "--kafka-group="+topic, "--hubspot-url="+server.URL,
 				"--hubspot-token="+canary+"-token", "--hubspot-id-property=external_task_id", "--hubspot-rate=0", "--log-level=debug")
 			b.Produce(t, topic, append(msgs, bad, worse, huge, broken)...)
@@ -128,14 +131,16 @@ func TestTrace(t *testing.T) {
 			if batch == nil {
 				t.Fatalf("no batch is linked to the producer's span; there are %d spans", len(spans))
 			}
-			if of := attributes(link.GetAttributes()); of["messaging.destination.partition.id"].GetStringValue() != "0" || of["messaging.kafka.offset"].GetIntValue() != 30 {
+			if of := attributes(link.GetAttributes()); of["messaging.destination.partition.id"].GetStringValue() != "0" ||
+				of["messaging.kafka.offset"].GetIntValue() != 30 {
 				t.Errorf("the link to the producer's span says %v", of)
 			}
 			if len(batch.GetParentSpanId()) > 0 {
 				t.Error("the batch's span is no root")
 			}
 			in := tracingtest.Trace(batch.GetTraceId())
-			for _, name := range []string{"POST /crm/v3/objects/tasks/batch/upsert", "send " + topic + ".dlq", "commit " + topic} {
+			for _, name := range []string{"POST /crm/v3/objects/tasks/batch/upsert", "send " + topic + ".dlq", "commit " +
+				topic} {
 				found := find(spans, in, name)
 				if len(found) != 1 || string(found[0].GetParentSpanId()) != string(batch.GetSpanId()) {
 					t.Errorf("the batch's trace has %d spans %q, want one, a child of the batch", len(found), name)
@@ -146,7 +151,8 @@ func TestTrace(t *testing.T) {
 				t.Error("the dead letter is not linked to the producer's span")
 			}
 			// What is no task event is in no batch: its letter is in its producer's trace.
-			if own := find(spans, worseSpan.TraceID().String(), "send "+topic+".dlq"); len(own) != 1 || string(own[0].GetParentSpanId()) != string(sliced(worseSpan.SpanID())) {
+			if own := find(spans, worseSpan.TraceID().String(), "send "+topic+".dlq"); len(own) != 1 ||
+				string(own[0].GetParentSpanId()) != string(sliced(worseSpan.SpanID())) {
 				t.Errorf("the producer's trace has %d spans of its dead letter, want one", len(own))
 			}
 			if !strings.Contains(m.log.String(), `"trace_id":"`+in+`"`) {
@@ -217,7 +223,8 @@ func spanShapes(spans []*traces.Span) string {
 // traced starts a member whose spans go to the collector, with more settings of OpenTelemetry.
 func traced(t *testing.T, endpoint string, otel []string, args ...string) *member {
 	t.Helper()
-	return startIn(t, "traced", append([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=100"}, otel...), args...)
+	return startIn(t, "traced", append([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint,
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=100"}, otel...), args...)
 }
 
 // TestSampling: the sampler decides for each batch, and what belongs to a batch follows it.
@@ -226,7 +233,8 @@ func TestSampling(t *testing.T) {
 	b, c := kafkatest.Fake(t), tracingtest.New(t)
 	topic, hubspot, args := world(t, b, 1, hubspottest.Config{}, "--batch-size=1", "--max-in-flight=4")
 	b.Produce(t, topic, versions(0, 200, 200)...)
-	m := traced(t, c.GRPC, []string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5"}, args...)
+	m := traced(t, c.GRPC, []string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5"},
+		args...)
 	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
@@ -238,7 +246,8 @@ func TestSampling(t *testing.T) {
 	for _, s := range batches {
 		in := tracingtest.Trace(s.GetTraceId())
 		if len(find(c.Spans(), in, "POST ")) != 1 || len(find(c.Spans(), in, "commit ")) != 1 {
-			t.Errorf("the trace of a sampled batch has %d requests and %d commits, want one of each", len(find(c.Spans(), in, "POST ")), len(find(c.Spans(), in, "commit ")))
+			t.Errorf("the trace of a sampled batch has %d requests and %d commits, want one of each",
+				len(find(c.Spans(), in, "POST ")), len(find(c.Spans(), in, "commit ")))
 		}
 	}
 	for _, s := range c.Spans() {
@@ -252,7 +261,8 @@ func TestSampling(t *testing.T) {
 func TestWaits(t *testing.T) {
 	t.Parallel()
 	b, c := kafkatest.Fake(t), tracingtest.New(t)
-	topic, hubspot, args := world(t, b, 1, hubspottest.Config{Limit: 3, Window: 2 * time.Second}, "--hubspot-rate=auto", "--batch-size=10")
+	topic, hubspot, args := world(t, b, 1, hubspottest.Config{Limit: 3, Window: 2 * time.Second}, "--hubspot-rate=auto",
+		"--batch-size=10")
 	mend := hubspot.Inject(hubspottest.Fault{Status: 401, Body: `{"status":"error","category":"INVALID_AUTHENTICATION"}`})
 	b.Produce(t, topic, versions(0, 100, 100)...)
 	m := traced(t, c.GRPC, nil, args...)
@@ -291,7 +301,8 @@ func TestWaits(t *testing.T) {
 	for _, s := range find(c.Spans(), "", "POST ") {
 		of := attributes(s.GetAttributes())
 		again = again || of["http.request.resend_count"].GetIntValue() > 0
-		failed = failed || of["error.type"].GetStringValue() == "503" && s.GetStatus().GetCode() == traces.Status_STATUS_CODE_ERROR
+		failed = failed || of["error.type"].GetStringValue() == "503" &&
+			s.GetStatus().GetCode() == traces.Status_STATUS_CODE_ERROR
 	}
 	if !again || !failed {
 		t.Errorf("a request that repeats is marked: %v; one that failed: %v", again, failed)
@@ -308,7 +319,8 @@ func TestMuteCollector(t *testing.T) {
 			t.Parallel()
 			topic, _, args := world(t, b, 1, hubspottest.Config{}, "--batch-size=10")
 			b.Produce(t, topic, versions(0, 20_000, 20_000)...)
-			m := traced(t, mute, []string{"OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_METRICS_EXPORTER=otlp", "OTEL_METRIC_EXPORT_INTERVAL=200"}, args...)
+			m := traced(t, mute, []string{"OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_METRICS_EXPORTER=otlp",
+				"OTEL_METRIC_EXPORT_INTERVAL=200"}, args...)
 			until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 			asked := time.Now()
 			if err := m.terminate(t); err != nil {
@@ -324,7 +336,8 @@ func TestMuteCollector(t *testing.T) {
 // TestTelemetryMistakes: what the OTEL_* variables say wrongly is told at the start.
 func TestTelemetryMistakes(t *testing.T) {
 	t.Parallel()
-	m := startIn(t, "mistaken", []string{"OTEL_TRACES_EXPORTER=zipkinn"}, "--kafka-brokers=127.0.0.1:1", "--hubspot-token=t")
+	m := startIn(t, "mistaken", []string{"OTEL_TRACES_EXPORTER=zipkinn"}, "--kafka-brokers=127.0.0.1:1",
+		"--hubspot-token=t")
 	select {
 	case err := <-m.done:
 		if err == nil || !strings.Contains(m.log.String(), "OTEL_TRACES_EXPORTER=zipkinn") {

@@ -21,7 +21,8 @@ func (d drained) perSecond() float64 { return float64(d.records) / d.took.Second
 func (d drained) cpu() float64       { return d.usage.cpu.Seconds() * 1e6 / float64(d.records) }
 
 // drainOnce lets one worker, in a group of its own, work off a topic.
-func (b *bench) drainOnce(ctx context.Context, s subject, topic string, records int, c conditions, measure func(*process)) (d drained, err error) {
+func (b *bench) drainOnce(ctx context.Context, s subject, topic string, records int, c conditions,
+	measure func(*process)) (d drained, err error) {
 	ctx, cancel := bounded(ctx, time.Minute)
 	defer cancel()
 	st, err := b.lab.open(ctx, s, topic, c)
@@ -77,7 +78,8 @@ var latencies = []struct {
 	latency time.Duration
 	part    int // of the full backlog that is worked off, per cent
 	takes   time.Duration
-}{{0, 100, 5 * time.Second}, {20 * time.Millisecond, 100, 14 * time.Second}, {150 * time.Millisecond, 40, 38 * time.Second}}
+}{{0, 100, 5 * time.Second}, {20 * time.Millisecond, 100, 14 * time.Second},
+	{150 * time.Millisecond, 40, 38 * time.Second}}
 
 func takesDrain(b *bench) time.Duration {
 	total := 15 * time.Second // for producing

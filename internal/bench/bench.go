@@ -57,7 +57,8 @@ var rows = []row{
 // say tells what is going on, and how long it still takes.
 func (b *bench) say(format string, args ...any) {
 	left := max(0, time.Until(b.ends)).Round(time.Minute)
-	_, _ = fmt.Fprintf(b.tell, "%s  about %.0f min left  %s\n", time.Now().Format("15:04:05"), left.Minutes(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(b.tell, "%s  about %.0f min left  %s\n", time.Now().Format("15:04:05"), left.Minutes(),
+		fmt.Sprintf(format, args...))
 }
 
 // add notes one value of a figure.
@@ -71,7 +72,8 @@ func (b *bench) add(row, name, worker, figure, unit string, value float64) {
 			return
 		}
 	}
-	b.results = append(b.results, &result{Row: row, Case: name, Worker: worker, Figure: figure, Unit: unit, Median: value, Runs: []float64{value}})
+	b.results = append(b.results, &result{Row: row, Case: name, Worker: worker, Figure: figure, Unit: unit, Median: value,
+		Runs: []float64{value}})
 }
 
 // find returns a figure, or nil.
@@ -114,7 +116,8 @@ func (b *bench) atOnce(ctx context.Context, lasts time.Duration, one func(ctx co
 
 // bounded gives a run three times what it should take, and a minute.
 func bounded(ctx context.Context, lasts time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, 3*lasts+time.Minute, fmt.Errorf("the run should take %v, and took too long", lasts))
+	return context.WithTimeoutCause(ctx, 3*lasts+time.Minute,
+		fmt.Errorf("the run should take %v, and took too long", lasts))
 }
 
 // subject is the worker that the bench is about.

@@ -25,10 +25,12 @@ func TestMain(m *testing.M) {
 func TestRowA(t *testing.T) {
 	dir := t.TempDir()
 	out, page := filepath.Join(dir, "bench.json"), filepath.Join(dir, "page.md")
-	if err := os.WriteFile(page, []byte("before\n<!-- bench:a -->\nold\n<!-- bench:end -->\nafter\n<!-- bench:b -->\nstays\n<!-- bench:end -->\n"), 0o600); err != nil {
+	if err := os.WriteFile(page, []byte("before\n<!-- bench:a -->\nold\n<!-- bench:end -->\nafter\n<!-- bench:b "+
+		"-->\nstays\n<!-- bench:end -->\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := measure(t.Context(), options{Rows: "a", Runs: 1, Records: 1000, Kfake: true, Out: out, Pictures: dir, Page: page}); err != nil {
+	if err := measure(t.Context(), options{Rows: "a", Runs: 1, Records: 1000, Kfake: true, Out: out, Pictures: dir,
+		Page: page}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(out)
@@ -39,7 +41,8 @@ func TestRowA(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Machine.Broker != "kfake, on disk" || got.Machine.Cores < 1 || got.Machine.Memory < 1<<28 || !strings.HasPrefix(got.Machine.Go, "go1.") {
+	if got.Machine.Broker != "kfake, on disk" || got.Machine.Cores < 1 || got.Machine.Memory < 1<<28 ||
+		!strings.HasPrefix(got.Machine.Go, "go1.") {
 		t.Errorf("the machine is %+v", got.Machine)
 	}
 	found := map[string]float64{}
@@ -71,16 +74,19 @@ func TestRowA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(md); !strings.HasPrefix(s, "before\n<!-- bench:a -->\n| case | worker |") || strings.Contains(s, "old") || !strings.HasSuffix(s, "after\n<!-- bench:b -->\nstays\n<!-- bench:end -->\n") {
+	if s := string(md); !strings.HasPrefix(s, "before\n<!-- bench:a -->\n| case | worker |") ||
+		strings.Contains(s, "old") || !strings.HasSuffix(s, "after\n<!-- bench:b -->\nstays\n<!-- bench:end -->\n") {
 		t.Errorf("the page is\n%s", s)
 	}
-	if svg, err := os.ReadFile(filepath.Join(dir, "a.svg")); err != nil || !strings.Contains(string(svg), "</svg>") || !strings.Contains(string(svg), "spliced") {
+	if svg, err := os.ReadFile(filepath.Join(dir, "a.svg")); err != nil || !strings.Contains(string(svg), "</svg>") ||
+		!strings.Contains(string(svg), "spliced") {
 		t.Errorf("no picture: %v", err)
 	}
 }
 
 func TestOptions(t *testing.T) {
-	if _, err := (options{Rows: "a x b,y", Runs: 1, Records: 1000}).chosen(); err == nil || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
+	if _, err := (options{Rows: "a x b,y", Runs: 1, Records: 1000}).chosen(); err == nil ||
+		!strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
 		t.Errorf("unknown rows: %v", err)
 	}
 	some, err := options{Rows: "c a", Runs: 1, Records: 1000}.chosen()
@@ -100,7 +106,8 @@ func TestEvents(t *testing.T) {
 			ID         string
 			Properties map[string]string
 		}
-		if err := json.Unmarshal(value, &e); err != nil || e.ID != string(key) || e.Properties["hs_task_status"] != "WAITING" || strings.ContainsRune(e.Properties["hs_task_body"], '\ufffd') {
+		if err := json.Unmarshal(value, &e); err != nil || e.ID != string(key) ||
+			e.Properties["hs_task_status"] != "WAITING" || strings.ContainsRune(e.Properties["hs_task_body"], '\ufffd') {
 			t.Fatalf("%s: %v", value, err)
 		}
 		if len(value) > size || len(value) < size-1 {

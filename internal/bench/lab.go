@@ -54,9 +54,11 @@ func openLab(ctx context.Context, worker string, onlyFake bool) (*lab, error) {
 		l.close()
 		return nil, err
 	}
-	l.client = &kafka.Client{Addr: kafka.TCP(l.addr), Timeout: 20 * time.Second, Transport: &kafka.Transport{MetadataTTL: 2 * time.Second}}
+	l.client = &kafka.Client{Addr: kafka.TCP(l.addr), Timeout: 20 * time.Second,
+		Transport: &kafka.Transport{MetadataTTL: 2 * time.Second}}
 	// Not compressed: that is the producer's default, and what each worker pays for unpacking is no difference of theirs.
-	l.producer, err = kgo.NewClient(kgo.SeedBrokers(l.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	l.producer, err = kgo.NewClient(kgo.SeedBrokers(l.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(0), kgo.MaxBufferedBytes(64<<20), kgo.MetadataMinAge(100*time.Millisecond))
 	if err != nil {
 		l.close()
@@ -85,7 +87,8 @@ func (l *lab) build(ctx context.Context, worker string) error {
 		}
 	}
 	tasksink, yardstick := filepath.Join(l.dir, "tasksink"), filepath.Join(l.dir, "yardstick")
-	l.subjects = []subject{{"tasksink", []string{tasksink, "run"}}, {"plain", []string{yardstick, "plain"}}, {"spliced", []string{yardstick, "spliced"}}}
+	l.subjects = []subject{{"tasksink", []string{tasksink, "run"}}, {"plain", []string{yardstick, "plain"}},
+		{"spliced", []string{yardstick, "spliced"}}}
 	l.daily = true
 	if worker != "" {
 		l.subjects[0] = subject{"worker", []string{"sh", "-c", "exec " + worker}}
@@ -131,7 +134,8 @@ func runFake(dir string) error {
 func (l *lab) topic(ctx context.Context, partitions int) (string, error) {
 
 	name := fmt.Sprintf("tasks-%d-%d", os.Getpid(), l.topics.Add(1))
-	topics := []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}, {Topic: name + ".dlq", NumPartitions: 1, ReplicationFactor: 1}}
+	topics := []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1},
+		{Topic: name + ".dlq", NumPartitions: 1, ReplicationFactor: 1}}
 	res, err := l.client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: topics})
 	if err == nil {
 		err = errors.Join(res.Errors[name], res.Errors[name+".dlq"])
@@ -163,7 +167,8 @@ func (l *lab) topic(ctx context.Context, partitions int) (string, error) {
 
 // drop deletes a topic, for the disk's sake.
 func (l *lab) drop(ctx context.Context, topic string) {
-	_, _ = l.client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic, topic + ".dlq"}}) // the broker's data goes at the end anyway
+	// the broker's data goes at the end anyway
+	_, _ = l.client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic, topic + ".dlq"}})
 }
 
 // produce writes the events from..to-1 of the given size evenly to the first partitions of a topic.
@@ -171,11 +176,12 @@ func (l *lab) produce(ctx context.Context, topic string, partitions, from, to, s
 	var failed error // the first one; set by the producer's callbacks, which run one after the other, and read after Flush
 	for i := from; i < to; i++ {
 		key, value := event(i, size)
-		l.producer.Produce(ctx, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Key: key, Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil && failed == nil {
-				failed = err
-			}
-		})
+		l.producer.Produce(ctx, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Key: key, Value: value},
+			func(_ *kgo.Record, err error) {
+				if err != nil && failed == nil {
+					failed = err
+				}
+			})
 	}
 	if err := l.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("produce to %s: %w", topic, err)
@@ -188,7 +194,8 @@ func (l *lab) produce(ctx context.Context, topic string, partitions, from, to, s
 
 // letters is how many dead letters a topic has.
 func (l *lab) letters(ctx context.Context, topic string) (int, error) {
-	res, err := l.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic + ".dlq": {kafka.LastOffsetOf(0)}}})
+	res, err := l.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic +
+		".dlq": {kafka.LastOffsetOf(0)}}})
 	if err != nil {
 		return 0, fmt.Errorf("count dead letters: %w", err)
 	}

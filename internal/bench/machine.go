@@ -20,7 +20,8 @@ type machine struct {
 }
 
 func thisMachine(broker string) machine {
-	m := machine{CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), OS: strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`),
+	m := machine{CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
+		OS: strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`),
 		Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Broker: broker}
 	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(kernel)), "-") // what follows is whoever built it
@@ -33,7 +34,8 @@ func thisMachine(broker string) machine {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %.0f GiB of memory, %s (kernel %s), %s; broker: %s", m.CPU, m.Cores, float64(m.Memory)/(1<<30), m.OS, m.Kernel, m.Go, m.Broker)
+	return fmt.Sprintf("%s, %d cores, %.0f GiB of memory, %s (kernel %s), %s; broker: %s", m.CPU, m.Cores,
+		float64(m.Memory)/(1<<30), m.OS, m.Kernel, m.Go, m.Broker)
 }
 
 // field is the first value of a name in a file of names and values; empty if there is none.

@@ -50,7 +50,8 @@ func role(ctx context.Context, args []string) error {
 		return runFake(args[1])
 	}
 	var o options
-	parser, err := kong.New(&o, kong.Name("bench"), kong.Description("Measures tasksink: broker, simulated HubSpot and worker as processes of their own."))
+	parser, err := kong.New(&o, kong.Name("bench"), kong.Description("Measures tasksink: broker, simulated HubSpot and "+
+		"worker as processes of their own."))
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,8 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	defer lab.close()
-	b := &bench{lab: lab, runs: o.Runs, records: o.Records, tell: os.Stderr, ends: time.Now(), curves: map[string][]curve{}}
+	b := &bench{lab: lab, runs: o.Runs, records: o.Records, tell: os.Stderr, ends: time.Now(),
+		curves: map[string][]curve{}}
 	for _, r := range chosen {
 		b.ends = b.ends.Add(r.takes(b))
 	}

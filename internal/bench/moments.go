@@ -178,7 +178,8 @@ func (b *bench) outage(ctx context.Context, s subject, name string, lasts time.D
 	b.add("d", name, s.name, "backlog", "records", float64(r.backlog))
 	b.add("d", name, s.name, "first_request_s", "s", r.firstRequest.Seconds())
 	b.add("d", name, s.name, "gone_after_first_answer_s", "s", r.gone.Seconds())
-	b.add("d", name, s.name, "ideal_s", "s", trickleLatency.Seconds()) // all of it in one wave of requests: its size is below the limit and the requests in flight
+	// all of it in one wave of requests: its size is below the limit and the requests in flight
+	b.add("d", name, s.name, "ideal_s", "s", trickleLatency.Seconds())
 	b.add("d", name, s.name, "requests_while_away", "", float64(len(between(log.Requests, down, backAt))))
 	b.add("d", name, s.name, "answers_429", "", float64(count(log.Requests, 429)))
 	b.add("d", name, s.name, "dead_letters", "", float64(letters))

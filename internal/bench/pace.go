@@ -71,7 +71,8 @@ type paced struct {
 }
 
 // underLimit lets replicas work on a backlog. What counts begins with the first request, or so much later.
-func (b *bench) underLimit(ctx context.Context, s subject, topic string, plan phases, later time.Duration) (p paced, err error) {
+func (b *bench) underLimit(ctx context.Context, s subject, topic string, plan phases, later time.Duration) (p paced,
+	err error) {
 	st, err := b.lab.open(ctx, s, topic, conditions{limit: accountLimit, latency: realLatency})
 	if err != nil {
 		return p, err

@@ -55,13 +55,15 @@ func (b *bench) pictures(dir string) error {
 			ideal.add(0, 0)
 			all := window + quotaSpan
 			ideal.add(all.Seconds(), accountLimit*batchSize*all.Seconds()/window.Seconds())
-			return lines("Records that HubSpot accepted, 100 requests per 10 s allowed", "seconds since the first request", "records", append(b.curves["b"], ideal))
+			return lines("Records that HubSpot accepted, 100 requests per 10 s allowed", "seconds since the first request",
+				"records", append(b.curves["b"], ideal))
 		},
 		"c": func() (*plot.Plot, error) {
 			return lines("Age of a record when its request arrives, 5 records/s", "ms", "% at most this old", b.curves["c"])
 		},
 		"d": func() (*plot.Plot, error) {
-			return lines("Records waiting, before and after HubSpot comes back", "seconds since HubSpot is back", "records", b.curves["d"])
+			return lines("Records waiting, before and after HubSpot comes back", "seconds since HubSpot is back", "records",
+				b.curves["d"])
 		},
 		"e": func() (*plot.Plot, error) {
 			return b.bars("e", "Quota used by replicas of one account", "%", byFigure("quota_used_percent"))
@@ -101,7 +103,8 @@ func save(p *plot.Plot, path string) error {
 		return err
 	}
 	// Where the font is not installed, one like it.
-	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
+	out := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:Liberation Sans,Arial,sans-serif;"))
 	return os.WriteFile(path, out, 0o644)
 }
 
@@ -109,8 +112,9 @@ func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.Padding = vg.Points(8)
-	for style, size := range map[*text.Style]float64{&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 9, &p.Y.Label.TextStyle: 9,
-		&p.X.Tick.Label: 8, &p.Y.Tick.Label: 8, &p.Legend.TextStyle: 8} {
+	for style, size := range map[*text.Style]float64{&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 9,
+		&p.Y.Label.TextStyle: 9,
+		&p.X.Tick.Label:      8, &p.Y.Tick.Label: 8, &p.Legend.TextStyle: 8} {
 		style.Font.Variant, style.Font.Size = "Sans", vg.Points(size)
 	}
 	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(2)

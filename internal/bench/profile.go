@@ -43,7 +43,8 @@ func (b *bench) profile(ctx context.Context) ([]share, error) {
 	}()
 	var started error
 	_, err = b.drainOnce(ctx, b.subject(), topic, b.records, conditions{inFlight: 8}, func(p *process) {
-		perf, started = launch("perf", exec.CommandContext(context.WithoutCancel(ctx), "perf", "record", "-q", "-F", "997", "-o", data, "-p", strconv.Itoa(p.cmd.Process.Pid)))
+		perf, started = launch("perf", exec.CommandContext(context.WithoutCancel(ctx), "perf", "record", "-q", "-F", "997",
+			"-o", data, "-p", strconv.Itoa(p.cmd.Process.Pid)))
 	})
 	if err = cmp.Or(started, err); err != nil {
 		return nil, err
@@ -54,7 +55,8 @@ func (b *bench) profile(ctx context.Context) ([]share, error) {
 	case <-time.After(20 * time.Second):
 		return nil, fmt.Errorf("perf does not end: %s", perf.said)
 	}
-	out, err := exec.CommandContext(ctx, "perf", "report", "-i", data, "--stdio", "-q", "--no-children", "-F", "overhead,sym").Output()
+	out, err := exec.CommandContext(ctx, "perf", "report", "-i", data, "--stdio", "-q", "--no-children", "-F",
+		"overhead,sym").Output()
 	if err != nil {
 		return nil, fmt.Errorf("perf report: %w: %s", err, perf.said)
 	}
@@ -90,7 +92,10 @@ func shares(report []byte) []share {
 		}
 	}
 	all := slices.Collect(maps.Values(parts))
-	slices.SortFunc(all, func(a, b *share) int { return cmp.Or(cmp.Compare(b.Percent, a.Percent), cmp.Compare(a.Part, b.Part)) })
+	slices.SortFunc(all, func(a, b *share) int {
+		return cmp.Or(cmp.Compare(b.Percent, a.Percent),
+			cmp.Compare(a.Part, b.Part))
+	})
 	var some []share
 	rest := share{Part: "all others"}
 	for _, s := range all {

@@ -121,7 +121,8 @@ func short(v float64) string {
 
 // print shows all tables.
 func (r report) print() {
-	fmt.Printf("%s\nEach figure is the median of %d runs, [the least and the most of them], and the goal where there is one: ✓ met, ✗ missed.\n", r.Machine, r.Runs)
+	fmt.Printf("%s\nEach figure is the median of %d runs, [the least and the most of them], and the goal where there is "+
+		"one: ✓ met, ✗ missed.\n", r.Machine, r.Runs)
 	if t := r.figures("aa"); t != nil {
 		fmt.Printf("\nA/A: the same worker twice\n%s\n", t.Render())
 	}

@@ -14,7 +14,8 @@ func TestLedger(t *testing.T) {
 	at := time.UnixMicro
 	l.observe(hubspottest.Request{Time: at(10), Status: 200, Inputs: 2}, [][]byte{[]byte("task-0"), []byte("task-3")})
 	l.observe(hubspottest.Request{Time: at(20), Status: 503, Inputs: 2}, nil)
-	l.observe(hubspottest.Request{Time: at(30), Status: 200, Inputs: 3}, [][]byte{[]byte("task-3"), []byte("task-1"), []byte("other")})
+	l.observe(hubspottest.Request{Time: at(30), Status: 200, Inputs: 3},
+		[][]byte{[]byte("task-3"), []byte("task-1"), []byte("other")})
 	if want := (counts{Requests: 3, Records: 3, Again: 1}); l.counts != want {
 		t.Errorf("%+v, want %+v", l.counts, want)
 	}

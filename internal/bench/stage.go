@@ -35,7 +35,8 @@ func (l *lab) open(ctx context.Context, s subject, topic string, c conditions) (
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{lab: l, subject: s, topic: topic, group: fmt.Sprintf("bench-%d", time.Now().UnixNano()), account: a, settings: c.settings}
+	st := &stage{lab: l, subject: s, topic: topic, group: fmt.Sprintf("bench-%d", time.Now().UnixNano()), account: a,
+		settings: c.settings}
 	if c.limit == 0 {
 		st.settings = append(st.settings, "TASKSINK_HUBSPOT_RATE=0")
 	}
@@ -68,7 +69,8 @@ func (st *stage) environ() []string {
 		"TASKSINK_KAFKA_BROKERS="+st.lab.addr, "TASKSINK_KAFKA_TOPICS="+st.topic, "TASKSINK_KAFKA_GROUP="+st.group,
 		"TASKSINK_HUBSPOT_URL="+st.account.url, "TASKSINK_HUBSPOT_TOKEN=bench", "TASKSINK_HUBSPOT_ID_PROPERTY="+idProperty,
 		"TASKSINK_LISTEN=127.0.0.1:0", "TASKSINK_LOG_LEVEL=warn",
-		"KAFKA_BROKERS="+st.lab.addr, "KAFKA_TOPIC="+st.topic, "KAFKA_GROUP="+st.group, "HUBSPOT_URL="+st.account.url), st.settings...)
+		"KAFKA_BROKERS="+st.lab.addr, "KAFKA_TOPIC="+st.topic, "KAFKA_GROUP="+st.group, "HUBSPOT_URL="+st.account.url),
+		st.settings...)
 }
 
 // start starts one more worker.

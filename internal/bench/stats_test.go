@@ -19,7 +19,8 @@ func TestMedianAndPercentile(t *testing.T) {
 		{[]float64{4, 1, 3, 2}, 2.5, 2, 4},
 	} {
 		before := slices.Clone(tc.values)
-		if m, p50, p99 := median(tc.values), percentile(tc.values, 50), percentile(tc.values, 99); m != tc.median || p50 != tc.p50 || p99 != tc.p99 {
+		if m, p50, p99 := median(tc.values), percentile(tc.values, 50), percentile(tc.values, 99); m != tc.median ||
+			p50 != tc.p50 || p99 != tc.p99 {
 			t.Errorf("%v: median %v, p50 %v, p99 %v; want %v, %v, %v", tc.values, m, p50, p99, tc.median, tc.p50, tc.p99)
 		}
 		if !slices.Equal(before, tc.values) {
@@ -88,7 +89,8 @@ func TestJudgeReturn(t *testing.T) {
 		Received: []int64{at(-9), at(3), at(4.5), 0, at(4)},
 	}
 	got, err := judgeReturn(log, back)
-	if want := (comeback{backlog: 3, firstRequest: 2 * time.Second, gone: 1500 * time.Millisecond}); err != nil || got != want {
+	if want := (comeback{backlog: 3, firstRequest: 2 * time.Second, gone: 1500 * time.Millisecond}); err != nil ||
+		got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	if _, err := judgeReturn(accountLog{Requests: []request{{at(-2), 503, 100}}}, back); err == nil {
@@ -102,7 +104,8 @@ func TestJudgeReturn(t *testing.T) {
 func TestBacklogCurve(t *testing.T) {
 	back := time.Unix(1_800_000_000, 0)
 	produced := []time.Time{back.Add(-3 * time.Second), back.Add(-2 * time.Second), back.Add(-time.Second)}
-	received := []int64{0, back.Add(-2500 * time.Millisecond).UnixMicro(), back.Add(time.Second).UnixMicro(), back.Add(2 * time.Second).UnixMicro()}
+	received := []int64{0, back.Add(-2500 * time.Millisecond).UnixMicro(), back.Add(time.Second).UnixMicro(),
+		back.Add(2 * time.Second).UnixMicro()}
 	want := [][2]float64{{-3, 1}, {-2.5, 0}, {-2, 1}, {-1, 2}, {1, 1}, {2, 0}}
 	c := backlogCurve("", produced, received, back)
 	for i, p := range c.points {
@@ -116,7 +119,8 @@ func TestBacklogCurve(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 100: "100", 98765.4: "98765", 7.883: "7.88", 0.0123: "0.0123", 12.34: "12.3", 20: "20", 0.5: "0.5", -3.14159: "-3.14"} {
+	for v, want := range map[float64]string{0: "0", 100: "100", 98765.4: "98765", 7.883: "7.88", 0.0123: "0.0123",
+		12.34: "12.3", 20: "20", 0.5: "0.5", -3.14159: "-3.14"} {
 		if got := short(v); got != want {
 			t.Errorf("%v is shown as %s, want %s", v, got, want)
 		}
@@ -126,7 +130,8 @@ func TestNumbers(t *testing.T) {
 	if got := r.String(); got != "2 [1–3] ✓ ≤ 5" {
 		t.Errorf("%s", got)
 	}
-	if got := heading("cpu_us_per_record", "µs") + "; " + heading("quota_used_percent", "%") + "; " + heading("answers_429", ""); got != "cpu per record, µs; quota used, %; answers 429" {
+	if got := heading("cpu_us_per_record", "µs") + "; " + heading("quota_used_percent", "%") + "; " +
+		heading("answers_429", ""); got != "cpu per record, µs; quota used, %; answers 429" {
 		t.Errorf("%s", got)
 	}
 }

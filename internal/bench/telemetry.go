@@ -33,7 +33,8 @@ func (b *bench) telemetry(ctx context.Context) error {
 			settings []string
 		}{
 			{"no traces", nil},
-			{"a tenth of the batches", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}},
+			{"a tenth of the batches", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint,
+				"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}},
 		} {
 			b.say("row h: %s, run %d of %d", c.name, run+1, b.runs)
 			d, err := b.drainOnce(ctx, b.subject(), topic, b.records, conditions{inFlight: 8, settings: c.settings}, nil)
@@ -54,10 +55,11 @@ func collect(ctx context.Context) (endpoint string, stop func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("start a collector: %w", err)
 	}
-	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/x-protobuf")
-	})}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/x-protobuf")
+		})}
 	go func() { _ = server.Serve(listener) }() // until stop closes it
 	return "http://" + listener.Addr().String(), func() { _ = server.Close() }, nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 )
 
-// NewSASL returns a mechanism that takes the password, for each connection, as it is then. The name is plain, scram-sha-256 or
-// scram-sha-512.
+// NewSASL returns a mechanism that takes the password, for each connection, as it is then. The name is plain,
+// scram-sha-256 or scram-sha-512.
 func NewSASL(name, username string, password *secret.Secret) (sasl.Mechanism, error) {
 	l := &login{name: strings.ToUpper(name), username: username, password: password}
 	_, err := l.mechanism() // a name or a password that cannot be used shows now

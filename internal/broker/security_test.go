@@ -25,8 +25,8 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 )
 
-// guest is a member of a secured broker, with its files mounted as Kubernetes does it. It settles what it gets, and makes
-// a dead letter of each tenth record.
+// guest is a member of a secured broker, with its files mounted as Kubernetes does it. It settles what it gets, and
+// makes a dead letter of each tenth record.
 type guest struct {
 	t       *testing.T
 	s       *kafkatest.Secured
@@ -47,7 +47,8 @@ type guest struct {
 
 func newGuest(t *testing.T, s *kafkatest.Secured) *guest {
 	t.Helper()
-	g := &guest{t: t, s: s, topic: s.Topic(t, 4, nil), dir: t.TempDir(), conns: map[net.Conn]struct{}{}, done: make(chan error, 1),
+	g := &guest{t: t, s: s, topic: s.Topic(t, 4, nil), dir: t.TempDir(), conns: map[net.Conn]struct{}{},
+		done:  make(chan error, 1),
 		board: hold.NewBoard(zerolog.New(zerolog.NewTestWriter(t)))}
 	s.CreateTopic(t, g.topic+".dlq", 1, nil)
 	g.files = map[string][]byte{"ca": s.Old.PEM, "password": []byte(s.Password + "\n")}
@@ -103,15 +104,16 @@ func (g *guest) cut() {
 
 func (g *guest) connection() broker.Connection {
 	g.t.Helper()
-	conn := broker.Connection{Brokers: []string{g.s.Addr}, ClientID: g.s.User, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err == nil {
-			g.mu.Lock()
-			g.conns[c] = struct{}{}
-			g.mu.Unlock()
-		}
-		return c, err
-	}}
+	conn := broker.Connection{Brokers: []string{g.s.Addr}, ClientID: g.s.User,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err == nil {
+				g.mu.Lock()
+				g.conns[c] = struct{}{}
+				g.mu.Unlock()
+			}
+			return c, err
+		}}
 	cert, key := "", ""
 	if g.s.Mode.Mutual {
 		cert, key = g.file("cert"), g.file("key")
@@ -136,12 +138,15 @@ func (g *guest) connection() broker.Connection {
 func (g *guest) join() {
 	g.t.Helper()
 	conn, log := g.connection(), zerolog.New(zerolog.NewTestWriter(g.t)).Level(zerolog.WarnLevel)
-	c, err := consumer.New(consumer.Config{Connection: conn, Topics: []string{g.topic}, Group: g.topic, MaxPending: 2000, MaxPendingBytes: 64 << 20,
-		DrainTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second, HeartbeatInterval: 200 * time.Millisecond, Board: g.board, Log: log})
+	c, err := consumer.New(consumer.Config{Connection: conn, Topics: []string{g.topic}, Group: g.topic, MaxPending: 2000,
+		MaxPendingBytes: 64 << 20,
+		DrainTimeout:    10 * time.Second, SessionTimeout: 6 * time.Second, HeartbeatInterval: 200 * time.Millisecond,
+		Board: g.board, Log: log})
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	w := dlq.NewWriter(dlq.Config{Connection: conn, Group: g.topic, Topic: func(source string) string { return source + ".dlq" }, Board: g.board, Log: log})
+	w := dlq.NewWriter(dlq.Config{Connection: conn, Group: g.topic,
+		Topic: func(source string) string { return source + ".dlq" }, Board: g.board, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
 	downstream, end := context.WithCancel(context.Background())
 	var letters sync.WaitGroup
@@ -200,7 +205,10 @@ func (g *guest) holds(reasons, says string) {
 func (g *guest) caughtUp(limit time.Duration) {
 	g.t.Helper()
 	start := time.Now()
-	until(g.t, "all is committed", limit, func() bool { return g.s.Lag(g.t, g.topic, g.topic) == 0 && len(g.board.List()) == 0 })
+	until(g.t, "all is committed", limit, func() bool {
+		return g.s.Lag(g.t, g.topic, g.topic) == 0 &&
+			len(g.board.List()) == 0
+	})
 	g.t.Logf("caught up after %v", time.Since(start).Round(100*time.Millisecond))
 }
 
@@ -221,10 +229,11 @@ func (g *guest) documented() (acls []kafkatest.ACL) {
 	return acls
 }
 
-// TestSecured: in each mode records come in, offsets are committed and dead letters go out, with exactly the rights that
-// docs/security.md lists.
+// TestSecured: in each mode records come in, offsets are committed and dead letters go out, with exactly the rights
+// that docs/security.md lists.
 func TestSecured(t *testing.T) {
-	for _, mode := range []kafkatest.Mode{kafkatest.TLS, kafkatest.MTLS, kafkatest.Plain, kafkatest.Scram256, kafkatest.Scram512} {
+	for _, mode := range []kafkatest.Mode{kafkatest.TLS, kafkatest.MTLS, kafkatest.Plain, kafkatest.Scram256,
+		kafkatest.Scram512} {
 		t.Run(mode.Name, func(t *testing.T) {
 			t.Parallel()
 			kafkatest.EachSecured(t, mode, func(t *testing.T, s *kafkatest.Secured) {
@@ -249,7 +258,8 @@ func TestSecured(t *testing.T) {
 // TestEachACL: without any one of the documented rights there is a hold that names it, and once it is granted records
 // flow. So none is listed in vain.
 func TestEachACL(t *testing.T) {
-	for i, want := range []struct{ reasons, says string }{{"kafka", "READ on the topics"}, {"kafka", "READ on the group"}, {"dlq", "WRITE on it"}} {
+	for i, want := range []struct{ reasons, says string }{{"kafka", "READ on the topics"}, {"kafka", "READ on the group"},
+		{"dlq", "WRITE on it"}} {
 		t.Run(want.says, func(t *testing.T) {
 			t.Parallel()
 			kafkatest.EachSecured(t, kafkatest.Scram512, func(t *testing.T, s *kafkatest.Secured) {
@@ -316,9 +326,9 @@ func TestWrongCredentials(t *testing.T) {
 	}
 }
 
-// TestRotation (SCRAM over mutual TLS): under load the password changes, and the brokers and we get certificates of another authority, in the
-// hardest way: old and new are never good at once, all connections end, and the files follow only later. Nothing is lost,
-// and nothing needs a restart.
+// TestRotation (SCRAM over mutual TLS): under load the password changes, and the brokers and we get certificates of
+// another authority, in the hardest way: old and new are never good at once, all connections end, and the files follow
+// only later. Nothing is lost, and nothing needs a restart.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	kafkatest.EachSecured(t, kafkatest.Both, func(t *testing.T, s *kafkatest.Secured) {
@@ -403,7 +413,8 @@ func TestTLS12(t *testing.T) {
 	}
 	for says, answer := range map[string]func(net.Conn){
 		"protocol version": func(c net.Conn) {
-			_ = tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, Certificates: []tls.Certificate{pair}}).HandshakeContext(t.Context())
+			_ = tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
+				Certificates: []tls.Certificate{pair}}).HandshakeContext(t.Context())
 		},
 		"does not look like a TLS handshake": func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request")) },
 	} {

@@ -101,7 +101,8 @@ func TestRestricted(t *testing.T) {
 				t.Errorf("%s %s mounts a token of Kubernetes", o.kind, o.name)
 			}
 			for _, c := range meta.Spec.Containers {
-				if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
+				if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil ||
+					!*c.SecurityContext.ReadOnlyRootFilesystem {
 					t.Errorf("%s %s may write its root", o.kind, o.name)
 				}
 				for _, m := range c.VolumeMounts {

@@ -39,7 +39,8 @@ func TestFiles(t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &parsed); err != nil || parsed.Title == "" || len(parsed.Panels) < 5 {
 				t.Errorf("the dashboard is not whole: %v %q, %d panels", err, parsed.Title, len(parsed.Panels))
 			}
-			if !strings.Contains(text, runbook) || strings.Contains(text, "github.com/tasksink/tasksink/blob/main/docs/runbook.md") {
+			if !strings.Contains(text, runbook) || strings.Contains(text,
+				"github.com/tasksink/tasksink/blob/main/docs/runbook.md") {
 				t.Error("the dashboard points at another runbook than the values name")
 			}
 		}

@@ -97,8 +97,10 @@ func TestMistakes(t *testing.T) {
 func TestNotes(t *testing.T) {
 	t.Parallel()
 	var told strings.Builder
-	for _, args := range [][]string{{"minimal"}, {"keda"}, {"hpa"}, {"minimal", "--set=replicaCount=9,hubspot.idProperty="}, {"everything"}} {
-		out, errs, ok := helm(t, append([]string{"install", "tasksink", chart, "--namespace=prod", "--dry-run=client", "--values=" + chart + "/ci/" + args[0] + "-values.yaml"}, args[1:]...)...)
+	for _, args := range [][]string{{"minimal"}, {"keda"}, {"hpa"},
+		{"minimal", "--set=replicaCount=9,hubspot.idProperty="}, {"everything"}} {
+		out, errs, ok := helm(t, append([]string{"install", "tasksink", chart, "--namespace=prod", "--dry-run=client",
+			"--values=" + chart + "/ci/" + args[0] + "-values.yaml"}, args[1:]...)...)
 		_, notes, found := strings.Cut(out, "\nNOTES:\n")
 		if !ok || !found {
 			t.Fatalf("%v: no notes in %s%s", args, out, errs)

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// TestProgram: the program takes the settings that the chart writes for it. tasksink config judges as tasksink run does.
+// TestProgram: the program takes the settings that the chart writes for it. tasksink config judges as tasksink run
+// does.
 func TestProgram(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "tasksink")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/tasksink")
@@ -73,7 +74,8 @@ func TestProgram(t *testing.T) {
 	for name := range told {
 		all[name] = true
 	}
-	for _, name := range strings.Fields("kafka-brokers kafka-topics kafka-group kafka-tls kafka-tls-ca kafka-tls-cert kafka-tls-key kafka-tls-server-name " +
+	for _, name := range strings.Fields("kafka-brokers kafka-topics kafka-group kafka-tls kafka-tls-ca kafka-tls-cert " +
+		"kafka-tls-key kafka-tls-server-name " +
 		"kafka-sasl-mechanism kafka-sasl-username kafka-sasl-password-file dlq-topic hubspot-token-file hubspot-oauth-client-id " +
 		"hubspot-oauth-client-secret-file hubspot-oauth-refresh-token-file hubspot-id-property listen") {
 		if !all[name] {
@@ -114,7 +116,8 @@ var identity = sync.OnceValue(func() []byte {
 	if err != nil {
 		panic(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		panic(err)
@@ -123,5 +126,6 @@ var identity = sync.OnceValue(func() []byte {
 	if err != nil {
 		panic(err)
 	}
-	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})...)
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})...)
 })

@@ -56,7 +56,8 @@ func values(t *testing.T) (all []value) {
 }
 
 func isGroup(node *yaml.Node) bool {
-	return node.Kind == yaml.MappingNode && slices.ContainsFunc(node.Content, func(n *yaml.Node) bool { return n.HeadComment != "" })
+	return node.Kind == yaml.MappingNode && slices.ContainsFunc(node.Content,
+		func(n *yaml.Node) bool { return n.HeadComment != "" })
 }
 
 // TestREADME: the chart's README has each value, its default and what it is for.

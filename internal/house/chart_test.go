@@ -60,8 +60,8 @@ func settings(t *testing.T) map[string]map[string]any {
 	return schema.Properties
 }
 
-// TestChartSettings: every setting of the program has its value in the chart, whose schema says of it what the program's
-// does. `go test ./internal/house -run Chart -update` writes that part of it anew.
+// TestChartSettings: every setting of the program has its value in the chart, whose schema says of it what the
+// program's does. `go test ./internal/house -run Chart -update` writes that part of it anew.
 func TestChartSettings(t *testing.T) {
 	properties := settings(t)
 	for name := range ownValue {
@@ -70,7 +70,8 @@ func TestChartSettings(t *testing.T) {
 		}
 		delete(properties, name)
 	}
-	block, err := json.MarshalIndent(map[string]any{"type": "object", "additionalProperties": false, "properties": properties}, "    ", "  ")
+	block, err := json.MarshalIndent(map[string]any{"type": "object", "additionalProperties": false,
+		"properties": properties}, "    ", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,8 @@ func goVersions(text string) []string {
 	return all
 }
 
-// TestWorkflows: they may do no more than they must, end, take from others only what is pinned to a commit, and all build
-// with the Go of the Dockerfile. What actionlint finds, make lint tells.
+// TestWorkflows: they may do no more than they must, end, take from others only what is pinned to a commit, and all
+// build with the Go of the Dockerfile. What actionlint finds, make lint tells.
 func TestWorkflows(t *testing.T) {
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	if err != nil {
@@ -84,7 +84,8 @@ func TestWorkflows(t *testing.T) {
 		pinned := regexp.MustCompile(`^([\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/workflows/[\w-]+\.yml)$`)
 		for _, m := range regexp.MustCompile(`(?m)^\s*(?:- )?uses: (.*)$`).FindAllStringSubmatch(text, -1) {
 			if !pinned.MatchString(m[1]) {
-				t.Errorf("%s uses %s: pin it by commit, with the version behind it: owner/name@<40 hex digits> # v1.2.3", name, m[1])
+				t.Errorf("%s uses %s: pin it by commit, with the version behind it: owner/name@<40 hex digits> # v1.2.3", name,
+					m[1])
 			}
 		}
 		for _, v := range goVersions(text) {

@@ -81,7 +81,8 @@ func (b *Broker) ReadAll(t testing.TB, topic string) (all []kafka.Message) {
 	if len(from) == 0 {
 		return nil
 	}
-	c := b.franz(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	c := b.franz(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -98,7 +99,8 @@ func (b *Broker) ReadAll(t testing.TB, topic string) (all []kafka.Message) {
 			if r.Attrs.IsControl() {
 				return
 			}
-			m := kafka.Message{Topic: r.Topic, Partition: int(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp}
+			m := kafka.Message{Topic: r.Topic, Partition: int(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value,
+				Time: r.Timestamp}
 			for _, h := range r.Headers {
 				m.Headers = append(m.Headers, kafka.Header{Key: h.Key, Value: h.Value})
 			}

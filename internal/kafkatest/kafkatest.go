@@ -65,7 +65,8 @@ func Each(t *testing.T, run func(t *testing.T, b *Broker)) {
 // Fake starts a kfake cluster that ends with the test.
 func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1),
+		kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatalf("start kfake: %v", err)
 	}
@@ -225,8 +226,9 @@ func (b *Broker) AddPartitions(t testing.TB, name string, partitions int) {
 // Produce writes messages to a topic, partitioned by key as Java's producer does, and waits for all acks.
 func (b *Broker) Produce(t testing.TB, topic string, msgs ...kafka.Message) {
 	t.Helper()
-	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
-		BatchSize: 1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
+	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{},
+		RequiredAcks: kafka.RequireAll,
+		BatchSize:    1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
 	if err := w.WriteMessages(context.Background(), msgs...); err != nil {
 		t.Fatalf("produce to %s: %v", topic, err)
 	}
@@ -246,13 +248,15 @@ func (b *Broker) starts(t testing.TB, topic string) map[int]int64 {
 	return b.offsets(t, topic, kafka.FirstOffsetOf, func(p kafka.PartitionOffsets) int64 { return p.FirstOffset })
 }
 
-func (b *Broker) offsets(t testing.TB, topic string, of func(int) kafka.OffsetRequest, pick func(kafka.PartitionOffsets) int64) map[int]int64 {
+func (b *Broker) offsets(t testing.TB, topic string, of func(int) kafka.OffsetRequest,
+	pick func(kafka.PartitionOffsets) int64) map[int]int64 {
 	t.Helper()
 	var ask []kafka.OffsetRequest
 	for _, id := range b.partitions(t, topic) {
 		ask = append(ask, of(id))
 	}
-	res, err := b.client.ListOffsets(context.Background(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+	res, err := b.client.ListOffsets(context.Background(),
+		&kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
 	if err != nil {
 		t.Fatalf("list the offsets of %s: %v", topic, err)
 	}

@@ -18,7 +18,8 @@ func TestBrokers(t *testing.T) {
 
 func tryOut(t *testing.T, b *kafkatest.Broker) {
 	topic := b.Topic(t, 3, nil)
-	b.Produce(t, topic, kafka.Message{Key: []byte("a"), Value: []byte("1")}, kafka.Message{Key: []byte("b"), Value: []byte("2")})
+	b.Produce(t, topic, kafka.Message{Key: []byte("a"), Value: []byte("1")},
+		kafka.Message{Key: []byte("b"), Value: []byte("2")})
 	if got := b.ReadAll(t, topic); len(got) != 2 {
 		t.Errorf("%d records came back, want 2", len(got))
 	}

@@ -101,12 +101,14 @@ func jars(version string) (string, error) {
 	if err := os.WriteFile(filepath.Join(work, "pom.xml"), pom, 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-Dkafka.version="+version, "-DoutputDirectory=jars")
+	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-Dkafka.version="+version,
+		"-DoutputDirectory=jars")
 	cmd.Dir = work
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("resolve the jars with Maven: %w\n%s", err, out)
 	}
-	if err := os.Rename(filepath.Join(work, "jars"), dir); err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+	if err := os.Rename(filepath.Join(work, "jars"), dir); err != nil && !errors.Is(err, os.ErrExist) &&
+		!errors.Is(err, syscall.ENOTEMPTY) {
 		return "", err
 	}
 	return dir, nil
@@ -169,7 +171,8 @@ func launchJava(version string, configure func(controller int, data string) stri
 	if err != nil {
 		return nil, err
 	}
-	props, log4j, logFile := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j.properties"), filepath.Join(dir, "log")
+	props, log4j, logFile := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j.properties"),
+		filepath.Join(dir, "log")
 	if err := os.WriteFile(props, []byte(configure(controller, filepath.Join(dir, "data"))), 0o600); err != nil {
 		return nil, err
 	}
@@ -177,7 +180,8 @@ func launchJava(version string, configure func(controller int, data string) stri
 		return nil, err
 	}
 	classes := filepath.Join(lib, "*")
-	format := exec.Command("java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format", "-t", "kafkatestkafkatestkafkw", "-c", props)
+	format := exec.Command("java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format", "-t",
+		"kafkatestkafkatestkafkw", "-c", props)
 	if out, err := format.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("format the storage: %w\n%s", err, out)
 	}
@@ -185,7 +189,8 @@ func launchJava(version string, configure func(controller int, data string) stri
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j.configuration=file:"+log4j, "-cp", classes, "kafka.Kafka", props)
+	cmd := exec.Command("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j.configuration=file:"+log4j, "-cp", classes, "kafka.Kafka", props)
 	cmd.Stdout, cmd.Stderr = out, out
 	// It must not outlive the test process, however that ends.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -38,7 +38,8 @@ func secureKafka(t *testing.T, mode Mode) *Secured {
 		}
 		t.Skipf("NOT TESTED AGAINST APACHE KAFKA: %v", secured.err)
 	}
-	s := &Secured{Broker: secured.admin, Mode: mode, Addr: secured.addrs[listener(mode)], User: fmt.Sprintf("tasksink-%d", users.Add(1)),
+	s := &Secured{Broker: secured.admin, Mode: mode, Addr: secured.addrs[listener(mode)],
+		User:     fmt.Sprintf("tasksink-%d", users.Add(1)),
 		Password: "first password", Old: both[0], New: both[1], Authorizes: mode != TLS}
 	switch mode.Mechanism {
 	case "":
@@ -72,15 +73,16 @@ func listenerName(m Mode) string {
 	return map[Mode]string{TLS: "TLS", MTLS: "MTLS", Scram512: "SASL", Both: "BOTH"}[listener(m)]
 }
 
-// launchSecured starts Apache Kafka with a listener for each mode, its authorizer, and one without anything, whose user is
-// super, for the test itself.
+// launchSecured starts Apache Kafka with a listener for each mode, its authorizer, and one without anything, whose user
+// is super, for the test itself.
 func launchSecured(both [2]*Authority) error {
 	dir, err := os.MkdirTemp("", "kafkatest-")
 	if err != nil {
 		return err
 	}
 	keystore, truststore := filepath.Join(dir, "broker.pem"), filepath.Join(dir, "trusted.pem")
-	if err := errors.Join(writeKeystore(both[0], keystore), os.WriteFile(truststore, append(both[0].PEM, both[1].PEM...), 0o600)); err != nil {
+	if err := errors.Join(writeKeystore(both[0], keystore),
+		os.WriteFile(truststore, append(both[0].PEM, both[1].PEM...), 0o600)); err != nil {
 		return err
 	}
 	port, err := freePort()
@@ -99,7 +101,8 @@ func launchSecured(both [2]*Authority) error {
 		prefix := "listener.name." + strings.ToLower(name) + "."
 		more = append(more, prefix+"ssl.keystore.type=PEM", prefix+"ssl.keystore.location="+keystore)
 		if mode.Mutual {
-			more = append(more, prefix+"ssl.client.auth=required", prefix+"ssl.truststore.type=PEM", prefix+"ssl.truststore.location="+truststore,
+			more = append(more, prefix+"ssl.client.auth=required", prefix+"ssl.truststore.type=PEM",
+				prefix+"ssl.truststore.location="+truststore,
 				prefix+`ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/`)
 		}
 		if mode.Mechanism != "" {
@@ -117,7 +120,9 @@ func launchSecured(both [2]*Authority) error {
 		text = strings.Replace(text, "\nlisteners=", "\nlisteners="+strings.Join(listeners, ",")+",", 1)
 		text = strings.Replace(text, "\nadvertised.listeners=", "\nadvertised.listeners="+strings.Join(listeners, ",")+",", 1)
 		text = strings.Replace(text, "security.protocol.map=", "security.protocol.map="+strings.Join(protocols, ",")+",", 1)
-		return text + strings.Join(append(more, "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS", ""), "\n")
+		more = append(more, "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+			"super.users=User:ANONYMOUS", "")
+		return text + strings.Join(more, "\n")
 	})
 	if err != nil {
 		_ = os.RemoveAll(dir)

@@ -54,8 +54,8 @@ type Secured struct {
 	renew func(a *Authority) error
 }
 
-// EachSecured runs a test against kfake and Apache Kafka, with a user of its own. The brokers' certificates are signed by
-// Old until Renew; members' certificates may be signed by either.
+// EachSecured runs a test against kfake and Apache Kafka, with a user of its own. The brokers' certificates are signed
+// by Old until Renew; members' certificates may be signed by either.
 func EachSecured(t *testing.T, mode Mode, run func(t *testing.T, s *Secured)) {
 	t.Helper()
 	t.Run("kfake", func(t *testing.T) { run(t, secureFake(t, mode)) })
@@ -81,7 +81,8 @@ func secureFake(t *testing.T, mode Mode) *Secured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Secured{Mode: mode, User: "tasksink", Password: "first password", Old: both[0], New: both[1], Authorizes: mode.Mechanism != ""}
+	s := &Secured{Mode: mode, User: "tasksink", Password: "first password", Old: both[0], New: both[1],
+		Authorizes: mode.Mechanism != ""}
 	trusted := x509.NewCertPool()
 	trusted.AddCert(s.Old.cert)
 	trusted.AddCert(s.New.cert)
@@ -98,7 +99,8 @@ func secureFake(t *testing.T, mode Mode) *Secured {
 	if err := s.renew(s.Old); err != nil {
 		t.Fatal(err)
 	}
-	listen := &tls.Config{MinVersion: tls.VersionTLS12, ClientCAs: trusted, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.Load(), nil }}
+	listen := &tls.Config{MinVersion: tls.VersionTLS12, ClientCAs: trusted,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.Load(), nil }}
 	if mode.Mutual {
 		listen.ClientAuth = tls.RequireAndVerifyClientCert
 	}
@@ -107,7 +109,8 @@ func secureFake(t *testing.T, mode Mode) *Secured {
 		opts = append(opts, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-256", "admin", adminPassword),
 			kfake.User(strings.ToUpper(mode.Mechanism), s.User, s.Password))
 	}
-	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1),
+		kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatalf("start kfake: %v", err)
 	}

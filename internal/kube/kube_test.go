@@ -25,7 +25,8 @@ const (
 func TestChart(t *testing.T) {
 	s := start(t)
 	definitions(t, s)
-	s.must(t, "POST", "/apis/scheduling.k8s.io/v1/priorityclasses", []byte(`{"metadata": {"name": "important"}, "value": 1000}`))
+	s.must(t, "POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+		[]byte(`{"metadata": {"name": "important"}, "value": 1000}`))
 	files, err := filepath.Glob(chart + "/ci/*-values.yaml")
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d values files: %v", len(files), err)
@@ -46,7 +47,8 @@ func definitions(t *testing.T, s *server) {
 	operator := "github.com/prometheus-operator/prometheus-operator"
 	version := tool(t, "go", "list", "-m", "-f={{.Version}}", operator+"/pkg/apis/monitoring")
 	var module struct{ Dir string }
-	if err := json.Unmarshal([]byte(tool(t, "go", "mod", "download", "-json", operator+"@"+version)), &module); err != nil {
+	if err := json.Unmarshal([]byte(tool(t, "go", "mod", "download", "-json", operator+"@"+version)),
+		&module); err != nil {
 		t.Fatal(err)
 	}
 	keda := tool(t, "go", "list", "-m", "-f={{.Dir}}", "github.com/kedacore/keda/v2")
@@ -111,7 +113,8 @@ var resources = map[string]string{
 func strict(t *testing.T, s *server, name, file string) {
 	t.Helper()
 	const look = "?dryRun=All&fieldValidation=Strict"
-	out, ok := helm(t, s, "template", "tasksink", chart, "--namespace="+name, "--values="+file, "--set=serviceAccount.create=false,serviceAccount.name=default")
+	out, ok := helm(t, s, "template", "tasksink", chart, "--namespace="+name, "--values="+file,
+		"--set=serviceAccount.create=false,serviceAccount.name=default")
 	if !ok {
 		t.Fatal(out)
 	}
@@ -164,7 +167,8 @@ func life(t *testing.T, s *server, name, file string) {
 	}
 
 	// Without a kubelet the test's pod never ends. That it was admitted, and what it would run, is what can be seen.
-	if out, ok := helm(t, s, "test", "tasksink", "--timeout=2s", "--namespace="+name); ok || !strings.Contains(out, "tim") && !strings.Contains(out, "deadline") {
+	if out, ok := helm(t, s, "test", "tasksink", "--timeout=2s", "--namespace="+name); ok ||
+		!strings.Contains(out, "tim") && !strings.Contains(out, "deadline") {
 		t.Errorf("helm test: %v %s", ok, out)
 	}
 	pods := s.must(t, "GET", fmt.Sprintf(resources["Pod"], name), nil)["items"].([]any)
@@ -235,7 +239,8 @@ func helm(t *testing.T, s *server, args ...string) (said string, ok bool) {
 	}
 	home := filepath.Dir(s.kubeconfig)
 	cmd := exec.CommandContext(t.Context(), helmPath, args...)
-	cmd.Env = slices.Concat(os.Environ(), []string{"KUBECONFIG=" + s.kubeconfig, "HELM_CACHE_HOME=" + home, "HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home})
+	cmd.Env = slices.Concat(os.Environ(), []string{"KUBECONFIG=" + s.kubeconfig, "HELM_CACHE_HOME=" + home,
+		"HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home})
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -49,12 +49,14 @@ func start(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir+"/signing.pem", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(signing)})))
+	write(t, dir+"/signing.pem", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
+		Bytes: x509.MarshalPKCS1PrivateKey(signing)})))
 	_, port, err := net.SplitHostPort(secure)
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, dir, bin+"/kube-apiserver", "--etcd-servers=http://"+clients, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+	run(t, dir, bin+"/kube-apiserver", "--etcd-servers=http://"+clients, "--bind-address=127.0.0.1",
+		"--advertise-address=127.0.0.1",
 		"--secure-port="+port, "--cert-dir="+dir+"/certs", "--token-auth-file="+dir+"/tokens.csv", "--authorization-mode=RBAC",
 		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none", "--service-account-issuer=https://kube-test", "--service-account-key-file="+dir+"/signing.pem",
 		"--service-account-signing-key-file="+dir+"/signing.pem")
@@ -69,7 +71,9 @@ func start(t *testing.T) *server {
 		}
 		return err
 	})
-	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, ServerName: "kubernetes", MinVersion: tls.VersionTLS12}}}
+	s.client = &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities, ServerName: "kubernetes",
+			MinVersion: tls.VersionTLS12}}}
 	await(t, 2*time.Minute, "the API server", func() error {
 		status, body, err := s.ask("GET", "/readyz", nil)
 		if err == nil && status != http.StatusOK {

@@ -70,7 +70,8 @@ func TestComposeSettings(t *testing.T) {
 	}
 	for name := range compose(t).Services["tasksink"].Environment {
 		if setting, is := strings.CutPrefix(name, "TASKSINK_"); is {
-			if flag := "--" + strings.ReplaceAll(strings.ToLower(setting), "_", "-"); !regexp.MustCompile(flag + `\b`).Match(help) {
+			if flag := "--" + strings.ReplaceAll(strings.ToLower(setting), "_", "-"); !regexp.MustCompile(flag +
+				`\b`).Match(help) {
 				t.Errorf("%s: there is no %s", name, flag)
 			}
 		}
@@ -110,7 +111,8 @@ func TestComposeFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "check", "config", "--lint-fatal", filepath.Join(dir, "prometheus.yml")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), promtool, "check", "config", "--lint-fatal",
+		filepath.Join(dir, "prometheus.yml")).CombinedOutput(); err != nil {
 		t.Errorf("promtool: %v\n%s", err, out)
 	}
 }

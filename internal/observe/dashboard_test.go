@@ -49,7 +49,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 
 // query is a panel's, with Grafana's variables as they are when All is chosen, and rates over the given time.
 func query(expr, rates string) string {
-	return strings.NewReplacer("$namespace", ".*", "$job", ".*", "$group", ".*", "$pod", ".*", "$__rate_interval", rates).Replace(expr)
+	return strings.NewReplacer("$namespace", ".*", "$job", ".*", "$group", ".*", "$pod", ".*", "$__rate_interval",
+		rates).Replace(expr)
 }
 
 // TestDashboard: each panel says what it shows, and in what unit; none lies upon another; links lead to sections of the
@@ -93,7 +94,8 @@ func TestDashboard(t *testing.T) {
 		}
 		for _, l := range p.Links {
 			_, anchor, _ := strings.Cut(l.URL, "#")
-			if !slices.ContainsFunc(keys(known), func(name string) bool { return strings.ToLower(name) == anchor }) || !strings.HasPrefix(l.URL, "${runbook}#") {
+			if !slices.ContainsFunc(keys(known), func(name string) bool { return strings.ToLower(name) == anchor }) ||
+				!strings.HasPrefix(l.URL, "${runbook}#") {
 				t.Errorf("panel %s: %s is no section of the runbook", p.Title, l.URL)
 			}
 		}
@@ -108,7 +110,8 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"Is it flowing?", "What holds it?", "HubSpot", "Kafka", "Batches", "Dead letters", "Process"}; !slices.Equal(rows, want) {
+	if want := []string{"Is it flowing?", "What holds it?", "HubSpot", "Kafka", "Batches", "Dead letters",
+		"Process"}; !slices.Equal(rows, want) {
 		t.Errorf("rows %q, want %q", rows, want)
 	}
 }
@@ -145,7 +148,8 @@ func TestNames(t *testing.T) {
 			if shown[n] == "" {
 				t.Errorf("%s uses %s, which /metrics does not show", where, n)
 			}
-			if strings.HasSuffix(n, "_total") != regexp.MustCompile(`(rate|increase)\(`+n+`\b`).MatchString(expr) && shown[n] == "gauge" {
+			if strings.HasSuffix(n, "_total") != regexp.MustCompile(`(rate|increase)\(`+n+`\b`).MatchString(expr) &&
+				shown[n] == "gauge" {
 				t.Errorf("%s takes a rate of %s, which is a gauge", where, n)
 			}
 		}

@@ -1,6 +1,6 @@
-// Command observe lets people look at tasksink at work: it starts the demo's Kafka and HubSpot, tasksink, and Prometheus
-// with tasksink's alerts, says where to look, and stops them on Ctrl-C. Prometheus is Debian's; compose.yaml has
-// Grafana, too.
+// Command observe lets people look at tasksink at work: it starts the demo's Kafka and HubSpot, tasksink, and
+// Prometheus with tasksink's alerts, says where to look, and stops them on Ctrl-C. Prometheus is Debian's; compose.yaml
+// has Grafana, too.
 package main
 
 import (
@@ -36,7 +36,8 @@ type options struct {
 
 func main() {
 	var o options
-	kong.Parse(&o, kong.Name("observe"), kong.Description("tasksink at work, with Prometheus and its alerts beside it, until Ctrl-C."))
+	kong.Parse(&o, kong.Name("observe"), kong.Description("tasksink at work, with Prometheus and its alerts beside it, "+
+		"until Ctrl-C."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := observe(ctx, o, os.Stdout)
 	stop()
@@ -90,12 +91,14 @@ func observe(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	kafka, hubspot := says[0], says[1]
 	if says, err = run("tasksink", `"address":"([^"]+)"[^\n]*admin server listens`, filepath.Join(dir, "tasksink"), "run",
-		"--kafka-brokers="+kafka, "--hubspot-url="+hubspot, "--hubspot-token=demo", "--hubspot-id-property=external_task_id", "--listen="+o.Listen); err != nil {
+		"--kafka-brokers="+kafka, "--hubspot-url="+hubspot, "--hubspot-token=demo", "--hubspot-id-property=external_task_id",
+		"--listen="+o.Listen); err != nil {
 		return err
 	}
 	tasksink := says[0]
 	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, o.Scrape, o.Scrape, rules, tasksink), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, o.Scrape, o.Scrape, rules, tasksink),
+		0o600); err != nil {
 		return fmt.Errorf("configure Prometheus: %w", err)
 	}
 	// It listens before it is ready.

@@ -151,7 +151,8 @@ func TestObserveEnds(t *testing.T) {
 	guide, stop := observing(t, options{Records: 10, Scrape: time.Second})
 	taken := found(t, guide, `HubSpot +http://(\S+)`)
 	o := options{Records: 10, Scrape: time.Second, Hubspot: "127.0.0.1:0", Listen: taken, Prometheus: "127.0.0.1:0"}
-	if err := observe(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "tasksink ended by itself") || !strings.Contains(err.Error(), "--listen="+taken) {
+	if err := observe(t.Context(), o, io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "tasksink ended by itself") || !strings.Contains(err.Error(), "--listen="+taken) {
 		t.Errorf("with a port that is taken: %v", err)
 	}
 	if err := stop(); err != nil {

@@ -28,8 +28,10 @@ type part struct {
 }
 
 // start runs a program and waits until what it writes matches ready, whose groups are returned. The program is in a
-// process group of its own, so that Ctrl-C reaches it by way of stop, in its turn. When the program ends, it calls fail, which is meant to end ctx.
-func start(ctx context.Context, fail context.CancelCauseFunc, name string, ready *regexp.Regexp, path string, args ...string) (*part, []string, error) {
+// process group of its own, so that Ctrl-C reaches it by way of stop, in its turn. When the program ends, it calls
+// fail, which is meant to end ctx.
+func start(ctx context.Context, fail context.CancelCauseFunc, name string, ready *regexp.Regexp, path string,
+	args ...string) (*part, []string, error) {
 	p := &part{name: name, cmd: exec.CommandContext(context.WithoutCancel(ctx), path, args...), done: make(chan struct{}),
 		said: &speech{ready: ready, found: make(chan []string, 1)}}
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said

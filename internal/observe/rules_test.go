@@ -49,7 +49,8 @@ func read(t *testing.T, path string, into any) {
 	}
 }
 
-// debian returns the path of a program of Debian's package prometheus. Without it the test is skipped, unless it is required.
+// debian returns the path of a program of Debian's package prometheus. Without it the test is skipped, unless it is
+// required.
 func debian(t *testing.T, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -65,7 +66,8 @@ func debian(t *testing.T, program string) string {
 // TestRules: Prometheus takes the rules, and each alert fires and keeps quiet as its cases say.
 func TestRules(t *testing.T) {
 	promtool := debian(t, "promtool")
-	for _, args := range [][]string{{"check", "rules", "--lint-fatal", files + "rules.yaml"}, {"test", "rules", files + "rules.test.yaml"}} {
+	for _, args := range [][]string{{"check", "rules", "--lint-fatal", files + "rules.yaml"},
+		{"test", "rules", files + "rules.test.yaml"}} {
 		if out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
@@ -100,7 +102,8 @@ func TestCases(t *testing.T) {
 	}
 	for name := range alerts(t) {
 		if !fires[name] || !not[name] || !quiet[name] {
-			t.Errorf("%s: has a case in which it fires: %t, in which it nearly does: %t, in a healthy group: %t", name, fires[name], not[name], quiet[name])
+			t.Errorf("%s: has a case in which it fires: %t, in which it nearly does: %t, in a healthy group: %t", name,
+				fires[name], not[name], quiet[name])
 		}
 	}
 }
@@ -137,7 +140,8 @@ func TestRunbook(t *testing.T) {
 		if !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
 			t.Errorf("%s: severity is %q", name, a.Labels["severity"])
 		}
-		if a.Annotations["summary"] == "" || !strings.Contains(a.Annotations["description"], "$value") && !strings.Contains(a.Annotations["description"], "$labels") {
+		if a.Annotations["summary"] == "" || !strings.Contains(a.Annotations["description"], "$value") &&
+			!strings.Contains(a.Annotations["description"], "$labels") {
 			t.Errorf("%s: summary or description is missing, or the description has no value", name)
 		}
 	}

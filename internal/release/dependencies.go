@@ -18,7 +18,8 @@ var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT
 
 var purposeRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|[^|\n]*\\|[^|\n]*\\| *([^|\n]*?) *\\|$")
 
-// dependencies is what docs/dependencies.md should say. The purposes are people's words, and are taken over from before.
+// dependencies is what docs/dependencies.md should say. The purposes are people's words, and are taken over from
+// before.
 func dependencies(ctx context.Context, root string, before []byte) ([]byte, error) {
 	shipped, err := linked(ctx, root)
 	if err != nil {
@@ -76,7 +77,8 @@ them: they are current, whatever was chosen has a purpose, and every licence is 
 	table(&b, beside, purposes)
 	b.WriteString("\nFor making releases (a module of its own, `internal/release`):\n\n")
 	table(&b, own, purposes)
-	return b.Bytes(), errors.Join(refused(shipped), refused(asked), refused(own), purposeless(purposes, chosen, beside, own))
+	return b.Bytes(), errors.Join(refused(shipped), refused(asked), refused(own),
+		purposeless(purposes, chosen, beside, own))
 }
 
 func table(b *bytes.Buffer, modules []module, purposes map[string]string) {
@@ -90,12 +92,14 @@ func refused(modules []module) error {
 	var all []error
 	for _, m := range modules {
 		if m.licences == "" {
-			all = append(all, fmt.Errorf("%s %s has no licence that could be recognised: do without it, or look at it", m.Path, m.Version))
+			all = append(all, fmt.Errorf("%s %s has no licence that could be recognised: do without it, or look at it",
+				m.Path, m.Version))
 			continue
 		}
 		for l := range strings.SplitSeq(m.licences, " AND ") {
 			if !slices.Contains(allowed, l) {
-				all = append(all, fmt.Errorf("%s %s is under %s, which is not among those allowed: do without it, or decide to allow that", m.Path, m.Version, l))
+				all = append(all, fmt.Errorf("%s %s is under %s, which is not among those allowed: do without it, or decide "+
+					"to allow that", m.Path, m.Version, l))
 			}
 		}
 	}
@@ -106,7 +110,8 @@ func purposeless(purposes map[string]string, tables ...[]module) error {
 	var all []error
 	for _, m := range slices.Concat(tables...) {
 		if purposes[m.Path] == "" {
-			all = append(all, fmt.Errorf("docs/dependencies.md does not say what %s is for: write it in the last column", m.Path))
+			all = append(all, fmt.Errorf("docs/dependencies.md does not say what %s is for: write it in the last column",
+				m.Path))
 		}
 	}
 	return errors.Join(all...)

@@ -58,7 +58,8 @@ func TestLicences(t *testing.T) {
 	}
 	bsd := filepath.Join(std[len(std)-1].Dir, "LICENSE")
 	dir := t.TempDir()
-	for name, content := range map[string]string{"LICENSE": text("../../LICENSE", bsd), "inner/COPYING": text(bsd), "unused/LICENSE": "do not"} {
+	for name, content := range map[string]string{"LICENSE": text("../../LICENSE", bsd), "inner/COPYING": text(bsd),
+		"unused/LICENSE": "do not"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,8 @@ func TestLicences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := all[1].licences + " in " + strings.Join(all[1].texts, ", "); got != "Apache-2.0 AND BSD-3-Clause in LICENSE, inner/COPYING" {
+	if got := all[1].licences + " in " + strings.Join(all[1].texts,
+		", "); got != "Apache-2.0 AND BSD-3-Clause in LICENSE, inner/COPYING" {
 		t.Errorf("found %s", got)
 	}
 	if got := all[0].licences; got != "" {

@@ -44,7 +44,8 @@ func document(root string, p program, modules []module) (documents, error) {
 // sbom is the bill of materials of a program, as read from the program itself, with the licences beside it. The same
 // program has the same bill: its time is the commit's, and its serial number follows from the program.
 func sbom(p program, modules []module) ([]byte, error) {
-	generator, err := bin.NewGenerator(p.path, bin.WithIncludeStdlib(true), bin.WithLogger(zerolog.Nop()), bin.WithVersionOverride(p.version))
+	generator, err := bin.NewGenerator(p.path, bin.WithIncludeStdlib(true), bin.WithLogger(zerolog.Nop()),
+		bin.WithVersionOverride(p.version))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,8 @@ func sbom(p program, modules []module) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// serialNumber is a UUID, which CycloneDX asks for, that names these bytes (version 5 of RFC 9562; no secret hangs on it).
+// serialNumber is a UUID, which CycloneDX asks for, that names these bytes (version 5 of RFC 9562; no secret hangs on
+// it).
 func serialNumber(content []byte) string {
 	sum := sha1.Sum(content)
 	id := sum[:16]

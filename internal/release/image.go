@@ -61,7 +61,8 @@ func image(p program, d documents) (v1.Image, error) {
 		return nil, err
 	}
 	for _, l := range all {
-		if img, err = mutate.Append(img, mutate.Addendum{Layer: l, History: v1.History{Created: created, CreatedBy: "tasksink release: " + l.made}}); err != nil {
+		if img, err = mutate.Append(img, mutate.Addendum{Layer: l,
+			History: v1.History{Created: created, CreatedBy: "tasksink release: " + l.made}}); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +110,8 @@ func makeRelease(ctx context.Context, root, dir string) (release, error) {
 	return r, nil
 }
 
-// push makes the image anew and pushes it. As it is reproducible it has the digest that was made, and looked at, before.
+// push makes the image anew and pushes it. As it is reproducible it has the digest that was made, and looked at,
+// before.
 func push(ctx context.Context, root, reference string, stdout io.Writer) error {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -128,7 +130,8 @@ func push(ctx context.Context, root, reference string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := remote.WriteIndex(ref, r.index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+	if err := remote.WriteIndex(ref, r.index, remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return fmt.Errorf("push the image to %s: %w", ref, err)
 	}
 	_, err = fmt.Fprintln(stdout, ref.Context().Digest(digest.String()))

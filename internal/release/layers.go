@@ -47,7 +47,8 @@ func layers(p program, d documents) ([]layer, error) {
 			{"etc/passwd", 0o644, []byte(user)}, {"etc/group", 0o644, []byte(group)},
 			{"etc/ssl/certs/ca-certificates.crt", 0o644, roots}, {"tmp/", 0o1777, nil}}},
 		{"licences and SBOM", []file{
-			{docs + licenceName, 0o644, d.licence}, {docs + thirdPartyName, 0o644, d.thirdParty}, {docs + sbomName, 0o644, d.sbom}}},
+			{docs + licenceName, 0o644, d.licence}, {docs + thirdPartyName, 0o644, d.thirdParty},
+			{docs + sbomName, 0o644, d.sbom}}},
 		{"tasksink", []file{{"tasksink", 0o755, content}}},
 	} {
 		b, err := archive(p.time, l.files)
@@ -77,7 +78,8 @@ func archive(at time.Time, files []file) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at, Format: tar.FormatPAX}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at,
+			Format: tar.FormatPAX}
 		if f.name[len(f.name)-1] == '/' {
 			h.Typeflag = tar.TypeDir
 		}

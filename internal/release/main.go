@@ -1,9 +1,10 @@
-// Command release makes what a release of tasksink consists of, with Go and nothing else: the programs, their SBOMs, the
-// licences of what is linked in, and the container image for all platforms, without a container engine.
+// Command release makes what a release of tasksink consists of, with Go and nothing else: the programs, their SBOMs,
+// the licences of what is linked in, and the container image for all platforms, without a container engine.
 //
-// All of it is reproducible: from the same commit and the same Go it comes out byte for byte the same, on any machine and
-// in any directory. Versions and times are read back from the programs, where the Go toolchain wrote those of the commit.
-// A tree that is no git repository of its own (an unpacked archive, a linked worktree) yields version "devel" and 1970.
+// All of it is reproducible: from the same commit and the same Go it comes out byte for byte the same, on any machine
+// and in any directory. Versions and times are read back from the programs, where the Go toolchain wrote those of the
+// commit. A tree that is no git repository of its own (an unpacked archive, a linked worktree) yields version "devel"
+// and 1970.
 //
 // It is a module of its own, so that what it needs does not become a dependency of the program. Its tests run it on two
 // copies of the repository and open what comes out.

@@ -73,16 +73,17 @@ func linked(ctx context.Context, root string) ([]module, error) {
 // required are the modules that a go.mod asks for itself, by path.
 func required(ctx context.Context, dir string) ([]module, error) {
 	found := map[string]*module{}
-	err := readJSON(exec.CommandContext(ctx, "go", "list", "-C", dir, "-mod=readonly", "-m", "-json", "all"), func(m struct {
-		module
-		Main bool
-	}) error {
-		if m.Main || m.Indirect {
-			return nil
-		}
-		found[m.Path] = &m.module
-		return m.addTexts(m.Dir)
-	})
+	err := readJSON(exec.CommandContext(ctx, "go", "list", "-C", dir, "-mod=readonly", "-m", "-json", "all"),
+		func(m struct {
+			module
+			Main bool
+		}) error {
+			if m.Main || m.Indirect {
+				return nil
+			}
+			found[m.Path] = &m.module
+			return m.addTexts(m.Dir)
+		})
 	if err != nil {
 		return nil, fmt.Errorf("list the modules of %s: %w", dir, err)
 	}
@@ -114,8 +115,8 @@ func (m *module) addTexts(dir string) error {
 	return nil
 }
 
-// classified are the modules in order, with the names of the licences in their texts. A module may have several: parts of
-// it come from elsewhere, and all count.
+// classified are the modules in order, with the names of the licences in their texts. A module may have several: parts
+// of it come from elsewhere, and all count.
 func classified(found map[string]*module) ([]module, error) {
 	classifier, err := assets.DefaultClassifier()
 	if err != nil {

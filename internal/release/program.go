@@ -14,8 +14,8 @@ import (
 // architectures of Linux that are released.
 var architectures = []string{"amd64", "arm64"}
 
-// buildFlags, of go build. Without DWARF (-w) the program is a quarter smaller; the symbols stay, as vulnerability scanners
-// tell by them which functions are linked in. The Dockerfile has the same flags, and a test compares.
+// buildFlags, of go build. Without DWARF (-w) the program is a quarter smaller; the symbols stay, as vulnerability
+// scanners tell by them which functions are linked in. The Dockerfile has the same flags, and a test compares.
 var buildFlags = []string{"-trimpath", "-ldflags=-w"}
 
 // program is one built tasksink, and what the toolchain wrote into it.
@@ -41,10 +41,11 @@ func build(ctx context.Context, root, arch, dir string) (program, error) {
 	return inspect(path)
 }
 
-// buildEnv pins what would change the program from one machine to the next. (GOFLAGS must not be empty: then what go env -w
-// wrote would count.)
+// buildEnv pins what would change the program from one machine to the next. (GOFLAGS must not be empty: then what go
+// env -w wrote would count.)
 func buildEnv(arch string) []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off")
+	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0",
+		"GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOWORK=off")
 }
 
 // inspect reads what the toolchain wrote into a program.

@@ -50,7 +50,8 @@ func clone(t *testing.T, dir string) {
 	}
 	for _, args := range []string{"init -q", "add -A", "commit -q -m release", "tag " + tag} {
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir}, strings.Fields(args)...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a",
+			"GIT_AUTHOR_EMAIL=a@example.com",
 			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com", "GIT_AUTHOR_DATE="+commitTime, "GIT_COMMITTER_DATE="+commitTime)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("git %s: %v\n%s", args, err, out)
@@ -74,7 +75,8 @@ func TestRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		files := names(t, os.DirFS(out))
-		if want := strings.Fields("LICENSE SHA256SUMS THIRD_PARTY_LICENSES.txt image-digest.txt tasksink-image-oci.tar tasksink-image.tar " +
+		if want := strings.Fields("LICENSE SHA256SUMS THIRD_PARTY_LICENSES.txt image-digest.txt tasksink-image-oci.tar " +
+			"tasksink-image.tar " +
 			"tasksink-linux-amd64 tasksink-linux-amd64.cdx.json tasksink-linux-arm64 tasksink-linux-arm64.cdx.json"); !slices.Equal(files, want) {
 			t.Errorf("a release has\n%q, not\n%q", files, want)
 		}
@@ -204,12 +206,14 @@ func checkImage(t *testing.T, img v1.Image, arch string) {
 		t.Fatal(err)
 	}
 	c := config.Config
-	if config.OS != "linux" || config.Architecture != arch || c.User != "65532:65532" || !slices.Equal(c.Entrypoint, []string{"/tasksink"}) ||
+	if config.OS != "linux" || config.Architecture != arch || c.User != "65532:65532" ||
+		!slices.Equal(c.Entrypoint, []string{"/tasksink"}) ||
 		!slices.Equal(c.Cmd, []string{"run"}) || len(c.Env) > 0 {
 		t.Errorf("the image is configured as %+v", config)
 	}
 	const key = "org.opencontainers.image."
-	for label, want := range map[string]string{"title": "tasksink", "version": tag, "created": commitTime, "licenses": "Apache-2.0", "source": repository} {
+	for label, want := range map[string]string{"title": "tasksink", "version": tag, "created": commitTime,
+		"licenses": "Apache-2.0", "source": repository} {
 		if got := c.Labels[key+label]; got != want {
 			t.Errorf("label %s is %q, not %q", label, got, want)
 		}
@@ -319,7 +323,8 @@ func checkSBOM(t *testing.T, sbom, program []byte) {
 	if !bytes.Contains(sbom, fmt.Appendf(nil, "%x", sha256.Sum256(program))) {
 		t.Error("the SBOM is not that of the program beside it")
 	}
-	if c := bom.Metadata.Component; c.Name != "github.com/tasksink/tasksink" || c.Version != tag || bom.Metadata.Timestamp != commitTime {
+	if c := bom.Metadata.Component; c.Name != "github.com/tasksink/tasksink" || c.Version != tag ||
+		bom.Metadata.Timestamp != commitTime {
 		t.Errorf("the SBOM is about %s %s of %s", c.Name, c.Version, bom.Metadata.Timestamp)
 	}
 	var names []string

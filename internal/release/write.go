@@ -45,7 +45,8 @@ func writeRelease(ctx context.Context, root, out string, stdout io.Writer) error
 		if err != nil {
 			return err
 		}
-		files = append(files, file{"tasksink-linux-" + p.arch, 0o755, content}, file{"tasksink-linux-" + p.arch + ".cdx.json", 0o644, r.documents[i].sbom})
+		files = append(files, file{"tasksink-linux-" + p.arch, 0o755, content},
+			file{"tasksink-linux-" + p.arch + ".cdx.json", 0o644, r.documents[i].sbom})
 	}
 	digest, err := r.index.Digest()
 	if err != nil {
@@ -96,7 +97,8 @@ func ociArchive(r release, dir string) ([]byte, error) {
 	return archive(r.programs[0].time.Truncate(time.Second), files)
 }
 
-// dockerArchive is the image for the architecture of this machine, or the first, in the form that all of docker can load.
+// dockerArchive is the image for the architecture of this machine, or the first, in the form that all of docker can
+// load.
 func dockerArchive(r release) ([]byte, error) {
 	i := max(slices.Index(architectures, runtime.GOARCH), 0)
 	tag, err := name.NewTag("tasksink:" + r.programs[i].tag())

@@ -19,8 +19,9 @@ const lookEvery = time.Second // how often Value looks whether the file changed
 type Secret struct {
 	path string // empty: a fixed value
 
-	mu     sync.Mutex
-	value  *string     // behind a pointer: where fmt may not call String, it prints a struct's fields, but follows no pointer in it
+	mu sync.Mutex
+	// behind a pointer: where fmt may not call String, it prints a struct's fields, but follows no pointer in it
+	value  *string
 	state  os.FileInfo // of the file that value was read from
 	looked time.Time
 }
@@ -76,7 +77,8 @@ func (s *Secret) look() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.state != nil && os.SameFile(s.state, state) && s.state.ModTime().Equal(state.ModTime()) && s.state.Size() == state.Size() {
+	if s.state != nil && os.SameFile(s.state, state) && s.state.ModTime().Equal(state.ModTime()) &&
+		s.state.Size() == state.Size() {
 		return false, nil
 	}
 	b, err := os.ReadFile(s.path)

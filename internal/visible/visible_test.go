@@ -29,7 +29,8 @@ func TestText(t *testing.T) {
 func FuzzText(f *testing.F) {
 	f.Add("\x1b]0;x\x07\u202e\xff\U000e0041")
 	f.Fuzz(func(t *testing.T, text string) {
-		if got := visible.Text(text); !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		if got := visible.Text(text); !utf8.ValidString(got) ||
+			strings.ContainsFunc(got, func(r rune) bool { return !strconv.IsPrint(r) }) {
 			t.Fatalf("%q becomes %q", text, got)
 		}
 		b, err := json.Marshal(text)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// What HubSpot tells beside taking tasks. Each question is one request, which changes nothing there; it counts as one of
-// the account's calls, and stays out of the pace.
+// What HubSpot tells beside taking tasks. Each question is one request, which changes nothing there; it counts as one
+// of the account's calls, and stays out of the pace.
 
 // Get reads what is at a path, which may carry a query, on HubSpot's host. As with Post, where HubSpot's token endpoint
 // refuses an access token, that is the answer.
@@ -46,8 +46,8 @@ func (c *Client) Scopes(ctx context.Context) (scopes []string, known bool, err e
 	return told.Scopes, len(told.Scopes) > 0, nil
 }
 
-// Replaced tells whether HubSpot sent another refresh token in place of the one that was configured, which may be of no more
-// use then.
+// Replaced tells whether HubSpot sent another refresh token in place of the one that was configured, which may be of no
+// more use then.
 func (c *Client) Replaced() bool {
 	if c.oauth == nil {
 		return false

@@ -172,7 +172,8 @@ var ErrWithheld = errors.New("the request was withheld")
 func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { written() }})
 	payload := &revocableBody{may: may, body: body, left: body}
 	// The transport repeats a request by itself if a reused connection turns out dead before a byte was written;
 	// without GetBody, which a plain reader does not set, it repeats nothing that may have been sent.
@@ -263,7 +264,8 @@ func (b *revocableBody) Close() error {
 
 // fresh makes the next attempt dial anew after one that timed out: its connection may be dead without a sign.
 func (c *Client) fresh(err error) {
-	if timeout := net.Error(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout := net.Error(nil); errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) &&
+		timeout.Timeout() {
 		c.transport.CloseIdleConnections()
 	}
 }

@@ -50,12 +50,14 @@ func TestClientPosts(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		for name, want := range map[string]string{"Authorization": "Bearer " + canary, "Content-Type": "application/json", "Accept": "application/json", "User-Agent": "tasksink/test"} {
+		for name, want := range map[string]string{"Authorization": "Bearer " + canary, "Content-Type": "application/json",
+			"Accept": "application/json", "User-Agent": "tasksink/test"} {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
 		}
-		if r.Method != http.MethodPost || r.URL.Path != "/crm" || r.ContentLength != int64(len(body)) || r.TransferEncoding != nil {
+		if r.Method != http.MethodPost || r.URL.Path != "/crm" || r.ContentLength != int64(len(body)) ||
+			r.TransferEncoding != nil {
 			t.Errorf("%s %s, %d bytes of %d, %v", r.Method, r.URL, r.ContentLength, len(body), r.TransferEncoding)
 		}
 		w.Header().Set("X-Echo", string(body))
@@ -91,7 +93,8 @@ func TestClientFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-// TestClientTimesOut: an attempt ends in time wherever it hangs, and the next one dials anew, as the connection may be dead.
+// TestClientTimesOut: an attempt ends in time wherever it hangs, and the next one dials anew, as the connection may be
+// dead.
 func TestClientTimesOut(t *testing.T) {
 	for name, hang := range map[string]func(w http.ResponseWriter){
 		"before the answer": func(http.ResponseWriter) {},
@@ -185,8 +188,8 @@ func TestClientBoundsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestClientBodiesStayApart: the bytes of a request and of an answer serve others afterwards, also where the request was
-// given up while it was being written. No server ever sees two requests in one body, no Answer two answers.
+// TestClientBodiesStayApart: the bytes of a request and of an answer serve others afterwards, also where the request
+// was given up while it was being written. No server ever sees two requests in one body, no Answer two answers.
 func TestClientBodiesStayApart(t *testing.T) {
 	over := make(chan struct{})
 	uniform := func(b []byte) bool { return len(b) == 0 || bytes.Count(b, b[:1]) == len(b) }
@@ -255,10 +258,11 @@ func TestTokenStaysSecret(t *testing.T) {
 	}
 }
 
-// TestClientWantsTLS12: a server that speaks nothing newer than TLS 1.1 is refused; with 1.2 it comes to the question of
-// whom to trust, and an authority that the system does not know is not.
+// TestClientWantsTLS12: a server that speaks nothing newer than TLS 1.1 is refused; with 1.2 it comes to the question
+// of whom to trust, and an authority that the system does not know is not.
 func TestClientWantsTLS12(t *testing.T) {
-	for version, says := range map[uint16]string{tls.VersionTLS11: "protocol version", tls.VersionTLS12: "unknown authority"} {
+	for version, says := range map[uint16]string{tls.VersionTLS11: "protocol version",
+		tls.VersionTLS12: "unknown authority"} {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)

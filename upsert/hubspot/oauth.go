@@ -27,9 +27,10 @@ type OAuthConfig struct {
 }
 
 const (
-	tokenLife    = 30 * time.Minute // of an access token, where HubSpot does not say
-	tokenDoubt   = time.Minute      // a 401 for a token that is older asks for another one; a newer one was just made
-	refusedPause = 30 * time.Second // before refused credentials are offered again, if no 401 makes us look at the files before
+	tokenLife  = 30 * time.Minute // of an access token, where HubSpot does not say
+	tokenDoubt = time.Minute      // a 401 for a token that is older asks for another one; a newer one was just made
+	// before refused credentials are offered again, if no 401 makes us look at the files before
+	refusedPause = 30 * time.Second
 	firstPause   = 250 * time.Millisecond
 	lastPause    = 4 * time.Second
 	tellEvery    = 10 * time.Second // between two lines in the log about the same trouble
@@ -66,7 +67,8 @@ func newOAuth(cfg Config, transport http.RoundTripper) (*oauth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join %s and %s: %w", cfg.URL, cfg.OAuth.Path, err)
 	}
-	return &oauth{cfg: *cfg.OAuth, url: target, timeout: cfg.Timeout, wake: make(chan struct{}, 1), changed: make(chan struct{}),
+	return &oauth{cfg: *cfg.OAuth, url: target, timeout: cfg.Timeout, wake: make(chan struct{}, 1),
+		changed: make(chan struct{}),
 		http: &http.Client{Transport: transport,
 			// A redirect would send the client secret somewhere else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
@@ -173,7 +175,8 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	endpoint := oauth2.Config{ClientID: o.cfg.ClientID, ClientSecret: o.cfg.ClientSecret.Value(),
 		Endpoint: oauth2.Endpoint{TokenURL: o.url, AuthStyle: oauth2.AuthStyleInParams}} // HubSpot wants them in the form
 	asked := time.Now()
-	token, err := endpoint.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, o.http), &oauth2.Token{RefreshToken: offered}).Token()
+	token, err := endpoint.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, o.http),
+		&oauth2.Token{RefreshToken: offered}).Token()
 	if err == nil {
 		if life = time.Duration(token.ExpiresIn) * time.Second; life <= 0 || life > 24*time.Hour {
 			life = tokenLife
@@ -231,7 +234,8 @@ func (r *refusal) answer() Answer {
 	if r.status != http.StatusBadRequest && r.status != http.StatusForbidden {
 		status = r.status
 	}
-	body, err := json.Marshal(map[string]string{"status": "error", "category": r.category, "correlationId": r.correlationID})
+	body, err := json.Marshal(map[string]string{"status": "error", "category": r.category,
+		"correlationId": r.correlationID})
 	if err != nil {
 		body = nil // strings can always be written
 	}

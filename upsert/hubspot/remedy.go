@@ -3,16 +3,19 @@ package hubspot
 import "strings"
 
 // refusedGrants are the token endpoint's words for a refresh token that is no good.
-var refusedGrants = map[string]bool{"BAD_REFRESH_TOKEN": true, "INVALID_REFRESH_TOKEN": true, "invalid_grant": true, "HTTP_400": true}
+var refusedGrants = map[string]bool{"BAD_REFRESH_TOKEN": true, "INVALID_REFRESH_TOKEN": true, "invalid_grant": true,
+	"HTTP_400": true}
 
-// AuthRemedy says what an operator can do about a 401, of which HubSpot gives the category. With OAuth the categories are
-// also the token endpoint's.
+// AuthRemedy says what an operator can do about a 401, of which HubSpot gives the category. With OAuth the categories
+// are also the token endpoint's.
 func AuthRemedy(category string) string {
 	switch {
 	case strings.Contains(strings.ToUpper(category), "CLIENT"):
-		return "check --hubspot-oauth-client-id, and put the app's secret into the file that --hubspot-oauth-client-secret-file names; it is read again by itself"
+		return "check --hubspot-oauth-client-id, and put the app's secret into the file that " +
+			"--hubspot-oauth-client-secret-file names; it is read again by itself"
 	case refusedGrants[category]:
-		return "install the app in the account again, and put the new refresh token into the file that --hubspot-oauth-refresh-token-file names; it is read again by itself"
+		return "install the app in the account again, and put the new refresh token into the file that " +
+			"--hubspot-oauth-refresh-token-file names; it is read again by itself"
 	default:
 		return "put a valid token into the file that --hubspot-token-file names; it is read again by itself"
 	}

@@ -27,7 +27,8 @@ func (c *Client) FindZone(ctx context.Context, found func(*time.Location), log z
 			found(zone)
 			return
 		case final:
-			log.Info().Err(err).Msg("the account's time zone is not to be had: the end of its day is assumed at midnight UTC, until it is seen; --hubspot-timezone tells it")
+			log.Info().Err(err).Msg("the account's time zone is not to be had: the end of its day is assumed at midnight UTC, " +
+				"until it is seen; --hubspot-timezone tells it")
 			return
 		}
 		select {
@@ -46,7 +47,8 @@ func (c *Client) zone(ctx context.Context) (zone *time.Location, final bool, err
 	}
 	defer res.Release()
 	if res.Status != http.StatusOK {
-		refused := res.Status == http.StatusForbidden || res.Status == http.StatusNotFound || res.Status == http.StatusBadRequest
+		refused := res.Status == http.StatusForbidden || res.Status == http.StatusNotFound ||
+			res.Status == http.StatusBadRequest
 		return nil, refused, fmt.Errorf("ask HubSpot for the account: status %d", res.Status)
 	}
 	var account struct {

@@ -51,9 +51,11 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, find func(query ur
 // details tells who the account is.
 func (s *Server) details(url.Values) answer {
 	_, offset := time.Now().In(s.zone).Zone()
-	return jsonAnswer(200, map[string]any{"portalId": 123456, "accountType": "STANDARD", "timeZone": s.zone.String(), "companyCurrency": "EUR",
-		"additionalCurrencies": []string{}, "utcOffset": time.Now().In(s.zone).Format("-07:00"), "utcOffsetMilliseconds": offset * 1000,
-		"uiDomain": "app.hubspot.com", "dataHostingLocation": "na1"})
+	return jsonAnswer(200, map[string]any{"portalId": 123456, "accountType": "STANDARD", "timeZone": s.zone.String(),
+		"companyCurrency":      "EUR",
+		"additionalCurrencies": []string{}, "utcOffset": time.Now().In(s.zone).Format("-07:00"),
+		"utcOffsetMilliseconds": offset * 1000,
+		"uiDomain":              "app.hubspot.com", "dataHostingLocation": "na1"})
 }
 
 // usage tells how many of the day's calls are used up, this one included.
@@ -64,8 +66,10 @@ func (s *Server) usage(url.Values) answer {
 		limit = 1_000_000
 	}
 	y, m, d := now.Date()
-	return jsonAnswer(200, map[string]any{"results": []any{map[string]any{"name": "private-apps-api-calls-daily", "usageLimit": limit, "currentUsage": s.calls,
-		"collectedAt": stamp(now), "fetchStatus": "SUCCESS", "resetsAt": time.Date(y, m, d+1, 0, 0, 0, 0, s.zone).UTC().Format(time.RFC3339)}}})
+	return jsonAnswer(200, map[string]any{"results": []any{map[string]any{"name": "private-apps-api-calls-daily",
+		"usageLimit": limit, "currentUsage": s.calls,
+		"collectedAt": stamp(now), "fetchStatus": "SUCCESS",
+		"resetsAt": time.Date(y, m, d+1, 0, 0, 0, 0, s.zone).UTC().Format(time.RFC3339)}}})
 }
 
 // properties are the definitions of what check knows.
@@ -76,8 +80,10 @@ func (s *Server) properties() (all []map[string]any) {
 			listed = append(listed, map[string]any{"label": value, "value": value, "displayOrder": i, "hidden": false})
 		}
 		own := slices.Contains(s.cfg.IDProperties, name)
-		all = append(all, map[string]any{"name": name, "label": name, "type": kind, "fieldType": field, "description": "", "groupName": "task", "options": listed,
-			"displayOrder": -1, "calculated": false, "externalOptions": false, "archived": false, "hasUniqueValue": unique, "hidden": false,
+		all = append(all, map[string]any{"name": name, "label": name, "type": kind, "fieldType": field, "description": "",
+			"groupName": "task", "options": listed,
+			"displayOrder": -1, "calculated": false, "externalOptions": false, "archived": false, "hasUniqueValue": unique,
+			"hidden":         false,
 			"hubspotDefined": !own, "formField": false, "dataSensitivity": "non_sensitive",
 			"modificationMetadata": map[string]any{"archivable": own, "readOnlyDefinition": !own, "readOnlyValue": readOnly}})
 	}
@@ -91,7 +97,8 @@ func (s *Server) properties() (all []map[string]any) {
 		define(name, "datetime", "date", false, false, nil)
 	}
 	for _, name := range readOnly {
-		define(name, map[bool]string{true: "number", false: "datetime"}[name == "hs_object_id"], map[bool]string{true: "number", false: "date"}[name == "hs_object_id"], name == "hs_object_id", true, nil)
+		define(name, map[bool]string{true: "number", false: "datetime"}[name == "hs_object_id"],
+			map[bool]string{true: "number", false: "date"}[name == "hs_object_id"], name == "hs_object_id", true, nil)
 	}
 	for name, options := range enums {
 		define(name, "enumeration", "select", false, false, options)
@@ -104,7 +111,8 @@ func (s *Server) properties() (all []map[string]any) {
 // property finds a definition. An archived one is found only by who asks for archived ones.
 func (s *Server) property(name string, archived bool) answer {
 	if slices.Contains(s.cfg.Archived, name) && archived {
-		return jsonAnswer(200, map[string]any{"name": name, "label": name, "type": "string", "fieldType": "text", "archived": true, "hasUniqueValue": true})
+		return jsonAnswer(200, map[string]any{"name": name, "label": name, "type": "string", "fieldType": "text",
+			"archived": true, "hasUniqueValue": true})
 	}
 	for _, p := range s.properties() {
 		if p["name"] == name && !archived {

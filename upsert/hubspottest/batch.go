@@ -89,15 +89,18 @@ func (s *Server) batch(req int, inputs []wireInput) answer {
 const maxInputs = 100 // of a request
 
 func tooMany(n int) answer {
-	return failure(400, "VALIDATION_ERROR", "The maximum number of inputs supported in a batch is 100. Received "+strconv.Itoa(n), nil)
+	return failure(400, "VALIDATION_ERROR",
+		"The maximum number of inputs supported in a batch is 100. Received "+strconv.Itoa(n), nil)
 }
 
 func notUnique(property string) answer {
-	return failure(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique 0-27 property "+property+" in portal ID 123456", nil)
+	return failure(400, "VALIDATION_ERROR",
+		"Unable to perform update/upsert by non-unique 0-27 property "+property+" in portal ID 123456", nil)
 }
 
 func repeated(ids []string) answer {
-	return failure(400, "VALIDATION_ERROR", fmt.Sprintf("Duplicate IDs found in batch input: [%s]. IDs must be unique", strings.Join(ids, ", ")), map[string][]string{"ids": ids})
+	return failure(400, "VALIDATION_ERROR", fmt.Sprintf("Duplicate IDs found in batch input: [%s]. IDs must be unique",
+		strings.Join(ids, ", ")), map[string][]string{"ids": ids})
 }
 
 // each applies the good inputs and names the bad ones, if all have a trace id of their own; otherwise one bad input
@@ -132,7 +135,8 @@ func (s *Server) each(req int, inputs []wireInput) answer {
 		for name, list := range bad.context {
 			context[name] = list
 		}
-		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message, "context": context})
+		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message,
+			"context": context})
 	}
 	for i, values := range good {
 		if values != nil {
@@ -140,7 +144,8 @@ func (s *Server) each(req int, inputs []wireInput) answer {
 		}
 	}
 	s.rand.Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
-	body := map[string]any{"status": "COMPLETE", "results": results, "startedAt": stamp(begun), "completedAt": stamp(time.Now())}
+	body := map[string]any{"status": "COMPLETE", "results": results, "startedAt": stamp(begun),
+		"completedAt": stamp(time.Now())}
 	if len(errs) == 0 {
 		return jsonAnswer(200, body)
 	}
@@ -163,7 +168,8 @@ func (s *Server) write(req int, in wireInput, values map[string]string) map[stri
 	for name, v := range values {
 		o.properties[name] = v
 	}
-	s.journal = append(s.journal, Write{Seq: len(s.journal), Time: now, Request: req, IDProperty: in.IDProperty, ID: *in.ID,
+	s.journal = append(s.journal, Write{Seq: len(s.journal), Time: now, Request: req, IDProperty: in.IDProperty,
+		ID:        *in.ID,
 		HubSpotID: o.id, TraceID: in.ObjectWriteTraceID, Properties: values, New: !old})
 	echo := make(map[string]string, len(values)+4)
 	for name, v := range values {
@@ -178,7 +184,8 @@ func (s *Server) write(req int, in wireInput, values map[string]string) map[stri
 	default:
 		echo[in.IDProperty] = *in.ID
 	}
-	result := map[string]any{"id": o.id, "properties": echo, "createdAt": stamp(o.created), "updatedAt": stamp(now), "archived": false, "new": !old}
+	result := map[string]any{"id": o.id, "properties": echo, "createdAt": stamp(o.created), "updatedAt": stamp(now),
+		"archived": false, "new": !old}
 	if s.cfg.EchoTrace {
 		result["objectWriteTraceId"] = in.ObjectWriteTraceID
 	}

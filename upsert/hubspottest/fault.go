@@ -53,7 +53,8 @@ func (s *Server) strike(w http.ResponseWriter, r *http.Request, req int, inputs 
 		}
 	}
 	normal := answer{}
-	if f.AfterWrite || f.DropResults > 0 || f.CutBody || f.SlowBody > 0 || f.Status == 0 && f.BatchStatus == "" && !f.Hang && !f.Reset {
+	if f.AfterWrite || f.DropResults > 0 || f.CutBody || f.SlowBody > 0 || f.Status == 0 && f.BatchStatus == "" &&
+		!f.Hang && !f.Reset {
 		s.set(func() { normal = s.batch(req, inputs) })
 	}
 	switch {
@@ -70,7 +71,8 @@ func (s *Server) strike(w http.ResponseWriter, r *http.Request, req int, inputs 
 		}
 		s.send(w, req, f.Status, []byte(f.Body))
 	case f.BatchStatus != "":
-		a := jsonAnswer(200, map[string]any{"status": f.BatchStatus, "results": []any{}, "startedAt": stamp(time.Now()), "completedAt": stamp(time.Now())})
+		a := jsonAnswer(200, map[string]any{"status": f.BatchStatus, "results": []any{}, "startedAt": stamp(time.Now()),
+			"completedAt": stamp(time.Now())})
 		s.send(w, req, a.status, a.body)
 	case f.DropResults > 0:
 		s.send(w, req, normal.status, dropResults(normal.body, f.DropResults))

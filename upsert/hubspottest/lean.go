@@ -57,7 +57,8 @@ func (s *Server) serveLean(w http.ResponseWriter, r *http.Request) {
 	write(w, a)
 }
 
-func (s *Server) answerLean(r *http.Request, work *leanWork, header http.Header) (a answer, inputs int, written [][]byte) {
+func (s *Server) answerLean(r *http.Request, work *leanWork, header http.Header) (a answer, inputs int,
+	written [][]byte) {
 	var err error
 	work.inputs, err = scanInputs(work.body.Bytes(), work.inputs[:0])
 	if a, served := s.serves(r, err, header); !served {

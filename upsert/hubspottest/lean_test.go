@@ -17,7 +17,8 @@ import (
 
 // TestLeanAnswers: the lean mode answers good inputs as the full one does, but for ids, times and order.
 func TestLeanAnswers(t *testing.T) {
-	body := ` { "more" : [1, {"a":"]}"}], "inputs" : [ ` + input("a", "t-1", when, `"hs_task_subject":"say \"hi\" {[} \\"`, `"hs_task_body":"b"`) + " , " +
+	body := ` { "more" : [1, {"a":"]}"}], "inputs" : [ ` +
+		input("a", "t-1", when, `"hs_task_subject":"say \"hi\" {[} \\"`, `"hs_task_body":"b"`) + " , " +
 		`{"properties":{ },"objectWriteTraceId":"t-2","idProperty":"external_task_id","id":"\u00fc b"}` + "," +
 		input("c", "t-3", when, `"hs_task_body":""`) + " ] } "
 	byKey := func(s *hubspottest.Server) map[string]map[string]any {
@@ -75,21 +76,23 @@ func TestLeanObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []string
 		begun := time.Now()
-		s := hubspottest.New(hubspottest.Config{Lean: true, Limit: 100, Latency: time.Second, Observe: func(req hubspottest.Request, ids [][]byte) {
-			written := []string{}
-			for _, id := range ids {
-				written = append(written, string(id))
-			}
-			slices.Sort(written)
-			told = append(told, fmt.Sprint(req.Time.Sub(begun), " ", req.Status, " ", req.Inputs, " ", written))
-		}})
+		s := hubspottest.New(hubspottest.Config{Lean: true, Limit: 100, Latency: time.Second,
+			Observe: func(req hubspottest.Request, ids [][]byte) {
+				written := []string{}
+				for _, id := range ids {
+					written = append(written, string(id))
+				}
+				slices.Sort(written)
+				told = append(told, fmt.Sprint(req.Time.Sub(begun), " ", req.Status, " ", req.Inputs, " ", written))
+			}})
 		two := batch(input("1", "a", when), input("2", "b", when))
 		ask(t, s, two)
 		s.SetDown(true)
 		ask(t, s, two)
 		s.SetDown(false)
 		s.SetSpent(true)
-		if _, h, answer := ask(t, s, two); h.Get("X-HubSpot-RateLimit-Remaining") != "0" || answer["policyName"] != "TEN_SECONDLY_ROLLING" {
+		if _, h, answer := ask(t, s, two); h.Get("X-HubSpot-RateLimit-Remaining") != "0" ||
+			answer["policyName"] != "TEN_SECONDLY_ROLLING" {
 			t.Errorf("%v %v", h, answer)
 		}
 		s.SetSpent(false)
@@ -104,7 +107,8 @@ func TestLeanObserve(t *testing.T) {
 
 // FuzzLean: nothing breaks it, and what is JSON is answered with JSON.
 func FuzzLean(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"inputs":[]}`, `{"inputs":[{}]}`, batch(input("a", "t", when)), batch(input("a", "t")), `{"inputs":[{"id":"\\"}]}`, `{"inputs":[1]}`, `[`, `{"`, `{"a":"\`} {
+	for _, seed := range []string{`{}`, `{"inputs":[]}`, `{"inputs":[{}]}`, batch(input("a", "t", when)),
+		batch(input("a", "t")), `{"inputs":[{"id":"\\"}]}`, `{"inputs":[1]}`, `[`, `{"`, `{"a":"\`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
@@ -122,7 +126,8 @@ func FuzzLean(f *testing.F) {
 func BenchmarkLean(b *testing.B) {
 	var inputs []string
 	for i := range 100 {
-		inputs = append(inputs, input(fmt.Sprint("task-", i), fmt.Sprint("tasks-0-", i), when, `"hs_task_subject":"Call back","hs_task_body":"`+strings.Repeat("word ", 50)+`"`))
+		inputs = append(inputs, input(fmt.Sprint("task-", i), fmt.Sprint("tasks-0-", i), when,
+			`"hs_task_subject":"Call back","hs_task_body":"`+strings.Repeat("word ", 50)+`"`))
 	}
 	body := batch(inputs...)
 	s := hubspottest.New(hubspottest.Config{Lean: true})

@@ -22,8 +22,10 @@ func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, adm
 		return refusal, false
 	}
 	if limited, policy := s.limited(header); limited {
-		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " + strings.ToLower(policy) + " limit.",
-			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy, "groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
+		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " +
+			strings.ToLower(policy) + " limit.",
+			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy,
+			"groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
 	}
 	return answer{}, true
 }

@@ -15,7 +15,8 @@ type App struct {
 	ClientID, ClientSecret string
 	RefreshToken           string        // the first one
 	Life                   time.Duration // of an access token; 0: 30 min
-	Rotate                 bool          // each refresh makes another refresh token, and the one that was used is no good any more
+	// each refresh makes another refresh token, and the one that was used is no good any more
+	Rotate bool
 }
 
 // TokenRequest is one request to the token endpoint.
@@ -32,8 +33,8 @@ type tokens struct {
 	requests []TokenRequest
 }
 
-// SetRefreshToken changes the refresh token that is good; empty: none is, as after the app was uninstalled. Access tokens
-// that were given live on.
+// SetRefreshToken changes the refresh token that is good; empty: none is, as after the app was uninstalled. Access
+// tokens that were given live on.
 func (s *Server) SetRefreshToken(token string) { s.set(func() { s.tokens.refresh = token }) }
 
 // RevokeAccess ends all access tokens at once.
@@ -79,8 +80,8 @@ func (s *Server) grant(w http.ResponseWriter, r *http.Request) {
 	write(w, a)
 }
 
-// exchange gives an access token for the refresh token; s.mu is held. Fields count in the body only: a query would stand
-// in logs.
+// exchange gives an access token for the refresh token; s.mu is held. Fields count in the body only: a query would
+// stand in logs.
 func (s *Server) exchange(form map[string][]string) answer {
 	field := func(name string) string {
 		if values := form[name]; len(values) == 1 {
@@ -89,7 +90,8 @@ func (s *Server) exchange(form map[string][]string) answer {
 		return ""
 	}
 	refuse := func(status, code, message string) answer {
-		return jsonAnswer(400, map[string]any{"status": status, "message": message, "correlationId": correlationID(), "error": code, "error_description": message})
+		return jsonAnswer(400, map[string]any{"status": status, "message": message, "correlationId": correlationID(),
+			"error": code, "error_description": message})
 	}
 	switch {
 	case field("grant_type") != "refresh_token":
@@ -110,7 +112,8 @@ func (s *Server) exchange(form map[string][]string) answer {
 	if s.cfg.App.Rotate {
 		s.tokens.refresh = fmt.Sprintf("refresh-%016x", rand.Uint64())
 	}
-	return jsonAnswer(200, map[string]any{"token_type": "bearer", "access_token": access, "refresh_token": s.tokens.refresh, "expires_in": int(life / time.Second),
+	return jsonAnswer(200, map[string]any{"token_type": "bearer", "access_token": access,
+		"refresh_token": s.tokens.refresh, "expires_in": int(life / time.Second),
 		"hub_id": 123456, "scopes": append([]string{"oauth"}, s.cfg.Scopes...), "token_use": "access_token"})
 }
 
@@ -119,11 +122,14 @@ func (s *Server) authenticated(bearer string) (refusal answer, ok bool) {
 	end, given := s.tokens.access[bearer]
 	switch over := time.Since(end); {
 	case given && over >= 0:
-		return failure(401, "EXPIRED_AUTHENTICATION", fmt.Sprintf("The OAuth token used to make this call expired %d second(s) ago.", int(over/time.Second)),
+		return failure(401, "EXPIRED_AUTHENTICATION", fmt.Sprintf("The OAuth token used to make this call expired %d "+
+			"second(s) ago.", int(over/time.Second)),
 			map[string][]string{"expire time": {stamp(end)}}), false
 	case given, bearer != "" && bearer == s.token, bearer != "" && s.token == "" && s.cfg.App == nil:
 		return answer{}, true
 	default:
-		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview", nil), false
+		return failure(401, "INVALID_AUTHENTICATION", "Authentication credentials not found. This API supports OAuth 2.0 "+
+			"authentication and you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview",
+			nil), false
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-var good = url.Values{"grant_type": {"refresh_token"}, "client_id": {"id"}, "client_secret": {"shh"}, "refresh_token": {"r1"}}
+var good = url.Values{"grant_type": {"refresh_token"}, "client_id": {"id"}, "client_secret": {"shh"},
+	"refresh_token": {"r1"}}
 
 // grant asks the token endpoint.
 func grant(t *testing.T, s *hubspottest.Server, target string, form url.Values) (status int, answer struct {
@@ -38,9 +39,11 @@ func grant(t *testing.T, s *hubspottest.Server, target string, form url.Values) 
 
 // TestGrant goes through the token endpoint's checks.
 func TestGrant(t *testing.T) {
-	s := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "shh", RefreshToken: "r1"}})
+	s := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "shh",
+		RefreshToken: "r1"}})
 	const target = "/oauth/v3/token"
-	for field, want := range map[string][2]string{"grant_type": {"BAD_GRANT_TYPE", "unsupported_grant_type"}, "client_id": {"BAD_CLIENT_ID", "invalid_client"},
+	for field, want := range map[string][2]string{"grant_type": {"BAD_GRANT_TYPE", "unsupported_grant_type"},
+		"client_id":     {"BAD_CLIENT_ID", "invalid_client"},
 		"client_secret": {"BAD_CLIENT_SECRET", "invalid_client"}, "refresh_token": {"BAD_REFRESH_TOKEN", "invalid_grant"}} {
 		form := url.Values{}
 		for name, values := range good {
@@ -50,7 +53,8 @@ func TestGrant(t *testing.T) {
 		}
 		// Neither a missing field, nor one in the query, nor another value will do.
 		for _, at := range []string{target, target + "?" + url.Values{field: good[field]}.Encode()} {
-			if status, a := grant(t, s, at, form); status != 400 || a.Status != want[0] || a.Error != want[1] || a.AccessToken != "" {
+			if status, a := grant(t, s, at, form); status != 400 || a.Status != want[0] || a.Error != want[1] ||
+				a.AccessToken != "" {
 				t.Errorf("%s without %s: %d %+v", at, field, status, a)
 			}
 		}
@@ -59,7 +63,8 @@ func TestGrant(t *testing.T) {
 			t.Errorf("another %s: %d %+v", field, status, a)
 		}
 	}
-	if status, a := grant(t, s, target, good); status != 200 || a.RefreshToken != "r1" || a.ExpiresIn != 1800 || a.AccessToken == "" {
+	if status, a := grant(t, s, target, good); status != 200 || a.RefreshToken != "r1" || a.ExpiresIn != 1800 ||
+		a.AccessToken == "" {
 		t.Errorf("%d %+v", status, a)
 	}
 	s.SetTokenDown(true)
@@ -78,7 +83,8 @@ func TestGrant(t *testing.T) {
 // TestAccessTokens: they serve, expire, can be revoked; a refresh token that is replaced serves once.
 func TestAccessTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "shh", RefreshToken: "r1", Life: time.Minute, Rotate: true}})
+		s := hubspottest.New(hubspottest.Config{App: &hubspottest.App{ClientID: "id", ClientSecret: "shh", RefreshToken: "r1",
+			Life: time.Minute, Rotate: true}})
 		expect := func(token string, status int, category string) {
 			t.Helper()
 			got, _, answer := askAt(t, s, "POST", path, token, batch(input("1", "a", when)))
@@ -91,7 +97,8 @@ func TestAccessTokens(t *testing.T) {
 		if status, a := grant(t, s, "/oauth/v3/token", good); status != 400 {
 			t.Errorf("the refresh token served twice: %+v", a)
 		}
-		next := url.Values{"grant_type": good["grant_type"], "client_id": good["client_id"], "client_secret": good["client_secret"], "refresh_token": {first.RefreshToken}}
+		next := url.Values{"grant_type": good["grant_type"], "client_id": good["client_id"],
+			"client_secret": good["client_secret"], "refresh_token": {first.RefreshToken}}
 		time.Sleep(30 * time.Second)
 		_, second := grant(t, s, "/oauth/v3/token", next)
 		expect(first.AccessToken, 200, "")
@@ -123,22 +130,26 @@ func TestAccount(t *testing.T) {
 			}
 			return answer
 		}
-		if a := get("/account-info/v3/details", 200); a["portalId"] != 123456.0 || a["timeZone"] != "America/New_York" || a["utcOffset"] != "-05:00" {
+		if a := get("/account-info/v3/details", 200); a["portalId"] != 123456.0 || a["timeZone"] != "America/New_York" ||
+			a["utcOffset"] != "-05:00" {
 			t.Errorf("details %v", a)
 		}
 		// The bubble begins at midnight UTC, which is 19:00 of the day before in New York.
 		a := get("/account-info/v3/api-usage/daily/private-apps", 200)["results"].([]any)[0].(map[string]any)
-		if a["currentUsage"] != 2.0 || a["usageLimit"] != 100.0 || a["fetchStatus"] != "SUCCESS" || a["resetsAt"] != "2000-01-01T05:00:00Z" {
+		if a["currentUsage"] != 2.0 || a["usageLimit"] != 100.0 || a["fetchStatus"] != "SUCCESS" ||
+			a["resetsAt"] != "2000-01-01T05:00:00Z" {
 			t.Errorf("usage %v", a)
 		}
 		known := map[string]map[string]any{}
 		for _, p := range get("/crm/v3/properties/tasks", 200)["results"].([]any) {
 			known[p.(map[string]any)["name"].(string)] = p.(map[string]any)
 		}
-		if known["external_task_id"]["hasUniqueValue"] != true || known["hs_task_subject"]["hasUniqueValue"] != false || len(known["hs_task_status"]["options"].([]any)) != 5 {
+		if known["external_task_id"]["hasUniqueValue"] != true || known["hs_task_subject"]["hasUniqueValue"] != false ||
+			len(known["hs_task_status"]["options"].([]any)) != 5 {
 			t.Errorf("properties %v", known)
 		}
-		if p := get("/crm/v3/properties/tasks/external_task_id", 200); p["hasUniqueValue"] != true || p["hubspotDefined"] != false {
+		if p := get("/crm/v3/properties/tasks/external_task_id", 200); p["hasUniqueValue"] != true ||
+			p["hubspotDefined"] != false {
 			t.Errorf("property %v", p)
 		}
 		get("/crm/v3/properties/0-27/hs_timestamp", 200)

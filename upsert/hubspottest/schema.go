@@ -57,7 +57,8 @@ func (s *Server) check(in wireInput, values map[string]string) *refusal {
 		return &refusal{message: "Property values were not valid: " + string(list)}
 	}
 	if _, known := s.objects[in.IDProperty+"\x00"+*in.ID]; !known && values["hs_timestamp"] == "" {
-		return &refusal{message: "Error creating TASK. Some required properties were not set.", context: map[string][]string{"properties": {"hs_timestamp"}}}
+		return &refusal{message: "Error creating TASK. Some required properties were not set.",
+			context: map[string][]string{"properties": {"hs_timestamp"}}}
 	}
 	return nil
 }
@@ -81,7 +82,8 @@ func (s *Server) judge(name, value string) (code, message string) {
 		}
 	case slices.Contains(texts, name), slices.Contains(s.cfg.IDProperties, name):
 		if utf8.RuneCountInString(value) > maxString {
-			return "PROPERTY_VALUE_TOO_LONG", "The value of " + name + " is longer than " + strconv.Itoa(maxString) + " characters"
+			return "PROPERTY_VALUE_TOO_LONG", "The value of " + name + " is longer than " + strconv.Itoa(maxString) +
+				" characters"
 		}
 	default:
 		return "PROPERTY_DOESNT_EXIST", "Property \"" + name + "\" does not exist"

@@ -26,8 +26,10 @@ func (s *Server) permitted(r *http.Request) (refusal answer, ok bool) {
 	if needed == "" || slices.Contains(s.cfg.Scopes, needed) {
 		return answer{}, true
 	}
-	return jsonAnswer(403, map[string]any{"status": "error", "correlationId": correlationID(), "category": "MISSING_SCOPES",
-		"message": "This app hasn't been granted all required scopes to make this call. Read more about required scopes here: https://developers.hubspot.com/scopes.",
+	return jsonAnswer(403, map[string]any{"status": "error", "correlationId": correlationID(),
+		"category": "MISSING_SCOPES",
+		"message": "This app hasn't been granted all required scopes to make this call. Read more about required scopes " +
+			"here: https://developers.hubspot.com/scopes.",
 		"errors": []any{map[string]any{"message": "One or more of the following scopes are required.",
 			"context": map[string]any{"requiredGranularScopes": []string{needed}}}}}), false
 }

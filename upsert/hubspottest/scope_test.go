@@ -16,7 +16,8 @@ func TestScopes(t *testing.T) {
 		upserts, properties int
 	}{{nil, 200, 200}, {[]string{read}, 403, 200}, {[]string{write}, 200, 403}, {[]string{}, 403, 403}} {
 		s := hubspottest.New(hubspottest.Config{Token: "secret", Scopes: tc.scopes})
-		if status, _, body := ask(t, s, batch(input("a", "", when))); status != tc.upserts || status == 403 && body["category"] != "MISSING_SCOPES" {
+		if status, _, body := ask(t, s, batch(input("a", "", when))); status != tc.upserts || status == 403 &&
+			body["category"] != "MISSING_SCOPES" {
 			t.Errorf("%v: an upsert is answered %d %v", tc.scopes, status, body)
 		}
 		if status, _, body := askAt(t, s, http.MethodGet, property, "secret", ""); status != tc.properties {
@@ -41,8 +42,9 @@ func TestScopes(t *testing.T) {
 // TestArchived: an archived property is found only by who asks for those.
 func TestArchived(t *testing.T) {
 	s := hubspottest.New(hubspottest.Config{IDProperties: []string{}, Archived: []string{"external_task_id"}})
-	for path, want := range map[string]int{"/crm/v3/properties/tasks/external_task_id": 404, "/crm/v3/properties/tasks/external_task_id?archived=true": 200,
-		"/crm/v3/properties/tasks/none?archived=true": 404} {
+	for path, want := range map[string]int{"/crm/v3/properties/tasks/external_task_id": 404,
+		"/crm/v3/properties/tasks/external_task_id?archived=true": 200,
+		"/crm/v3/properties/tasks/none?archived=true":             404} {
 		if status, _, body := askAt(t, s, http.MethodGet, path, "any", ""); status != want {
 			t.Errorf("%s is answered %d %v", path, status, body)
 		}

@@ -39,8 +39,9 @@ type Config struct {
 	IgnoreTrace  bool          // as if no input had a trace id: the first bad one sinks the batch
 	Seed         uint64        // of the order of results
 
-	Lean    bool                            // for measuring: cheap, keeps and judges little; see lean.go
-	Observe func(req Request, ids [][]byte) // with Lean: told of each answered request, and of the ids it wrote; valid during the call
+	Lean bool // for measuring: cheap, keeps and judges little; see lean.go
+	// with Lean: told of each answered request, and of the ids it wrote; valid during the call
+	Observe func(req Request, ids [][]byte)
 }
 
 // Write is one object written by one request.
@@ -119,7 +120,8 @@ func New(cfg Config) *Server {
 	if cfg.App != nil {
 		given.refresh = cfg.App.RefreshToken
 	}
-	return &Server{cfg: cfg, token: cfg.Token, tokens: given, limit: cfg.Limit, latency: cfg.Latency, zone: zone, seed: maphash.MakeSeed(),
+	return &Server{cfg: cfg, token: cfg.Token, tokens: given, limit: cfg.Limit, latency: cfg.Latency, zone: zone,
+		seed: maphash.MakeSeed(),
 		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, lastID: 1000}
 }
 
@@ -277,7 +279,8 @@ func failure(status int, category, message string, context map[string][]string) 
 
 func correlationID() string {
 	n := rand.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(n), uint16(n>>32), n>>52, n>>44&0xfff, rand.Uint64()&0xffffffffffff)
+	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(n), uint16(n>>32), n>>52, n>>44&0xfff,
+		rand.Uint64()&0xffffffffffff)
 }
 
 // answer makes the other checks, and does what is asked for.

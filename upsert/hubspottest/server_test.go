@@ -19,7 +19,8 @@ const (
 )
 
 func input(id, trace string, props ...string) string {
-	return fmt.Sprintf(`{"id":%q,"idProperty":"external_task_id","objectWriteTraceId":%q,"properties":{%s}}`, id, trace, strings.Join(props, ","))
+	return fmt.Sprintf(`{"id":%q,"idProperty":"external_task_id","objectWriteTraceId":%q,"properties":{%s}}`, id, trace,
+		strings.Join(props, ","))
 }
 
 // ask posts a body and returns the status, the header and the parsed answer.
@@ -118,7 +119,8 @@ func TestProperties(t *testing.T) {
 			}
 			continue
 		}
-		if said := fmt.Sprint(errs); status != 207 || len(errs) != 1 || !strings.Contains(said, tc.code) || !strings.Contains(said, "objectWriteTraceId:[b]") {
+		if said := fmt.Sprint(errs); status != 207 || len(errs) != 1 || !strings.Contains(said, tc.code) ||
+			!strings.Contains(said, "objectWriteTraceId:[b]") {
 			t.Errorf("%s: %d %v, want a 207 with %s for b", shown, status, errs, tc.code)
 		}
 		if j := s.Journal(); len(j) != 1 || j[0].ID != "good" {
@@ -126,7 +128,8 @@ func TestProperties(t *testing.T) {
 		}
 		// Without trace ids of their own, the first bad input sinks the batch.
 		s = hubspottest.New(hubspottest.Config{})
-		if status, _, answer = ask(t, s, batch(input("good", "", when), input("it", "", tc.props))); status != 400 || len(s.Journal()) != 0 {
+		if status, _, answer = ask(t, s, batch(input("good", "", when), input("it", "", tc.props))); status != 400 ||
+			len(s.Journal()) != 0 {
 			t.Errorf("%s without trace ids: %d %v, %d writes", shown, status, answer, len(s.Journal()))
 		}
 	}
@@ -138,7 +141,8 @@ func TestUpsertIsPartial(t *testing.T) {
 	_, _, first := ask(t, s, batch(input("1", "a", when, `"hs_task_subject":"x"`)))
 	status, _, second := ask(t, s, batch(input("1", "b", `"hs_task_status":"WAITING"`)))
 	result := func(answer map[string]any) map[string]any { return answer["results"].([]any)[0].(map[string]any) }
-	if a, b := result(first), result(second); status != 200 || a["id"] != b["id"] || a["new"] != true || b["new"] != false || b["objectWriteTraceId"] != "b" {
+	if a, b := result(first), result(second); status != 200 || a["id"] != b["id"] || a["new"] != true ||
+		b["new"] != false || b["objectWriteTraceId"] != "b" {
 		t.Errorf("%d: first %v, second %v", status, a, b)
 	}
 	held := s.Objects()["external_task_id\x001"]
@@ -154,8 +158,10 @@ func TestWindow(t *testing.T) {
 		expect := func(status int, remaining, daily string) {
 			t.Helper()
 			got, h, answer := ask(t, s, batch(input("1", "a", when)))
-			if got != status || h.Get("X-HubSpot-RateLimit-Remaining") != remaining || h.Get("X-HubSpot-RateLimit-Daily-Remaining") != daily {
-				t.Errorf("%d, %s and %s left, %v; want %d, %s and %s", got, h.Get("X-HubSpot-RateLimit-Remaining"), h.Get("X-HubSpot-RateLimit-Daily-Remaining"), answer, status, remaining, daily)
+			if got != status || h.Get("X-HubSpot-RateLimit-Remaining") != remaining ||
+				h.Get("X-HubSpot-RateLimit-Daily-Remaining") != daily {
+				t.Errorf("%d, %s and %s left, %v; want %d, %s and %s", got, h.Get("X-HubSpot-RateLimit-Remaining"),
+					h.Get("X-HubSpot-RateLimit-Daily-Remaining"), answer, status, remaining, daily)
 			}
 		}
 		expect(200, "1", "4")

@@ -22,7 +22,8 @@ const (
 
 // DayConfig says what the day allows.
 type DayConfig struct {
-	Auto  bool                            // follow HubSpot's daily headers; Calls caps them, or counts where they are absent
+	// follow HubSpot's daily headers; Calls caps them, or counts where they are absent
+	Auto  bool
 	Calls int                             // the account's calls a day; 0 with Auto: as HubSpot says; 0 without: unlimited
 	Zone  *time.Location                  // whose midnight ends the account's day; nil: found out, UTC until then
 	Wait  time.Duration                   // how long a batch waits to fill while there are calls enough

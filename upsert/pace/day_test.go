@@ -157,7 +157,8 @@ func TestADay(t *testing.T) {
 				t.Errorf("replica %d has a backlog of %d left", i, r.backlog)
 			}
 		}
-		t.Logf("%d records settled in %d calls, %d refused; a live record waited %v at the most, a batch was to wait %v", settled, len(a.all), a.refused, longest.Round(time.Millisecond), waits)
+		t.Logf("%d records settled in %d calls, %d refused; a live record waited %v at the most, a batch was to wait %v",
+			settled, len(a.all), a.refused, longest.Round(time.Millisecond), waits)
 		const longestBatchWait = 30 * time.Second // as docs/scaling.md says
 		if bound := longestBatchWait + 2*time.Second; longest > bound {
 			t.Errorf("a live record waited %v, want at most %v", longest, bound)
@@ -181,10 +182,12 @@ func TestDaySpent(t *testing.T) {
 				t.Fatal(err)
 			}
 			ticket.Leave()
-			ticket.Answered(http.Header{"X-Hubspot-Ratelimit-Daily": {"1000"}, "X-Hubspot-Ratelimit-Daily-Remaining": {strconv.Itoa(remaining)}}, false, 0)
+			ticket.Answered(http.Header{"X-Hubspot-Ratelimit-Daily": {"1000"},
+				"X-Hubspot-Ratelimit-Daily-Remaining": {strconv.Itoa(remaining)}}, false, 0)
 		}
 		daily(500)
-		if st := p.Daily(); st == nil || st.Limit != 1000 || st.Remaining != 500 || st.Zone != "assumed UTC" || time.Until(st.ResetsAt) != 19*time.Hour {
+		if st := p.Daily(); st == nil || st.Limit != 1000 || st.Remaining != 500 || st.Zone != "assumed UTC" ||
+			time.Until(st.ResetsAt) != 19*time.Hour {
 			t.Errorf("status %+v", st)
 		}
 		daily(1) // somebody else was busy

@@ -173,7 +173,8 @@ func TestPaceAfter429(t *testing.T) {
 		if a.refused != 1 {
 			t.Errorf("%d requests were refused, want one", a.refused)
 		}
-		want := "0s×1 10.05s×5 11.002380952s×1 11.954761904s×1 12.907142856s×1 13.859523808s×1 14.81190476s×1 30.25s×5 31.837301587s×1 40.3s×4 41.660544217s×1 43.021088434s×1 44.381632651s×1 50.35s×2 51.54047619s×1 52.73095238s×1 53.92142857s×1 55.11190476s×1 56.30238095s×1 57.49285714s×1 1m0.4s×1 1m1.458201058s×1 1m2.516402116s×1 1m3.574603174s×1 1m4.632804232s×1"
+		want := "0s×1 10.05s×5 11.002380952s×1 11.954761904s×1 12.907142856s×1 13.859523808s×1 14.81190476s×1 30.25s×5 " +
+			"31.837301587s×1 40.3s×4 41.660544217s×1 43.021088434s×1 44.381632651s×1 50.35s×2 51.54047619s×1 52.73095238s×1 53.92142857s×1 55.11190476s×1 56.30238095s×1 57.49285714s×1 1m0.4s×1 1m1.458201058s×1 1m2.516402116s×1 1m3.574603174s×1 1m4.632804232s×1"
 		if got := departures(start, a.all); got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
 		}
@@ -223,7 +224,8 @@ func TestPaceSharesMove(t *testing.T) {
 		const partitions = 10
 		replicas := rapid.IntRange(1, 4).Draw(rt, "replicas")
 		limit := rapid.IntRange(partitions, 60).Draw(rt, "limit")
-		moves := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, replicas-1), partitions, partitions), 1, 8).Draw(rt, "owners of each partition")
+		moves := rapid.SliceOfN(rapid.SliceOfN(rapid.IntRange(0, replicas-1), partitions, partitions), 1, 8).Draw(rt,
+			"owners of each partition")
 		pauses := rapid.SliceOfN(rapid.IntRange(0, 15_000), len(moves), len(moves)).Draw(rt, "milliseconds")
 		synctest.Test(t, func(*testing.T) {
 			a := &account{limit: limit, silent: true}
@@ -266,8 +268,8 @@ func TestPaceSharesMove(t *testing.T) {
 	})
 }
 
-// TestPaceNotes: members that tell each other what they sent need no window to pass. However the partitions move between
-// them, and whoever joins, all that is free is used at once, and the limit is never exceeded.
+// TestPaceNotes: members that tell each other what they sent need no window to pass. However the partitions move
+// between them, and whoever joins, all that is free is used at once, and the limit is never exceeded.
 func TestPaceNotes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const partitions = 8
@@ -312,7 +314,8 @@ func TestPaceNotes(t *testing.T) {
 			if a.refused > 0 {
 				rt.Errorf("%d requests beyond the limit of %d", a.refused, limit)
 			}
-			if got, want := len(a.all)-before, limit; len(paces) <= partitions && got < want { // half of it: shares are rounded down
+			// half of it: shares are rounded down
+			if got, want := len(a.all)-before, limit; len(paces) <= partitions && got < want {
 				rt.Errorf("%d requests in the 21 s after the group divided, want %d", got, want)
 			}
 		})
@@ -348,7 +351,8 @@ func TestPaceLosesAll(t *testing.T) {
 		p := newPace(pace.Config{Rate: 4}, 1, 1)
 		time.AfterFunc(15*time.Second, func() { p.Share(0, 1, 0, nil); p.Share(1, 1, 0, nil) })
 		a.replica(ctx, p)
-		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
+		if got, want := departures(start, a.all), "0s×1 10.05s×2 12.43095238s×1 14.81190476s×1 24.86190476s×1 25.05s×1 "+
+			"27.43095238s×1 29.81190476s×1 34.91190476s×1 37.29285714s×1 39.67380952s×1"; got != want {
 			t.Errorf("requests left at %s, want %s", got, want)
 		}
 	})

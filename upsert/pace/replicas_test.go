@@ -93,7 +93,8 @@ func TestReplicas(t *testing.T) {
 				used, refused := a.used(start)
 				t.Logf("%.1f %% of the limit used, %.2f in a thousand refused", 100*used, refused)
 				if used < tc.least || refused > tc.refused {
-					t.Errorf("%.1f %% of the limit used, want %.0f %%; %.2f in a thousand refused, want at most %.0f", 100*used, 100*tc.least, refused, tc.refused)
+					t.Errorf("%.1f %% of the limit used, want %.0f %%; %.2f in a thousand refused, want at most %.0f", 100*used,
+						100*tc.least, refused, tc.refused)
 				}
 			})
 		})

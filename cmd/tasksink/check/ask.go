@@ -18,9 +18,9 @@ import (
 	"github.com/segmentio/kafka-go/protocol/offsetfetch"
 )
 
-// kafka-go answers a metadata request from its cache, which knows nothing of rights, and looks for the coordinator of a group's
-// requests, by which a broker without any group yet would make a topic for them. It knows those requests by their
-// types. Under types of our own they go over the wire as they are, to the broker that is asked.
+// kafka-go answers a metadata request from its cache, which knows nothing of rights, and looks for the coordinator of a
+// group's requests, by which a broker without any group yet would make a topic for them. It knows those requests by
+// their types. Under types of our own they go over the wire as they are, to the broker that is asked.
 type (
 	metadataRequest metadata.Request
 	configsRequest  describeconfigs.Request
@@ -35,7 +35,8 @@ func (*groupRequest) ApiKey() protocol.ApiKey    { return protocol.DescribeGroup
 func (*groupsRequest) ApiKey() protocol.ApiKey   { return protocol.ListGroups }
 func (*offsetsRequest) ApiKey() protocol.ApiKey  { return protocol.OffsetFetch }
 
-// metadataResponse is a metadata.Response that kafka-go does not know for one: it would look for the request that it knows.
+// metadataResponse is a metadata.Response that kafka-go does not know for one: it would look for the request that it
+// knows.
 type metadataResponse metadata.Response
 
 func (*metadataResponse) ApiKey() protocol.ApiKey { return protocol.Metadata }
@@ -59,7 +60,8 @@ func (*metadataResponse) Merge(_ []protocol.Message, results []any) (protocol.Me
 }
 
 // ask sends one request to the broker at addr.
-func ask[T protocol.Message](ctx context.Context, t *kafka.Transport, addr string, req protocol.Message) (answer T, err error) {
+func ask[T protocol.Message](ctx context.Context, t *kafka.Transport, addr string, req protocol.Message) (answer T,
+	err error) {
 	res, err := t.RoundTrip(ctx, kafka.TCP(addr), req)
 	if err != nil {
 		return answer, err
@@ -89,7 +91,8 @@ func plain(err error) string {
 }
 
 func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
 }
 
 // code is an error of Kafka's by its number; nil for 0.

@@ -46,7 +46,8 @@ type brokerSeen struct {
 func lookAtKafka(ctx context.Context, cfg config.Config, w *waiting) []Row {
 	conn, err := cfg.Connection()
 	if err != nil {
-		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}
+		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(),
+			Remedy: "correct the file that the setting names"}}
 	}
 	k := &kafkaLook{cfg: cfg, waiting: w, conn: conn, topics: cfg.KafkaTopics, letters: cfg.DeadLetterTopics()}
 	k.transport = conn.Transport(append(append([]string{}, k.topics...), k.letters...)...)
@@ -132,7 +133,8 @@ func (k *kafkaLook) brokerRows(brokers []*brokerSeen) (rows []Row) {
 			row.Seen = "accepts connections"
 		case b.asked != nil:
 			row.Result, row.Seen = Failed, "accepts connections, then: "+plain(b.asked)
-			row.Remedy = cmp.Or(broker.Remedy(b.asked), "check that a Kafka broker listens there, whether it expects TLS, and its log")
+			row.Remedy = cmp.Or(broker.Remedy(b.asked), "check that a Kafka broker listens there, whether it expects TLS, and "+
+				"its log")
 		}
 		rows = append(rows, row)
 	}
@@ -141,14 +143,16 @@ func (k *kafkaLook) brokerRows(brokers []*brokerSeen) (rows []Row) {
 
 func (k *kafkaLook) unreached(b *brokerSeen) string {
 	if b.node != "" {
-		return fmt.Sprintf("set advertised.listeners in broker %s's server.properties to an address that this machine reaches, and restart it; or let this machine resolve and reach %s (DNS, firewall, NetworkPolicy)", b.node, b.addr)
+		return fmt.Sprintf("set advertised.listeners in broker %s's server.properties to an address that this machine "+
+			"reaches, and restart it; or let this machine resolve and reach %s (DNS, firewall, NetworkPolicy)", b.node, b.addr)
 	}
 	host, _, _ := net.SplitHostPort(b.addr)
 	var name *net.DNSError
 	if errors.As(b.met, &name) {
 		return "correct the name in --kafka-brokers, or let this machine resolve " + host
 	}
-	return "correct the address in --kafka-brokers, start the broker, or let this machine through to " + b.addr + " (firewall, NetworkPolicy)"
+	return "correct the address in --kafka-brokers, start the broker, or let this machine through to " + b.addr +
+		" (firewall, NetworkPolicy)"
 }
 
 // aboutTLS tells whether a broker's answer to the first request was in truth to our certificate: with TLS 1.3 it comes
@@ -160,7 +164,8 @@ func (k *kafkaLook) aboutTLS(err error) bool {
 
 // aboutSASL tells whether it was the login that failed. Some brokers only hang up.
 func (k *kafkaLook) aboutSASL(err error) bool {
-	return k.conn.SASL != nil && err != nil && (errors.Is(err, kafka.SASLAuthenticationFailed) || errors.Is(err, kafka.UnsupportedSASLMechanism) ||
+	return k.conn.SASL != nil && err != nil && (errors.Is(err, kafka.SASLAuthenticationFailed) ||
+		errors.Is(err, kafka.UnsupportedSASLMechanism) ||
 		errors.Is(err, kafka.IllegalSASLState) || hungUp(err))
 }
 
@@ -187,8 +192,10 @@ func (k *kafkaLook) tlsRows(brokers []*brokerSeen) (rows []Row) {
 		}
 		end := expiry(b.tls.PeerCertificates)
 		if left := time.Until(end); left < expiresSoon {
-			rows = append(rows, Row{"TLS", b.addr, Warning, "the certificate expires " + in(left) + ", on " + end.Format(time.DateOnly),
-				"renew the certificate of " + b.addr + " before " + end.Format(time.DateOnly) + ": tasksink stops trusting it then"})
+			rows = append(rows, Row{"TLS", b.addr, Warning, "the certificate expires " + in(left) + ", on " +
+				end.Format(time.DateOnly),
+				"renew the certificate of " + b.addr + " before " + end.Format(time.DateOnly) +
+					": tasksink stops trusting it then"})
 			continue
 		}
 		good, version = good+1, b.tls.Version
@@ -197,7 +204,8 @@ func (k *kafkaLook) tlsRows(brokers []*brokerSeen) (rows []Row) {
 		}
 	}
 	if good > 0 {
-		rows = append(rows, Row{"TLS", plural(good, "broker"), OK, tls.VersionName(version) + ", certificates good until " + until.Format(time.DateOnly), ""})
+		rows = append(rows, Row{"TLS", plural(good, "broker"), OK, tls.VersionName(version) + ", certificates good until " +
+			until.Format(time.DateOnly), ""})
 	}
 	if len(rows) == 0 {
 		rows = []Row{skip("TLS", "", "no broker is reached")}
@@ -220,7 +228,8 @@ func (k *kafkaLook) ownCertificate() Row {
 	row.Result, row.Seen = OK, "good until "+pair.Leaf.NotAfter.Format(time.DateOnly)
 	if left < expiresSoon {
 		row.Result, row.Seen = Warning, "expires "+in(left)+", on "+pair.Leaf.NotAfter.Format(time.DateOnly)
-		row.Remedy = "put a new certificate and its key into the files that --kafka-tls-cert and --kafka-tls-key name; they are read again by themselves"
+		row.Remedy = "put a new certificate and its key into the files that --kafka-tls-cert and --kafka-tls-key name; " +
+			"they are read again by themselves"
 		if left <= 0 {
 			row.Result, row.Seen = Failed, "expired on "+pair.Leaf.NotAfter.Format(time.DateOnly)
 		}
@@ -259,7 +268,8 @@ func (k *kafkaLook) saslRows(brokers []*brokerSeen) (rows []Row) {
 		}
 	}
 	if good > 0 {
-		rows = append(rows, Row{"SASL", plural(good, "broker"), OK, strings.ToUpper(k.cfg.KafkaSASLMechanism) + " as " + k.cfg.KafkaSASLUsername, ""})
+		rows = append(rows, Row{"SASL", plural(good, "broker"), OK, strings.ToUpper(k.cfg.KafkaSASLMechanism) + " as " +
+			k.cfg.KafkaSASLUsername, ""})
 	}
 	if len(rows) == 0 {
 		rows = []Row{skip("SASL", "", "no broker is reached so far")}

@@ -1,10 +1,11 @@
-// Package check looks at all that tasksink run will need, and says of each what it saw and what to do about it. It changes
-// nothing: it writes no record, creates no topic, joins no group, commits no offset and sends no upsert.
+// Package check looks at all that tasksink run will need, and says of each what it saw and what to do about it. It
+// changes nothing: it writes no record, creates no topic, joins no group, commits no offset and sends no upsert.
 //
-// Use: Run, which is the whole of tasksink check. Each look has five seconds and all together thirty; looks that do not need
-// each other run side by side, and all end when the context does.
+// Use: Run, which is the whole of tasksink check. Each look has five seconds and all together thirty; looks that do not
+// need each other run side by side, and all end when the context does.
 //
-// The tests run against Apache Kafka and kfake, and the simulated HubSpot. Every row that can fail does so in one of them.
+// The tests run against Apache Kafka and kfake, and the simulated HubSpot. Every row that can fail does so in one of
+// them.
 package check
 
 import (
@@ -43,9 +44,9 @@ type Row struct {
 	Remedy  string `json:"remedy"` // one line; empty if there is nothing to do
 }
 
-// Run looks at everything that cfg names, which must have no mistakes, and shows what it saw on out: a table, or an array in
-// JSON. While that takes longer than a second, and progress is a terminal, it says there what it waits for. Run returns
-// an error if a look failed or ctx ended.
+// Run looks at everything that cfg names, which must have no mistakes, and shows what it saw on out: a table, or an
+// array in JSON. While that takes longer than a second, and progress is a terminal, it says there what it waits for.
+// Run returns an error if a look failed or ctx ended.
 func Run(ctx context.Context, cfg config.Config, asJSON bool, out, progress io.Writer) error {
 	w := &waiting{names: map[string]bool{}}
 	stop := w.show(progress)

@@ -34,7 +34,8 @@ func (k *kafkaLook) clusterRows(ctx context.Context, from *brokerSeen) (rows []R
 		for _, topic := range k.letters {
 			rows = append(rows, skip("dead-letter topic", topic, because))
 		}
-		return append(rows, skip("rights", "", because), skip("group", k.cfg.KafkaGroup, because), skip("offsets", strings.Join(k.topics, ", "), because))
+		return append(rows, skip("rights", "", because), skip("group", k.cfg.KafkaGroup, because),
+			skip("offsets", strings.Join(k.topics, ", "), because))
 	}
 	topics := map[string]metadata.ResponseTopic{}
 	for _, t := range from.meta.Topics {
@@ -64,8 +65,9 @@ func (k *kafkaLook) settings(ctx context.Context, addr string) map[string]settin
 	all, req := map[string]settings{}, &configsRequest{}
 	for _, topic := range slices.Concat(k.topics, k.letters) {
 		all[topic] = settings{err: errors.New("Kafka does not tell")}
-		req.Resources = append(req.Resources, describeconfigs.RequestResource{ResourceType: int8(kafka.ResourceTypeTopic), ResourceName: topic,
-			ConfigNames: []string{"max.message.bytes", "retention.ms", "cleanup.policy", "min.insync.replicas"}})
+		req.Resources = append(req.Resources, describeconfigs.RequestResource{ResourceType: int8(kafka.ResourceTypeTopic),
+			ResourceName: topic,
+			ConfigNames:  []string{"max.message.bytes", "retention.ms", "cleanup.policy", "min.insync.replicas"}})
 	}
 	res, err := ask[*describeconfigs.Response](ctx, k.transport, addr, req)
 	if err != nil {
@@ -107,19 +109,25 @@ func (k *kafkaLook) topicRow(check string, t metadata.ResponseTopic, of map[stri
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		row.Seen = "is not there; tasksink creates no topics"
 		if letters {
-			row.Remedy = "create it: " + tool(k.cfg, "kafka-topics", "--create --topic %s --partitions 1 --config max.message.bytes=%d --config retention.ms=%d", t.Name,
+			row.Remedy = "create it: " + tool(k.cfg, "kafka-topics",
+				"--create --topic %s --partitions 1 --config max.message.bytes=%d --config retention.ms=%d", t.Name,
 				k.largest(t.Name, of)+letterRoom, k.longest(t.Name, of)/time.Millisecond)
 		} else {
-			row.Remedy = "correct --kafka-topics, or create it: " + tool(k.cfg, "kafka-topics", "--create --topic %s --partitions 6", t.Name)
+			row.Remedy = "correct --kafka-topics, or create it: " +
+				tool(k.cfg, "kafka-topics", "--create --topic %s --partitions 6", t.Name)
 		}
 		return row
 	case err != nil:
-		row.Seen, row.Remedy = plain(err), "see what is the matter: "+tool(k.cfg, "kafka-topics", "--describe --topic %s", t.Name)
+		row.Seen, row.Remedy = plain(err), "see what is the matter: "+tool(k.cfg, "kafka-topics", "--describe --topic %s",
+			t.Name)
 		return row
 	}
 	var leaderless, thin []string
 	replicas := 0
-	slices.SortFunc(t.Partitions, func(x, y metadata.ResponsePartition) int { return cmp.Compare(x.PartitionIndex, y.PartitionIndex) })
+	slices.SortFunc(t.Partitions, func(x, y metadata.ResponsePartition) int {
+		return cmp.Compare(x.PartitionIndex,
+			y.PartitionIndex)
+	})
 	for _, p := range t.Partitions {
 		id := strconv.Itoa(int(p.PartitionIndex))
 		if p.LeaderID < 0 {
@@ -132,12 +140,16 @@ func (k *kafkaLook) topicRow(check string, t metadata.ResponseTopic, of map[stri
 	switch {
 	case len(leaderless) > 0:
 		row.Seen = "no leader for partition " + strings.Join(leaderless, ", ")
-		row.Remedy = "start a broker that has a replica of it: " + tool(k.cfg, "kafka-topics", "--describe --unavailable-partitions --topic %s", t.Name)
+		row.Remedy = "start a broker that has a replica of it: " +
+			tool(k.cfg, "kafka-topics", "--describe --unavailable-partitions --topic %s", t.Name)
 	case len(thin) > 0:
-		row.Seen = "fewer replicas in sync than min.insync.replicas=" + strconv.Itoa(of[t.Name].inSync) + ", for partition " + strings.Join(thin, ", ")
-		row.Remedy = "start the brokers that are missing, as no dead letter can be written: " + tool(k.cfg, "kafka-topics", "--describe --under-min-isr-partitions --topic %s", t.Name)
+		row.Seen = "fewer replicas in sync than min.insync.replicas=" + strconv.Itoa(of[t.Name].inSync) + ", for partition " +
+			strings.Join(thin, ", ")
+		row.Remedy = "start the brokers that are missing, as no dead letter can be written: " +
+			tool(k.cfg, "kafka-topics", "--describe --under-min-isr-partitions --topic %s", t.Name)
 		if replicas < of[t.Name].inSync {
-			row.Remedy = "no dead letter can ever be written: add replicas, or " + setTopic(k.cfg, t.Name, "min.insync.replicas", replicas)
+			row.Remedy = "no dead letter can ever be written: add replicas, or " +
+				setTopic(k.cfg, t.Name, "min.insync.replicas", replicas)
 		}
 	default:
 		row.Result, row.Seen = OK, plural(len(t.Partitions), "partition")+", each with a leader, "+plural(replicas, "replica")

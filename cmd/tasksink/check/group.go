@@ -33,7 +33,8 @@ type groupSeen struct {
 // dead is the state of a group that Kafka does not know: it has neither members nor offsets.
 const dead = "Dead"
 
-func (k *kafkaLook) lookAtGroup(ctx context.Context, from *brokerSeen, topics map[string]metadata.ResponseTopic) (g groupSeen) {
+func (k *kafkaLook) lookAtGroup(ctx context.Context, from *brokerSeen,
+	topics map[string]metadata.ResponseTopic) (g groupSeen) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		var coordinator string
@@ -52,9 +53,10 @@ func (k *kafkaLook) lookAtGroup(ctx context.Context, from *brokerSeen, topics ma
 	return g
 }
 
-// describe asks all brokers for the group: one of them coordinates it. To ask which would make Kafka create its topic of
-// offsets, where there is none yet.
-func (k *kafkaLook) describe(ctx context.Context, meta *metadataResponse) (coordinator string, group describegroups.ResponseGroup, err error) {
+// describe asks all brokers for the group: one of them coordinates it. To ask which would make Kafka create its topic
+// of offsets, where there is none yet.
+func (k *kafkaLook) describe(ctx context.Context, meta *metadataResponse) (coordinator string,
+	group describegroups.ResponseGroup, err error) {
 	ctx, done := within(ctx, k.waiting, "the group")
 	defer done()
 	type told struct {
@@ -67,7 +69,8 @@ func (k *kafkaLook) describe(ctx context.Context, meta *metadataResponse) (coord
 	for i, b := range meta.Brokers {
 		all.Go(func() {
 			addr := address(b)
-			res, err := ask[*describegroups.Response](ctx, k.transport, addr, &groupRequest{Groups: []string{k.cfg.KafkaGroup}, IncludeAuthorizedOperations: true})
+			res, err := ask[*describegroups.Response](ctx, k.transport, addr,
+				&groupRequest{Groups: []string{k.cfg.KafkaGroup}, IncludeAuthorizedOperations: true})
 			answers[i] = told{addr: addr, err: err}
 			if err == nil && len(res.Groups) == 1 {
 				answers[i].group, answers[i].err = res.Groups[0], code(res.Groups[0].ErrorCode)
@@ -92,7 +95,8 @@ func (k *kafkaLook) describe(ctx context.Context, meta *metadataResponse) (coord
 
 // neverAnyGroup tells whether Kafka has no topic of offsets yet.
 func (k *kafkaLook) neverAnyGroup(ctx context.Context, meta *metadataResponse) bool {
-	res, err := ask[*metadataResponse](ctx, k.transport, address(meta.Brokers[0]), &metadataRequest{TopicNames: []string{"__consumer_offsets"}})
+	res, err := ask[*metadataResponse](ctx, k.transport, address(meta.Brokers[0]),
+		&metadataRequest{TopicNames: []string{"__consumer_offsets"}})
 	return err == nil && len(res.Topics) == 1 && errors.Is(code(res.Topics[0].ErrorCode), kafka.UnknownTopicOrPartition)
 }
 
@@ -104,7 +108,8 @@ func (k *kafkaLook) isListed(ctx context.Context, coordinator string) bool {
 	ctx, done := within(ctx, k.waiting, "the list of groups")
 	defer done()
 	res, err := ask[*listgroups.Response](ctx, k.transport, coordinator, &groupsRequest{})
-	return err == nil && slices.ContainsFunc(res.Groups, func(g listgroups.ResponseGroup) bool { return g.GroupID == k.cfg.KafkaGroup })
+	return err == nil && slices.ContainsFunc(res.Groups,
+		func(g listgroups.ResponseGroup) bool { return g.GroupID == k.cfg.KafkaGroup })
 }
 
 func (k *kafkaLook) groupRows(topics map[string]metadata.ResponseTopic, g groupSeen) (rows []Row) {
@@ -133,7 +138,8 @@ func untoldGroup(err error) string {
 
 // membersRow looks who is in the group beside tasksink.
 func (k *kafkaLook) membersRow(g groupSeen) Row {
-	row := Row{Check: "group", Subject: k.cfg.KafkaGroup, Result: Failed, Remedy: "choose another --kafka-group, or stop the others"}
+	row := Row{Check: "group", Subject: k.cfg.KafkaGroup, Result: Failed,
+		Remedy: "choose another --kafka-group, or stop the others"}
 	if g.newer {
 		row.Seen = "is a group of Kafka's newer protocol (KIP-848), or a share group; tasksink speaks the classic one"
 		return row
@@ -155,10 +161,12 @@ func (k *kafkaLook) membersRow(g groupSeen) Row {
 	}
 	switch {
 	case len(strangers) > 0:
-		row.Seen = plural(len(strangers), "member") + " not tasksink's, who would take records away: " + strings.Join(strangers, "; ")
+		row.Seen = plural(len(strangers), "member") + " not tasksink's, who would take records away: " +
+			strings.Join(strangers, "; ")
 	case len(differing) > 0:
 		row.Result, row.Seen = Warning, plural(len(differing), "member")+" with other topics: "+strings.Join(differing, "; ")
-		row.Remedy = "give all replicas of a group the same --kafka-topics; during a rollout that changes them, wait for its end"
+		row.Remedy = "give all replicas of a group the same --kafka-topics; during a rollout that changes them, wait for " +
+			"its end"
 	case g.group.GroupState == dead:
 		row.Result, row.Seen, row.Remedy = OK, "is new", ""
 	case len(g.group.Members) == 0:
@@ -187,7 +195,8 @@ func (k *kafkaLook) replicasRow(topics map[string]metadata.ResponseTopic, g grou
 		most = max(most, len(topics[topic].Partitions))
 	}
 	members := len(g.group.Members)
-	row := Row{"replicas", k.cfg.KafkaGroup, OK, fmt.Sprintf("%s for %s", plural(members, "replica"), plural(most, "partition")), ""}
+	row := Row{"replicas", k.cfg.KafkaGroup, OK, fmt.Sprintf("%s for %s", plural(members, "replica"),
+		plural(most, "partition")), ""}
 	switch {
 	case most == 0:
 		return skip("replicas", k.cfg.KafkaGroup, "no topic's partitions are known")
@@ -196,7 +205,8 @@ func (k *kafkaLook) replicasRow(topics map[string]metadata.ResponseTopic, g grou
 	case members > most:
 		row.Result = Warning
 		row.Seen += fmt.Sprintf(": %d of them idle", members-most)
-		row.Remedy = fmt.Sprintf("run at most %s, or add partitions (objects then move between partitions, once out of order): %s", plural(most, "replica"),
+		row.Remedy = fmt.Sprintf("run at most %s, or add partitions (objects then move between partitions, once out of "+
+			"order): %s", plural(most, "replica"),
 			tool(k.cfg, "kafka-topics", "--alter --topic %s --partitions %d", k.topics[0], members))
 	}
 	return row

@@ -46,7 +46,8 @@ type failure struct {
 func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []Row) {
 	client, err := cfg.Client()
 	if err != nil {
-		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(), Remedy: "correct the file that the setting names"}}
+		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(),
+			Remedy: "correct the file that the setting names"}}
 	}
 	defer client.Close()
 	var keeper sync.WaitGroup
@@ -101,7 +102,9 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account
 	seen = account{header: res.Header, limited: f, clock: clockRow(res.Header, asked.Add(took/2))}
 	if errors.Is(err, hubspot.ErrTokenEndpoint) {
 		row.Result, row.Seen = OK, "answers"
-		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(), "see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}}, seen
+		return []Row{row, {"token", h.tokenFrom(), Failed, err.Error(),
+				"see https://status.hubspot.com and --hubspot-oauth-path, and wait: tasksink goes on by itself when HubSpot does"}},
+			seen
 	}
 	if err != nil {
 		row.Seen, row.Remedy = plain(err), h.unreached(err)
@@ -121,7 +124,8 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account
 		}
 		if set := h.cfg.HubspotTimezone; set != "auto" && who.TimeZone != "" && set != who.TimeZone {
 			row.Result, row.Seen = Warning, "answers, time zone "+who.TimeZone+"; --hubspot-timezone="+set
-			row.Remedy = "leave --hubspot-timezone out, or set it to " + who.TimeZone + ": the day's calls count from that midnight"
+			row.Remedy = "leave --hubspot-timezone out, or set it to " + who.TimeZone +
+				": the day's calls count from that midnight"
 		}
 	case res.Status == http.StatusUnauthorized:
 		token.Result, token.Seen = Failed, "HubSpot refuses it: "+cmp.Or(f.Category, "status 401")
@@ -137,12 +141,14 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account
 		return []Row{row, skip("token", h.tokenFrom(), "HubSpot does not serve")}, seen
 	default:
 		row.Result, row.Seen = Failed, fmt.Sprintf("answers with status %d, which HubSpot does not", res.Status)
-		row.Remedy = "check --hubspot-url (and --hubspot-oauth-path, with OAuth): is it https://api.hubapi.com, or a proxy for it?"
+		row.Remedy = "check --hubspot-url (and --hubspot-oauth-path, with OAuth): is it https://api.hubapi.com, or a proxy " +
+			"for it?"
 		return []Row{row, skip("token", h.tokenFrom(), "it may not be HubSpot that answers")}, seen
 	}
 	if h.client.Replaced() {
 		token.Result, token.Seen = Warning, token.Seen+"; HubSpot sent another refresh token in place of the file's"
-		token.Remedy = "should a start be refused, install the app in the account again, and put its refresh token into the file that --hubspot-oauth-refresh-token-file names"
+		token.Remedy = "should a start be refused, install the app in the account again, and put its refresh token into " +
+			"the file that --hubspot-oauth-refresh-token-file names"
 	}
 	seen.serves = true
 	return []Row{row, token}, seen
@@ -175,7 +181,8 @@ func (h *hubspotLook) unreached(err error) string {
 	case errors.As(err, &name):
 		return "correct --hubspot-url, let this machine resolve " + host + ", or set HTTPS_PROXY"
 	case errors.As(err, &authority):
-		return "if a proxy opens TLS on the way, add its authority to this machine's (SSL_CERT_FILE names a file of them); else check --hubspot-url"
+		return "if a proxy opens TLS on the way, add its authority to this machine's (SSL_CERT_FILE names a file of them); " +
+			"else check --hubspot-url"
 	case errors.As(err, &wrong):
 		return "check --hubspot-url, and the clock of this machine: " + wrong.Err.Error()
 	case errors.As(err, &noTLS):
@@ -185,8 +192,8 @@ func (h *hubspotLook) unreached(err error) string {
 	}
 }
 
-// clockRow compares this machine's clock with HubSpot's, which tells full seconds. now is when HubSpot will have looked at
-// it.
+// clockRow compares this machine's clock with HubSpot's, which tells full seconds. now is when HubSpot will have looked
+// at it.
 func clockRow(header http.Header, now time.Time) Row {
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
@@ -202,7 +209,8 @@ func clockRow(header http.Header, now time.Time) Row {
 		row.Seen = fmt.Sprintf("%v behind HubSpot's", -skew)
 	}
 	if skew.Abs() > maxSkew {
-		row.Result, row.Remedy = Warning, "set this machine's clock by NTP (timedatectl set-ntp true): certificates, tokens and the day's calls depend on it"
+		row.Result, row.Remedy = Warning, "set this machine's clock by NTP (timedatectl set-ntp true): certificates, "+
+			"tokens and the day's calls depend on it"
 	}
 	return row
 }

@@ -32,9 +32,11 @@ func (p *place) marked(headers ...string) {
 
 // oauth makes an app that is installed in the account, with credentials of the test's choice.
 func (p *place) oauth(id, clientSecret, refresh string) {
-	p.account(hubspottest.Config{App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret", RefreshToken: canary + "-refresh"}})
+	p.account(hubspottest.Config{App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret",
+		RefreshToken: canary + "-refresh"}})
 	p.cfg.HubspotToken, p.cfg.HubspotOAuthClientID = "", id
-	p.cfg.HubspotOAuthClientSecretFile, p.cfg.HubspotOAuthRefreshTokenFile = p.file("secret", []byte(clientSecret)), p.file("refresh", []byte(refresh))
+	p.cfg.HubspotOAuthClientSecretFile, p.cfg.HubspotOAuthRefreshTokenFile = p.file("secret", []byte(clientSecret)),
+		p.file("refresh", []byte(refresh))
 }
 
 // TestHubSpot: what can be wrong at HubSpot shows in its row, with its remedy.
@@ -54,7 +56,8 @@ func TestHubSpot(t *testing.T) {
 		{"the refresh token is refused", func(p *place) { p.oauth("app", canary+"-secret", canary+"-old") }},
 		{"refresh tokens are replaced", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
-			p.account(hubspottest.Config{App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret", RefreshToken: canary + "-refresh", Rotate: true}})
+			p.account(hubspottest.Config{App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret",
+				RefreshToken: canary + "-refresh", Rotate: true}})
 		}},
 		{"the token endpoint is down", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
@@ -67,7 +70,8 @@ func TestHubSpot(t *testing.T) {
 		{"the scope is missing", func(p *place) { p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read"}}) }},
 		{"the scope is missing, with OAuth", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
-			p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read"}, App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret", RefreshToken: canary + "-refresh"}})
+			p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read"},
+				App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret", RefreshToken: canary + "-refresh"}})
 		}},
 		{"the token may not read properties", func(p *place) { p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.write"}}) }},
 		{"HubSpot does not tell the scopes", func(p *place) {
@@ -138,7 +142,8 @@ func TestHubSpot(t *testing.T) {
 // spend uses up a call.
 func (p *place) spend() {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.cfg.HubspotURL+"/account-info/v3/details", http.NoBody)
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.cfg.HubspotURL+"/account-info/v3/details",
+		http.NoBody)
 	if err != nil {
 		p.t.Fatal(err)
 	}

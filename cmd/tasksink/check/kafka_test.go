@@ -14,7 +14,8 @@ import (
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
 
-// TestKafka: what can be wrong at Kafka shows in its row, with its remedy, and in no other; the same at both kinds of brokers.
+// TestKafka: what can be wrong at Kafka shows in its row, with its remedy, and in no other; the same at both kinds of
+// brokers.
 func TestKafka(t *testing.T) {
 	cases := []struct {
 		name  string
@@ -90,7 +91,8 @@ func TestKafka(t *testing.T) {
 	})
 }
 
-// TestNewer: members by the newer protocol, which the classic one does not show, are seen. kfake shows such a group as an empty one.
+// TestNewer: members by the newer protocol, which the classic one does not show, are seen. kfake shows such a group as
+// an empty one.
 func TestNewer(t *testing.T) {
 	p := newPlace(t, kafkatest.Kafka(t))
 	p.topics(nil, good())
@@ -127,8 +129,10 @@ func (p *place) joinAs(kind string) {
 // joinNewer makes a member by KIP-848.
 func (p *place) joinNewer() {
 	p.t.Helper()
-	ctx := context.WithValue(p.t.Context(), "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // the key is franz-go's
-	c, err := kgo.NewClient(kgo.SeedBrokers(p.b.Addrs...), kgo.ConsumerGroup(p.name), kgo.ConsumeTopics(p.name), kgo.WithContext(ctx))
+	//nolint:staticcheck // the key is franz-go's
+	ctx := context.WithValue(p.t.Context(), "opt_in_kafka_next_gen_balancer_beta", true)
+	c, err := kgo.NewClient(kgo.SeedBrokers(p.b.Addrs...), kgo.ConsumerGroup(p.name), kgo.ConsumeTopics(p.name),
+		kgo.WithContext(ctx))
 	if err != nil {
 		p.t.Fatal(err)
 	}

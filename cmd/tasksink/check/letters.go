@@ -39,7 +39,8 @@ func (k *kafkaLook) largest(letters string, of map[string]settings) (most int64)
 	return most
 }
 
-// longest is how long the sources keep their records, and a week if that is shorter. For ever is -1 ms, as Kafka has it.
+// longest is how long the sources keep their records, and a week if that is shorter. For ever is -1 ms, as Kafka has
+// it.
 func (k *kafkaLook) longest(letters string, of map[string]settings) time.Duration {
 	most := 7 * 24 * time.Hour
 	for _, topic := range k.sources(letters) {
@@ -77,7 +78,8 @@ func (k *kafkaLook) letterRows(topics map[string]metadata.ResponseTopic, of map[
 		}
 		rows = append(rows, k.sizeRow(letters, of), k.keepingRow(letters, of))
 		if strings.Contains(s.policy, "compact") {
-			rows = append(rows, Row{"cleanup policy", letters, Warning, "cleanup.policy=" + s.policy + ": of the dead letters of one key Kafka keeps the last",
+			rows = append(rows, Row{"cleanup policy", letters, Warning, "cleanup.policy=" + s.policy +
+				": of the dead letters of one key Kafka keeps the last",
 				"keep them all: " + setTopic(k.cfg, letters, "cleanup.policy", "delete")})
 		} else {
 			rows = append(rows, Row{"cleanup policy", letters, OK, "cleanup.policy=" + s.policy, ""})
@@ -103,7 +105,8 @@ func (k *kafkaLook) retentionRow(topic string, s settings) Row {
 	case !strings.Contains(s.policy, "delete"):
 		return Row{"retention", topic, OK, "cleanup.policy=" + s.policy + ": the last record of each key stays", ""}
 	case s.retention >= 0 && s.retention < shortRetention:
-		return Row{"retention", topic, Warning, "records are kept " + kept(s.retention) + ": an outage that lasts longer loses some",
+		return Row{"retention", topic, Warning, "records are kept " + kept(s.retention) +
+			": an outage that lasts longer loses some",
 			"keep them for a week: " + setTopic(k.cfg, topic, "retention.ms", int64(7*24*time.Hour/time.Millisecond))}
 	default:
 		return Row{"retention", topic, OK, "records are kept " + kept(s.retention), ""}
@@ -113,10 +116,12 @@ func (k *kafkaLook) retentionRow(topic string, s settings) Row {
 func (k *kafkaLook) sizeRow(letters string, of map[string]settings) Row {
 	needed, allowed := k.largest(letters, of)+letterRoom, of[letters].largest
 	if allowed < needed {
-		return Row{"message size", letters, Failed, "max.message.bytes=" + strconv.FormatInt(allowed, 10) + " is less than the largest record and 64 KiB: " + strconv.FormatInt(needed, 10),
+		return Row{"message size", letters, Failed, "max.message.bytes=" + strconv.FormatInt(allowed, 10) +
+			" is less than the largest record and 64 KiB: " + strconv.FormatInt(needed, 10),
 			"raise it, or a large dead letter loses its value: " + setTopic(k.cfg, letters, "max.message.bytes", needed)}
 	}
-	return Row{"message size", letters, OK, "max.message.bytes=" + strconv.FormatInt(allowed, 10) + " takes any dead letter", ""}
+	return Row{"message size", letters, OK, "max.message.bytes=" + strconv.FormatInt(allowed, 10) +
+		" takes any dead letter", ""}
 }
 
 // keepingRow looks whether a dead letter outlives its record.

@@ -91,8 +91,8 @@ func TestChangesNothing(t *testing.T) {
 	})
 }
 
-// TestFirst: in a cluster that never had a consumer group a look does not make Kafka create its topic of offsets. The old
-// release is nobody else's in this package.
+// TestFirst: in a cluster that never had a consumer group a look does not make Kafka create its topic of offsets. The
+// old release is nobody else's in this package.
 func TestFirst(t *testing.T) {
 	p := newPlace(t, kafkatest.Kafka39(t))
 	p.topics(nil, good())
@@ -101,7 +101,8 @@ func TestFirst(t *testing.T) {
 		t.Fatal("there was a group before")
 	}
 	got := p.troubles("a cluster without any group", p.look())
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && !t.Failed(); time.Sleep(100 * time.Millisecond) { // Kafka would make it in its own time
+	// Kafka would make it in its own time
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && !t.Failed(); time.Sleep(100 * time.Millisecond) {
 		if after := p.state(false); !reflect.DeepEqual(before, after) {
 			t.Errorf("before\n%+v\nafter\n%+v", before, after)
 		}
@@ -130,7 +131,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-var ports = regexp.MustCompile(`127\.0\.0\.1:\d{5}`) // of another number of digits the widths would differ; such ports are not given out
+// of another number of digits the widths would differ; such ports are not given out
+var ports = regexp.MustCompile(`127\.0\.0\.1:\d{5}`)
 
 // TestInterrupt: Ctrl-C ends the look at once.
 func TestInterrupt(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 
 const again = 250 * time.Millisecond // between two questions after offsets, while leaders move
 
-func (k *kafkaLook) committed(ctx context.Context, coordinator string, topics map[string]metadata.ResponseTopic) (map[string]map[int]int64, error) {
+func (k *kafkaLook) committed(ctx context.Context, coordinator string,
+	topics map[string]metadata.ResponseTopic) (map[string]map[int]int64, error) {
 	found := map[string]map[int]int64{}
 	ctx, done := within(ctx, k.waiting, "the group's offsets")
 	defer done()
@@ -49,7 +50,8 @@ func (k *kafkaLook) committed(ctx context.Context, coordinator string, topics ma
 }
 
 // logs asks for the first offset of each partition, and the one after its last record.
-func (k *kafkaLook) logs(ctx context.Context, topics map[string]metadata.ResponseTopic) (map[string][]kafka.PartitionOffsets, error) {
+func (k *kafkaLook) logs(ctx context.Context,
+	topics map[string]metadata.ResponseTopic) (map[string][]kafka.PartitionOffsets, error) {
 	req := map[string][]kafka.OffsetRequest{}
 	for _, name := range k.topics {
 		for _, p := range topics[name].Partitions {
@@ -84,7 +86,8 @@ func (k *kafkaLook) logs(ctx context.Context, topics map[string]metadata.Respons
 func moving(topics map[string][]kafka.PartitionOffsets) bool {
 	for _, parts := range topics {
 		for _, p := range parts {
-			if errors.Is(p.Error, kafka.NotLeaderForPartition) || errors.Is(p.Error, kafka.LeaderNotAvailable) || errors.Is(p.Error, kafka.UnknownTopicOrPartition) {
+			if errors.Is(p.Error, kafka.NotLeaderForPartition) || errors.Is(p.Error, kafka.LeaderNotAvailable) ||
+				errors.Is(p.Error, kafka.UnknownTopicOrPartition) {
 				return true
 			}
 		}
@@ -111,7 +114,8 @@ func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSe
 	var beyond []string
 	for _, p := range g.log[topic] {
 		if p.Error != nil {
-			return skip("offsets", topic, fmt.Sprintf("Kafka does not tell how far partition %d reaches: %s", p.Partition, plain(p.Error)))
+			return skip("offsets", topic, fmt.Sprintf("Kafka does not tell how far partition %d reaches: %s", p.Partition,
+				plain(p.Error)))
 		}
 		at, ok := committed[p.Partition]
 		switch {
@@ -130,15 +134,18 @@ func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSe
 	switch {
 	case lost > 0:
 		row.Seen = fmt.Sprintf("%d records were deleted by retention before they were read; %d wait", lost, lag)
-		row.Remedy = "they are lost to HubSpot: publish them again if they matter, and keep records longer: " + setTopic(k.cfg, topic, "retention.ms", int64(14*24*3600*1000))
+		row.Remedy = "they are lost to HubSpot: publish them again if they matter, and keep records longer: " +
+			setTopic(k.cfg, topic, "retention.ms", int64(14*24*3600*1000))
 	case len(beyond) > 0:
 		row.Seen = "committed beyond the end of partition " + strings.Join(beyond, ", ") + ": the topic was created anew"
 		row.Remedy = fmt.Sprintf("tasksink starts at the beginning, with %d records; if that is not wanted: %s", lag,
-			tool(k.cfg, "kafka-consumer-groups", "--reset-offsets --to-latest --execute --group %s --topic %s", k.cfg.KafkaGroup, topic))
+			tool(k.cfg, "kafka-consumer-groups", "--reset-offsets --to-latest --execute --group %s --topic %s", k.cfg.KafkaGroup,
+				topic))
 	case len(committed) == 0:
 		row.Result, row.Seen = OK, fmt.Sprintf("nothing is committed yet: starts at the beginning, %d records wait", lag)
 	default:
-		row.Result, row.Seen = OK, fmt.Sprintf("committed in %d of %s, %d records wait", len(committed), plural(len(t.Partitions), "partition"), lag)
+		row.Result, row.Seen = OK, fmt.Sprintf("committed in %d of %s, %d records wait", len(committed),
+			plural(len(t.Partitions), "partition"), lag)
 	}
 	return row
 }

@@ -199,13 +199,16 @@ func (p *place) commit(offset int64) {
 // join adds a member to the group that lives as long as the test, and waits until the group has so many.
 func (p *place) join(clientID string, members int, topics ...string) {
 	p.t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: p.b.Addrs, GroupID: p.name, GroupTopics: topics, Dialer: &kafka.Dialer{ClientID: clientID, Timeout: 5 * time.Second},
-		JoinGroupBackoff: 200 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond, RebalanceTimeout: 5 * time.Second, MaxWait: 100 * time.Millisecond})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: p.b.Addrs, GroupID: p.name, GroupTopics: topics,
+		Dialer:           &kafka.Dialer{ClientID: clientID, Timeout: 5 * time.Second},
+		JoinGroupBackoff: 200 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond,
+		RebalanceTimeout: 5 * time.Second, MaxWait: 100 * time.Millisecond})
 	p.t.Cleanup(func() { _ = r.Close() })
 	client := p.client()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		res, err := client.DescribeGroups(p.t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{p.name}})
-		if err == nil && len(res.Groups) == 1 && res.Groups[0].GroupState == "Stable" && len(res.Groups[0].Members) == members {
+		if err == nil && len(res.Groups) == 1 && res.Groups[0].GroupState == "Stable" &&
+			len(res.Groups[0].Members) == members {
 			return
 		}
 		if time.Now().After(deadline) {

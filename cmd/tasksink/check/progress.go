@@ -51,7 +51,9 @@ func (w *waiting) show(out io.Writer) (stop func()) {
 			select {
 			case <-tick.C:
 				if names := w.String(); names != "" {
-					_, _ = fmt.Fprintf(out, "\r\x1b[K%.*s", width-1, fmt.Sprintf("%.0f s: waiting for %s", time.Since(start).Seconds(), names)) // only a picture
+					// only a picture
+					_, _ = fmt.Fprintf(out, "\r\x1b[K%.*s", width-1,
+						fmt.Sprintf("%.0f s: waiting for %s", time.Since(start).Seconds(), names))
 				}
 			case <-over:
 				_, _ = fmt.Fprint(out, "\r\x1b[K")

@@ -38,7 +38,8 @@ func grant(cfg config.Config, scope string) string {
 	if cfg.HubspotOAuthClientID != "" {
 		return "add the scope " + scope + " to the app, and install it in the account again"
 	}
-	return "grant the scope " + scope + ": HubSpot, Settings > Integrations > Private Apps (or Service Keys) > Edit > Scopes"
+	return "grant the scope " + scope + ": HubSpot, Settings > Integrations > Private Apps (or Service Keys) > Edit > " +
+		"Scopes"
 }
 
 var upsertPath = regexp.MustCompile(`/objects/(?:\d{4}-\d\d/)?([^/]+)/batch/upsert$`)
@@ -51,11 +52,13 @@ func (h *hubspotLook) propertyRow(ctx context.Context) Row {
 	}
 	object := upsertPath.FindStringSubmatch(h.cfg.HubspotPath)
 	if object == nil {
-		return Row{"id property", name, Warning, "--hubspot-path=" + h.cfg.HubspotPath + " does not look like a batch upsert", "check --hubspot-path: it is /crm/v3/objects/tasks/batch/upsert, unless HubSpot has a newer one"}
+		return Row{"id property", name, Warning, "--hubspot-path=" + h.cfg.HubspotPath + " does not look like a batch upsert",
+			"check --hubspot-path: it is /crm/v3/objects/tasks/batch/upsert, unless HubSpot has a newer one"}
 	}
 	path := propertyPath + object[1] + "/" + url.PathEscape(name)
 	row := Row{Check: "id property", Subject: name, Result: Failed}
-	create := "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, internal name " + name + ", and under Rules \"Require unique values for this property\", which cannot be set later"
+	create := "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, internal name " +
+		name + ", and under Rules \"Require unique values for this property\", which cannot be set later"
 	res, f, err := h.get(ctx, "the id property", path)
 	switch {
 	case err != nil:
@@ -68,7 +71,8 @@ func (h *hubspotLook) propertyRow(ctx context.Context) Row {
 		return row
 	case res.Status == http.StatusNotFound:
 		if res, _, err = h.get(ctx, "the id property", path+"?archived=true"); err == nil && res.Status == http.StatusOK {
-			row.Seen, row.Remedy = "is archived", "restore it: HubSpot, Settings > Properties > Task properties > Archived properties > "+name+" > Restore"
+			row.Seen, row.Remedy = "is archived", "restore it: HubSpot, Settings > Properties > Task properties > Archived "+
+				"properties > "+name+" > Restore"
 			return row
 		}
 		row.Seen, row.Remedy = "is no property of "+object[1], "correct --hubspot-id-property, or create it: "+create
@@ -83,10 +87,13 @@ func (h *hubspotLook) propertyRow(ctx context.Context) Row {
 	case err != nil:
 		return skip("id property", name, "HubSpot's answer cannot be read")
 	case name == "hs_object_id":
-		row.Seen, row.Remedy = "is HubSpot's own id, which an upsert does not take", "set --hubspot-id-property to a property of your own: "+strings.Replace(create, name, "external_task_id", 1)
+		row.Seen, row.Remedy = "is HubSpot's own id, which an upsert does not take",
+			"set --hubspot-id-property to a property of your own: "+strings.Replace(create, name, "external_task_id", 1)
 		return row
 	case !p.HasUniqueValue:
-		row.Seen, row.Remedy = "its values are not unique, and HubSpot refuses every upsert by it", "set --hubspot-id-property to another property, made new with unique values: "+strings.Replace(create, "internal name "+name, "another internal name", 1)
+		row.Seen, row.Remedy = "its values are not unique, and HubSpot refuses every upsert by it",
+			"set --hubspot-id-property to another property, made new with unique values: "+strings.Replace(create,
+				"internal name "+name, "another internal name", 1)
 		return row
 	}
 	row.Result, row.Seen = OK, "has unique values"

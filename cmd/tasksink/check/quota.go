@@ -21,11 +21,13 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 	case "":
 	case "DAILY":
 		row.Result, row.Seen = Failed, "all of the day's calls are used up"
-		row.Remedy = "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account Defaults > API usage; tasksink holds meanwhile, and goes on by itself"
+		row.Remedy = "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account " +
+			"Defaults > API usage; tasksink holds meanwhile, and goes on by itself"
 		return row
 	default:
 		row.Result, row.Seen = Warning, "all requests of the last 10 s are used up ("+a.limited.PolicyName+")"
-		row.Remedy = "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink takes what is left, and its part if all are tasksink's"
+		row.Remedy = "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink takes what " +
+			"is left, and its part if all are tasksink's"
 		return row
 	}
 	var seen []string
@@ -49,9 +51,11 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 	case len(seen) == 0:
 		return skip("quota", row.Subject, "HubSpot does not tell")
 	case ok && left <= 0:
-		row.Result, row.Remedy = Failed, "wait for midnight in the account's time zone, or raise the limit: HubSpot, Settings > Account Defaults > API usage"
+		row.Result, row.Remedy = Failed, "wait for midnight in the account's time zone, or raise the limit: HubSpot, "+
+			"Settings > Account Defaults > API usage"
 	case ok && left < daily*littleLeft/100:
-		row.Result, row.Remedy = Warning, "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink slows down to make them last until midnight"
+		row.Result, row.Remedy = Warning, "see which apps use them: HubSpot, Settings > Integrations > Private Apps > "+
+			"Logs; tasksink slows down to make them last until midnight"
 	}
 	row.Seen = strings.Join(seen, ", ")
 	return row

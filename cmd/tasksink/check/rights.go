@@ -24,13 +24,15 @@ func (k *kafkaLook) rightsRows(topics map[string]metadata.ResponseTopic, g group
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return // nothing to have a right to
 		}
-		rows = append(rows, k.rightRow(operation, "topic", topic, errors.Is(err, kafka.TopicAuthorizationFailed), t.TopicAuthorizedOperations, bit))
+		rows = append(rows, k.rightRow(operation, "topic", topic, errors.Is(err, kafka.TopicAuthorizationFailed),
+			t.TopicAuthorizedOperations, bit))
 	}
 	for _, topic := range k.topics {
 		topicRow(topic, "Read", mayRead)
 	}
 	if g.err == nil || errors.Is(g.err, kafka.GroupAuthorizationFailed) {
-		rows = append(rows, k.rightRow("Read", "group", k.cfg.KafkaGroup, g.err != nil, g.group.AuthorizedOperations, mayRead))
+		rows = append(rows, k.rightRow("Read", "group", k.cfg.KafkaGroup, g.err != nil, g.group.AuthorizedOperations,
+			mayRead))
 	}
 	for _, topic := range k.letters {
 		topicRow(topic, "Write", mayWrite)

@@ -49,7 +49,8 @@ func (p *place) as(s *kafkatest.Secured) {
 		password = canary
 		s.SetPassword(p.t, password)
 	}
-	p.cfg.KafkaSASLMechanism, p.cfg.KafkaSASLUsername, p.cfg.KafkaSASLPassword = s.Mode.Mechanism, s.User, config.Secret(password)
+	p.cfg.KafkaSASLMechanism, p.cfg.KafkaSASLUsername, p.cfg.KafkaSASLPassword = s.Mode.Mechanism, s.User,
+		config.Secret(password)
 }
 
 func (p *place) certify(s *kafkatest.Secured, a *kafkatest.Authority) {
@@ -168,8 +169,8 @@ func (p *place) live(s *kafkatest.Secured, life time.Duration) {
 	p.served(s, life-time.Hour)
 }
 
-// served waits until the broker's certificate lives about so long. Kafka changes it in its own time, in one of its network
-// threads after the other, which take connections in turn.
+// served waits until the broker's certificate lives about so long. Kafka changes it in its own time, in one of its
+// network threads after the other, which take connections in turn.
 func (p *place) served(s *kafkatest.Secured, life time.Duration) {
 	p.t.Helper()
 	var left time.Duration

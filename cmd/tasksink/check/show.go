@@ -18,11 +18,12 @@ const narrowest, usual, widest = 80, 100, 120
 
 var (
 	marks  = map[Result]string{OK: "✓", Warning: "!", Failed: "✗", Skipped: "–"}
-	colors = map[Result]text.Colors{OK: {text.FgGreen}, Warning: {text.FgYellow}, Failed: {text.FgRed}, Skipped: {text.Faint}}
+	colors = map[Result]text.Colors{OK: {text.FgGreen}, Warning: {text.FgYellow}, Failed: {text.FgRed},
+		Skipped: {text.Faint}}
 )
 
-// show writes the rows: as JSON, or as a table with what to do below it. A remedy is one line however long, so that a command in
-// it can be copied.
+// show writes the rows: as JSON, or as a table with what to do below it. A remedy is one line however long, so that a
+// command in it can be copied.
 func show(out io.Writer, rows []Row, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(out)
@@ -48,7 +49,8 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 	t.Style().Box.PaddingLeft = ""
 	t.Style().Format.Header = text.FormatDefault
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: checkWidth, WidthMaxEnforcer: text.WrapText},
-		{Number: 3, WidthMax: subjectWidth, WidthMaxEnforcer: wrap}, {Number: 4, WidthMax: width - checkWidth - subjectWidth - 5, WidthMaxEnforcer: wrap}})
+		{Number: 3, WidthMax: subjectWidth, WidthMaxEnforcer: wrap},
+		{Number: 4, WidthMax: width - checkWidth - subjectWidth - 5, WidthMaxEnforcer: wrap}})
 	t.AppendHeader(table.Row{"", "check", "of", "seen"})
 	count := map[Result]int{}
 	var remedies []string
@@ -56,7 +58,8 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 		count[r.Result]++
 		t.AppendRow(table.Row{paint(r.Result, marks[r.Result]), r.Check, r.Subject, r.Seen})
 		if r.Remedy != "" {
-			remedies = append(remedies, paint(r.Result, marks[r.Result])+" "+strings.TrimSpace(r.Check+" "+r.Subject)+": "+r.Remedy)
+			of := strings.TrimSpace(r.Check + " " + r.Subject)
+			remedies = append(remedies, paint(r.Result, marks[r.Result])+" "+of+": "+r.Remedy)
 		}
 	}
 	var b strings.Builder
@@ -66,7 +69,8 @@ func show(out io.Writer, rows []Row, asJSON bool) error {
 	if len(remedies) > 0 {
 		b.WriteString("\nWhat to do:\n" + strings.Join(remedies, "\n") + "\n")
 	}
-	_, err := fmt.Fprintf(out, "%s\n%d failed, %d warnings, %d not looked at, %d good\n", b.String(), count[Failed], count[Warning], count[Skipped], count[OK])
+	_, err := fmt.Fprintf(out, "%s\n%d failed, %d warnings, %d not looked at, %d good\n", b.String(), count[Failed],
+		count[Warning], count[Skipped], count[OK])
 	return err
 }
 

@@ -22,7 +22,8 @@ func tool(cfg config.Config, script, format string, args ...any) string {
 
 // allow is the command that grants a right; kind is topic or group.
 func allow(cfg config.Config, operation, kind, name string) string {
-	return tool(cfg, "kafka-acls", "--add --allow-principal %s --operation %s --%s %s", principal(cfg), operation, kind, name)
+	return tool(cfg, "kafka-acls", "--add --allow-principal %s --operation %s --%s %s", principal(cfg), operation, kind,
+		name)
 }
 
 // principal is as whom Kafka knows us, unless its mapping rules say otherwise.
@@ -40,7 +41,8 @@ func principal(cfg config.Config) string {
 
 // setTopic is the command that changes a setting of a topic.
 func setTopic(cfg config.Config, topic, setting string, value any) string {
-	return tool(cfg, "kafka-configs", "--alter --entity-type topics --entity-name %s --add-config %s=%v", topic, setting, value)
+	return tool(cfg, "kafka-configs", "--alter --entity-type topics --entity-name %s --add-config %s=%v", topic, setting,
+		value)
 }
 
 // kept is for how long, as people say it.

@@ -113,7 +113,8 @@ func (r *Reader) addUnknownFlag(root, node *kong.Node, name string, position int
 		for _, leaf := range root.Leaves(true) {
 			if f, _ := findFlag(leaf, name); f != nil {
 				r.wrongValue[f.Name] = true
-				r.add(fmt.Sprintf("%s stands before the command: write it behind, as in %s %s --%s", name, root.Name, leaf.Path(), f.Name))
+				r.add(fmt.Sprintf("%s stands before the command: write it behind, as in %s %s --%s", name, root.Name, leaf.Path(),
+					f.Name))
 				return
 			}
 		}

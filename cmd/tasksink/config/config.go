@@ -85,10 +85,12 @@ func (c Config) Check() error {
 		wrong("--max-pending=%d: it must be at least --batch-size, or no batch could fill: %d is needed", c.MaxPending, least)
 	}
 	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
-		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be waited for", c.DrainTimeout, least)
+		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be "+
+			"waited for", c.DrainTimeout, least)
 	}
 	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || Remote(host)) {
-		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of localhost", c.Pprof)
+		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of "+
+			"localhost", c.Pprof)
 	}
 	return errors.Join(all...)
 }
@@ -120,7 +122,8 @@ func (c Config) checkKafka(wrong func(string, ...any)) {
 		case "":
 			wrong("--kafka-topics=%s: a name between the commas is empty", strings.Join(c.KafkaTopics, ","))
 		case c.DLQTopic:
-			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic", topic)
+			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic",
+				topic)
 		}
 	}
 	c.checkKafkaSecurity(wrong)

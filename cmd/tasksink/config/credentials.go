@@ -74,7 +74,8 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 		return
 	}
 	for _, s := range []struct{ flag, value string }{{"--hubspot-oauth-client-id", c.HubspotOAuthClientID},
-		{"--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile}, {"--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile}} {
+		{"--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile},
+		{"--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile}} {
 		if s.value == "" {
 			wrong("%s is missing: OAuth needs the app's id, its secret and a refresh token", s.flag)
 		}
@@ -129,8 +130,8 @@ func (c Config) usesOAuth() bool {
 	return c.HubspotOAuthClientID != "" || c.HubspotOAuthClientSecretFile != "" || c.HubspotOAuthRefreshTokenFile != ""
 }
 
-// ClientID begins the name by which each replica goes at the brokers: in their logs and quotas, and among the members of
-// the group.
+// ClientID begins the name by which each replica goes at the brokers: in their logs and quotas, and among the members
+// of the group.
 const ClientID = "tasksink"
 
 // Connection says how to reach Kafka.
@@ -162,7 +163,8 @@ func (c Config) Connection() (conn broker.Connection, err error) {
 
 // Client is for HubSpot.
 func (c Config) Client() (*hubspot.Client, error) {
-	cfg := hubspot.Config{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" + ReadBuild().Version}
+	cfg := hubspot.Config{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" +
+		ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {
 		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile); err != nil {

@@ -38,7 +38,8 @@ func (r *Reader) readFile(path string) {
 		return
 	}
 	if err := dec.Decode(&more); err == nil {
-		r.add(fmt.Sprintf("%s:%d: a second document begins here: only one is read, so put all settings into it", path, more.Line))
+		r.add(fmt.Sprintf("%s:%d: a second document begins here: only one is read, so put all settings into it", path,
+			more.Line))
 	} else if !errors.Is(err, io.EOF) {
 		r.addBroken(path, err)
 	}

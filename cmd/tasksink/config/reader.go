@@ -72,7 +72,8 @@ func (r *Reader) AddCheck(err error) {
 		}
 	}
 	for _, line := range strings.Split(err.Error(), "\n") {
-		if !slices.ContainsFunc(mentioned.FindAllStringSubmatch(line, -1), func(m []string) bool { return r.wrongValue[m[1]] }) {
+		if !slices.ContainsFunc(mentioned.FindAllStringSubmatch(line, -1),
+			func(m []string) bool { return r.wrongValue[m[1]] }) {
 			r.add(line)
 		}
 	}

@@ -61,9 +61,11 @@ const EnvPrefix = "TASKSINK_"
 var Settings = sync.OnceValue(func() (all []Setting) {
 	for f := range reflect.TypeFor[Config]().Fields() {
 		name := f.Tag.Get("name")
-		s := Setting{Flag: "--" + name, Env: EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_")), Default: f.Tag.Get("default"),
-			Group: f.Tag.Get("group"), Kind: kindOf(f), Least: f.Tag.Get("least"), Most: f.Tag.Get("most"), Secret: f.Type == reflect.TypeFor[Secret](),
-			Help: f.Tag.Get("help")}
+		s := Setting{Flag: "--" + name, Env: EnvPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_")),
+			Default: f.Tag.Get("default"),
+			Group:   f.Tag.Get("group"), Kind: kindOf(f), Least: f.Tag.Get("least"), Most: f.Tag.Get("most"),
+			Secret: f.Type == reflect.TypeFor[Secret](),
+			Help:   f.Tag.Get("help")}
 		if choices := f.Tag.Get("choices"); choices != "" {
 			s.Choices = strings.Split(choices, ",")
 		}
@@ -111,8 +113,8 @@ func (s Setting) Bounds() string {
 	}
 }
 
-// Value is what cfg has for the setting: []string, bool, int (also for a size without a unit), or text as it is written, and *** for a secret. nil: it
-// is not set.
+// Value is what cfg has for the setting: []string, bool, int (also for a size without a unit), or text as it is
+// written, and *** for a secret. nil: it is not set.
 func (s Setting) Value(cfg Config) any {
 	i := slices.IndexFunc(Settings(), func(other Setting) bool { return other.Flag == s.Flag })
 	switch v := reflect.ValueOf(cfg).Field(i).Interface().(type) {

@@ -87,10 +87,13 @@ type statusPage struct {
 func (p *statusPage) status() Status {
 	group, sender, letters := p.group.Status(), p.sender.Status(), p.letters.Status()
 	st := Status{Time: time.Now(), Instance: p.host, Group: p.cfg.KafkaGroup, Started: p.started,
-		Limits: Limits{BatchSize: p.cfg.BatchSize, MaxInFlight: p.cfg.MaxInFlight, MaxPending: p.cfg.MaxPending, MaxPendingBytes: int64(p.cfg.MaxPendingBytes)},
-		State:  "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions, Rate: p.pace.Status(), Daily: p.pace.Daily(),
+		Limits: Limits{BatchSize: p.cfg.BatchSize, MaxInFlight: p.cfg.MaxInFlight, MaxPending: p.cfg.MaxPending,
+			MaxPendingBytes: int64(p.cfg.MaxPendingBytes)},
+		State: "running", Holds: p.board.List(), Breaker: sender.Breaker, Partitions: group.Partitions,
+		Rate: p.pace.Status(), Daily: p.pace.Daily(),
 		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: config.ReadBuild(),
-		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost, Pending: group.Pending, PendingBytes: group.PendingBytes}}
+		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost,
+			Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
 		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})
 	}
@@ -111,7 +114,8 @@ func (p *statusPage) status() Status {
 // sample is what the page's history keeps.
 func (p *statusPage) sample() page.Sample {
 	st := p.status()
-	s := page.Sample{At: st.Time, Held: len(st.Holds) > 0 || st.Sender.Outage != nil, Arrived: st.Records.Arrived, Upserted: st.Records.Upserted,
+	s := page.Sample{At: st.Time, Held: len(st.Holds) > 0 || st.Sender.Outage != nil, Arrived: st.Records.Arrived,
+		Upserted:     st.Records.Upserted,
 		DeadLettered: st.Records.DeadLettered, Skipped: st.Records.Skipped, Inputs: st.Sender.Inputs}
 	for _, n := range st.Sender.Requests {
 		s.Requests += n
@@ -138,10 +142,12 @@ type admin struct {
 }
 
 // listenAdmin opens the address, so that a mistake in it shows before anything starts.
-func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, metrics http.Handler, log zerolog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, address string, source *statusPage, history *page.History, metrics http.Handler,
+	log zerolog.Logger) (*admin, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--listen=%s: %w; name an address of this machine, and a port that nothing else listens on", address, err)
+		return nil, fmt.Errorf("--listen=%s: %w; name an address of this machine, and a port that nothing else listens on",
+			address, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })

@@ -23,12 +23,14 @@ const (
 
 // withLimits bounds what a listener and its server take.
 func withLimits(listener net.Listener, handler http.Handler, log zerolog.Logger) (net.Listener, *http.Server) {
-	return netutil.LimitListener(listener, adminConnections), &http.Server{Handler: limitBody(handler), MaxHeaderBytes: adminHeader,
-		ReadHeaderTimeout: adminRead, ReadTimeout: adminRead, WriteTimeout: adminWrite, IdleTimeout: adminIdle,
-		ErrorLog: stdlog.New(log, "", 0)}
+	return netutil.LimitListener(listener, adminConnections),
+		&http.Server{Handler: limitBody(handler), MaxHeaderBytes: adminHeader,
+			ReadHeaderTimeout: adminRead, ReadTimeout: adminRead, WriteTimeout: adminWrite, IdleTimeout: adminIdle,
+			ErrorLog: stdlog.New(log, "", 0)}
 }
 
-// limitBody refuses large bodies, and tells browsers and proxies to take each answer for what it says it is, and not to keep it.
+// limitBody refuses large bodies, and tells browsers and proxies to take each answer for what it says it is, and not to
+// keep it.
 func limitBody(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -41,26 +41,33 @@ type instruments struct {
 
 func newInstruments(m *observed) (i instruments) {
 	i.records = m.counter("tasksink.records", "{record}", "Records that ended, by outcome; merged ones are upserted.")
-	i.requests = m.counter("tasksink.requests", "{request}", "Requests to HubSpot by HTTP status; error where no answer came.")
+	i.requests = m.counter("tasksink.requests", "{request}",
+		"Requests to HubSpot by HTTP status; error where no answer came.")
 	i.letters = m.counter("tasksink.dead_letters", "{record}", "Dead letters that Kafka has acknowledged.")
-	i.letterFails = m.counter("tasksink.dead_letter.write_errors", "{write}", "Writes to the dead-letter topic that failed and were tried again.")
+	i.letterFails = m.counter("tasksink.dead_letter.write_errors", "{write}",
+		"Writes to the dead-letter topic that failed and were tried again.")
 	i.commitFails = m.counter("tasksink.commit.errors", "{commit}", "Commits of offsets that failed and were tried again.")
 	i.lost = m.counter("tasksink.lost_records", "{record}", "Records that retention deleted before they were read.")
-	i.rebalances = m.counter("tasksink.rebalances", "{rebalance}", "Generations of the consumer group that this replica joined.")
+	i.rebalances = m.counter("tasksink.rebalances", "{rebalance}",
+		"Generations of the consumer group that this replica joined.")
 	i.lag = m.gauge("tasksink.consumer.lag", "{record}", "Records of the partition that are not settled.")
 	i.committed = m.gauge("tasksink.consumer.committed_offset", "{offset}", "Offset that is committed.")
 	i.assigned = m.gauge("tasksink.assigned_partitions", "{partition}", "Partitions of this replica.")
-	i.breaker = m.gauge("tasksink.breaker.state", "{state}", "1 for the present state of the circuit breaker, 0 for the others.")
+	i.breaker = m.gauge("tasksink.breaker.state", "{state}",
+		"1 for the present state of the circuit breaker, 0 for the others.")
 	i.holds = m.gauge("tasksink.hold", "{hold}", "1 while the reason holds the flow; 0 afterwards.")
 	i.pending = m.gauge("tasksink.pending_records", "{record}", "Records in memory.")
 	i.bytes = m.gauge("tasksink.pending_bytes", "By", "Bytes of the records in memory.")
 	i.flying = m.gauge("tasksink.in_flight_requests", "{request}", "Requests that are out.")
 	i.maxPending = m.gauge("tasksink.max_pending_records", "{record}", "Records that may be in memory: --max-pending.")
 	i.dailyLimit = m.gauge("tasksink.daily.limit", "{request}", "The account's calls a day.")
-	i.dailyLeft = m.gauge("tasksink.daily.remaining", "{request}", "Calls of the day that are left, as of HubSpot's last word.")
+	i.dailyLeft = m.gauge("tasksink.daily.remaining", "{request}",
+		"Calls of the day that are left, as of HubSpot's last word.")
 	i.build = m.gauge("tasksink.build_info", "{build}", "1; the labels say which program this is.")
-	i.lagSeconds = m.fraction("tasksink.consumer.lag_seconds", "s", "Age of the oldest record of the partition that is not settled; 0 if there is none.")
-	i.rate = m.fraction("tasksink.rate.limit", "{request}", "The account's requests per window, lowered for a while by a 429.")
+	i.lagSeconds = m.fraction("tasksink.consumer.lag_seconds", "s",
+		"Age of the oldest record of the partition that is not settled; 0 if there is none.")
+	i.rate = m.fraction("tasksink.rate.limit", "{request}",
+		"The account's requests per window, lowered for a while by a 429.")
 	i.share = m.fraction("tasksink.rate.share", "{request}", "This replica's guaranteed part of them.")
 	var err error
 	i.consumed, err = messagingconv.NewClientConsumedMessagesObservable(m.meter)

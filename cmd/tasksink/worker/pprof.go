@@ -13,8 +13,8 @@ import (
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
-// listenPprof opens a server of profiles; nil if address is empty. What it shows, such as stacks, is for whoever is on this machine: Check has
-// refused other addresses. The command line, which may hold a token, is not served.
+// listenPprof opens a server of profiles; nil if address is empty. What it shows, such as stacks, is for whoever is on
+// this machine: Check has refused other addresses. The command line, which may hold a token, is not served.
 func listenPprof(ctx context.Context, address string, log zerolog.Logger) (*admin, error) {
 	if address == "" {
 		return nil, nil

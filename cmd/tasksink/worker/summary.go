@@ -42,7 +42,8 @@ func (s Status) summary(e *zerolog.Event, before Status, size int) {
 	for _, h := range s.Holds {
 		holds.Str(h.Reason)
 	}
-	e.Uint64("upserted", s.Records.Upserted-before.Records.Upserted).Int("dead_lettered", s.Records.DeadLettered-before.Records.DeadLettered).
+	e.Uint64("upserted", s.Records.Upserted-before.Records.Upserted).Int("dead_lettered",
+		s.Records.DeadLettered-before.Records.DeadLettered).
 		Uint64("skipped", s.Records.Skipped-before.Records.Skipped).Dict("requests", requests)
 	if sent > 0 {
 		e.Uint64("fill_percent", 100*(s.Sender.Inputs-before.Sender.Inputs)/uint64(sent*size))

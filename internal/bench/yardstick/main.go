@@ -47,7 +47,8 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "spliced" {
 		encode = spliced
 	}
-	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: strings.Split(os.Getenv("KAFKA_BROKERS"), ","), Topic: os.Getenv("KAFKA_TOPIC"),
+	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: strings.Split(os.Getenv("KAFKA_BROKERS"), ","),
+		Topic:   os.Getenv("KAFKA_TOPIC"),
 		GroupID: os.Getenv("KAFKA_GROUP"), StartOffset: kafka.FirstOffset, MaxBytes: 1 << 20, MaxWait: batchWait,
 		CommitInterval: time.Second})
 	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: inFlight}}
