@@ -3,6 +3,9 @@ package kafkatest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +42,39 @@ func (b *Broker) Transact(t testing.TB, topic string, commit bool, msgs ...kafka
 	if err := c.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
 		t.Fatalf("end a transaction: %v", err)
 	}
+}
+
+// BeginTransaction writes n records to a partition in a transaction that stays open until commit or abort is called.
+// The first call counts; the end of the test aborts. The broker aborts by itself after 2 minutes.
+func (b *Broker) BeginTransaction(t testing.TB, topic string, partition, n int) (commit, abort func()) {
+	t.Helper()
+	c := b.franz(t, kgo.TransactionalID(fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano())),
+		kgo.TransactionTimeout(2*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := c.BeginTransaction(); err != nil {
+		t.Fatalf("begin a transaction: %v", err)
+	}
+	var once sync.Once
+	end := func(how kgo.TransactionEndTry, within time.Duration, failed func(string, ...any)) {
+		once.Do(func() {
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), within)
+			defer cancel()
+			if err := c.EndTransaction(ctx, how); err != nil {
+				failed("end a transaction: %v", err)
+			}
+		})
+	}
+	commit = func() { end(kgo.TryCommit, 30*time.Second, t.Errorf) }
+	abort = func() { end(kgo.TryAbort, 30*time.Second, t.Errorf) }
+	t.Cleanup(func() { end(kgo.TryAbort, 5*time.Second, t.Logf) }) // the test may have killed the brokers
+	for i := range n {
+		r := &kgo.Record{Topic: topic, Partition: int32(partition), Key: []byte(strconv.Itoa(i)),
+			Value: fmt.Appendf(nil, "transacted-%d", i)}
+		if err := c.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatalf("produce in a transaction: %v", err)
+		}
+	}
+	return commit, abort
 }
 
 // DeleteRecords deletes all records of a partition below an offset, as retention does.

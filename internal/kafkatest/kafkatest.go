@@ -6,6 +6,9 @@
 // that it starts with Docker. Where there is none of these the half is skipped with a loud line, or fails if
 // TASKSINK_REQUIRE_KAFKA=1. The jars are cached outside of the repository, in the user's cache directory.
 //
+// Two starts two nodes of Apache Kafka for one test, each behind a Proxy: the test kills them, freezes them, and breaks
+// the network between them and the program under test. This needs Java and Maven, too.
+//
 // EachSecured runs a test against both, with TLS or SASL and with ACLs. This needs Java and Maven; Docker does not do.
 //
 // A package that uses it calls Main from its TestMain, which stops the broker at the end.
@@ -13,6 +16,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -39,7 +43,8 @@ type Broker struct {
 	Fake  *kfake.Cluster // nil unless it is kfake
 
 	client *kafka.Client
-	opts   []kgo.Opt // for a franz-go client, beside the addresses
+	opts   []kgo.Opt        // for a franz-go client, beside the addresses
+	data   map[int32]string // the directory of each node's data; nil if it is unknown
 }
 
 // newBroker connects. MetadataTTL is also the time that kafka-go gives a request for metadata: on a busy machine 200 ms
@@ -50,7 +55,7 @@ func newBroker(kind string, addrs []string) *Broker {
 }
 
 func (b *Broker) close() {
-	if transport, is := b.client.Transport.(*kafka.Transport); is {
+	if transport, ok := b.client.Transport.(*kafka.Transport); ok {
 		transport.CloseIdleConnections()
 	}
 }
@@ -106,21 +111,30 @@ func release(t testing.TB, version string) *Broker {
 		shared.brokers, shared.err = map[string]*Broker{}, map[string]error{}
 	}
 	if shared.brokers[version] == nil && shared.err[version] == nil {
-		addr, stop, err := launch(version)
+		addr, data, stop, err := launch(version)
 		if err != nil {
 			shared.err[version] = err
 		} else {
 			b := newBroker("kafka", []string{addr})
+			if data != "" {
+				b.data = map[int32]string{1: data}
+			}
 			shared.brokers[version], shared.stop = b, append(shared.stop, b.close, stop)
 		}
 	}
 	if err := shared.err[version]; err != nil {
-		if os.Getenv("TASKSINK_REQUIRE_KAFKA") == "1" {
-			t.Fatalf("no Apache Kafka, and TASKSINK_REQUIRE_KAFKA=1: %v", err)
-		}
-		t.Skipf("NOT TESTED AGAINST APACHE KAFKA: %v", err)
+		unavailable(t, err)
 	}
 	return shared.brokers[version]
+}
+
+// unavailable ends a test that cannot have its Apache Kafka.
+func unavailable(t testing.TB, err error) {
+	t.Helper()
+	if os.Getenv("TASKSINK_REQUIRE_KAFKA") == "1" {
+		t.Fatalf("no Apache Kafka, and TASKSINK_REQUIRE_KAFKA=1: %v", err)
+	}
+	t.Skipf("NOT TESTED AGAINST APACHE KAFKA: %v", err)
 }
 
 // Main runs the tests, stops the brokers that they started, and fails if goroutines are left.
@@ -158,11 +172,13 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, config m
 	for k, v := range config {
 		topic.ConfigEntries = append(topic.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
 	}
-	res, err := b.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
-	if err == nil {
-		err = res.Errors[name]
-	}
-	if err != nil {
+	if err := persist(func() error {
+		res, err := b.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
+		if err != nil {
+			return err
+		}
+		return res.Errors[name]
+	}); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
 	b.await(t, name, partitions)
@@ -172,7 +188,7 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, config m
 func (b *Broker) await(t testing.TB, name string, partitions int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if len(b.partitions(t, name)) == partitions {
+		if len(b.Partitions(t, name)) == partitions {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -181,11 +197,14 @@ func (b *Broker) await(t testing.TB, name string, partitions int) {
 	}
 }
 
-// partitions lists the topic's partitions that have a leader.
-func (b *Broker) partitions(t testing.TB, name string) (ids []int) {
+// Partitions lists the topic's partitions that have a leader.
+func (b *Broker) Partitions(t testing.TB, name string) (ids []int) {
 	t.Helper()
-	res, err := b.client.Metadata(context.Background(), &kafka.MetadataRequest{Topics: []string{name}})
-	if err != nil {
+	var res *kafka.MetadataResponse
+	if err := persist(func() (err error) {
+		res, err = b.client.Metadata(context.Background(), &kafka.MetadataRequest{Topics: []string{name}})
+		return err
+	}); err != nil {
 		t.Fatalf("look up topic %s: %v", name, err)
 	}
 	for _, p := range res.Topics[0].Partitions {
@@ -228,6 +247,7 @@ func (b *Broker) Produce(t testing.TB, topic string, msgs ...kafka.Message) {
 	t.Helper()
 	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{},
 		RequiredAcks: kafka.RequireAll,
+		MaxAttempts:  30, // a leader may be on its way
 		BatchSize:    1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
 	if err := w.WriteMessages(context.Background(), msgs...); err != nil {
 		t.Fatalf("produce to %s: %v", topic, err)
@@ -251,18 +271,25 @@ func (b *Broker) starts(t testing.TB, topic string) map[int]int64 {
 func (b *Broker) offsets(t testing.TB, topic string, of func(int) kafka.OffsetRequest,
 	pick func(kafka.PartitionOffsets) int64) map[int]int64 {
 	t.Helper()
-	var ask []kafka.OffsetRequest
-	for _, id := range b.partitions(t, topic) {
-		ask = append(ask, of(id))
-	}
-	res, err := b.client.ListOffsets(context.Background(),
-		&kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
-	if err != nil {
+	var found map[int]int64
+	if err := persist(func() error {
+		found = map[int]int64{}
+		var ask []kafka.OffsetRequest
+		for _, id := range b.Partitions(t, topic) {
+			ask = append(ask, of(id))
+		}
+		res, err := b.client.ListOffsets(context.Background(),
+			&kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+		if err != nil {
+			return err
+		}
+		for _, p := range res.Topics[topic] {
+			found[p.Partition] = pick(p)
+			err = errors.Join(err, p.Error)
+		}
+		return err
+	}); err != nil {
 		t.Fatalf("list the offsets of %s: %v", topic, err)
-	}
-	found := map[int]int64{}
-	for _, p := range res.Topics[topic] {
-		found[p.Partition] = pick(p)
 	}
 	return found
 }
@@ -273,7 +300,7 @@ func (b *Broker) Committed(t testing.TB, group string, topics ...string) map[str
 	t.Helper()
 	ask := map[string][]int{}
 	for _, topic := range topics {
-		ask[topic] = b.partitions(t, topic)
+		ask[topic] = b.Partitions(t, topic)
 	}
 	committed := map[string]map[int]int64{}
 	res, err := b.client.OffsetFetch(context.Background(), &kafka.OffsetFetchRequest{GroupID: group, Topics: ask})

@@ -23,34 +23,52 @@ const startTimeout = 60 * time.Second
 
 // Start starts Apache Kafka for a program that is no test, and returns its address, and what stops it. It takes the
 // release Current from Java and Maven, or from Docker.
-func Start() (addr string, stop func(), err error) { return launch(Current) }
+func Start() (addr string, stop func(), err error) {
+	addr, _, stop, err = launch(Current)
+	return addr, stop, err
+}
 
-// launch starts Apache Kafka of the given release and returns its address, and what stops it.
-func launch(version string) (addr string, stop func(), err error) {
+// launch starts Apache Kafka of the given release and returns its address, the directory of its data (empty if it runs
+// in Docker), and what stops it.
+func launch(version string) (addr, data string, stop func(), err error) {
 	port, err := freePort()
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
 	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	_, java := exec.LookPath("java")
-	_, mvn := exec.LookPath("mvn")
 	_, docker := exec.LookPath("docker")
 	switch {
-	case java == nil && mvn == nil:
-		stop, err = launchJava(version, func(controller int, data string) string { return settings(port, controller, data) })
+	case installed() == nil:
+		var p *process
+		p, err = launchJava(version, func(controller int, data string) string {
+			return settings(port, controller, data)
+		})
+		if err == nil {
+			data, stop = p.data(), p.remove
+		}
 	case docker == nil:
 		stop, err = launchDocker(version, port)
 	default:
-		return "", nil, errors.New("neither Java with Maven nor Docker is installed")
+		return "", "", nil, errors.New("neither Java with Maven nor Docker is installed")
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("start Apache Kafka %s: %w", version, err)
+		return "", "", nil, fmt.Errorf("start Apache Kafka %s: %w", version, err)
 	}
 	if err := serves(addr); err != nil {
 		stop()
-		return "", nil, fmt.Errorf("start Apache Kafka %s: %w", version, err)
+		return "", "", nil, fmt.Errorf("start Apache Kafka %s: %w", version, err)
 	}
-	return addr, stop, nil
+	return addr, data, stop, nil
+}
+
+// installed is nil if Java and Maven are.
+func installed() error {
+	for _, name := range []string{"java", "mvn"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("Java and Maven are needed: %w", err)
+		}
+	}
+	return nil
 }
 
 func freePort() (int, error) {
@@ -143,66 +161,6 @@ func settings(port, controller int, dir string) string {
 		"log.cleaner.dedupe.buffer.size=4194304",
 		"",
 	}, "\n")
-}
-
-const logging = `
-log4j.rootLogger=WARN, stdout
-log4j.appender.stdout=org.apache.log4j.ConsoleAppender
-log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
-log4j.appender.stdout.layout.ConversionPattern=[%d] %p %m (%c)%n
-`
-
-// launchJava starts a broker whose settings configure makes for a controller's port and a directory of data.
-func launchJava(version string, configure func(controller int, data string) string) (stop func(), err error) {
-	lib, err := jars(version)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "kafkatest-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(dir)
-		}
-	}()
-	controller, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	props, log4j, logFile := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j.properties"),
-		filepath.Join(dir, "log")
-	if err := os.WriteFile(props, []byte(configure(controller, filepath.Join(dir, "data"))), 0o600); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(log4j, []byte(logging), 0o600); err != nil {
-		return nil, err
-	}
-	classes := filepath.Join(lib, "*")
-	format := exec.Command("java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format", "-t",
-		"kafkatestkafkatestkafkw", "-c", props)
-	if out, err := format.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("format the storage: %w\n%s", err, out)
-	}
-	out, err := os.Create(logFile)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j.configuration=file:"+log4j, "-cp", classes, "kafka.Kafka", props)
-	cmd.Stdout, cmd.Stderr = out, out
-	// It must not outlive the test process, however that ends.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = out.Close()
-		_ = os.RemoveAll(dir)
-	}, nil
 }
 
 func launchDocker(version string, port int) (stop func(), err error) {

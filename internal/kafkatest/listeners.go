@@ -115,7 +115,7 @@ func launchSecured(both [2]*Authority) error {
 		}
 		listeners, protocols = append(listeners, name+"://"+addrs[mode]), append(protocols, name+":"+protocol)
 	}
-	stop, err := launchJava(Current, func(controller int, data string) string {
+	node, err := launchJava(Current, func(controller int, data string) string {
 		text := settings(port, controller, data)
 		text = strings.Replace(text, "\nlisteners=", "\nlisteners="+strings.Join(listeners, ",")+",", 1)
 		text = strings.Replace(text, "\nadvertised.listeners=", "\nadvertised.listeners="+strings.Join(listeners, ",")+",", 1)
@@ -128,12 +128,13 @@ func launchSecured(both [2]*Authority) error {
 		_ = os.RemoveAll(dir)
 		return fmt.Errorf("start a secured Apache Kafka %s: %w", Current, err)
 	}
-	end := func() { stop(); _ = os.RemoveAll(dir) }
+	end := func() { node.remove(); _ = os.RemoveAll(dir) }
 	if err := serves(admin); err != nil {
 		end()
 		return fmt.Errorf("start a secured Apache Kafka %s: %w", Current, err)
 	}
 	b := newBroker("kafka", []string{admin})
+	b.data = map[int32]string{1: node.data()}
 	secured.admin, secured.addrs, secured.dir = b, addrs, dir
 	shared.Lock()
 	shared.stop = append(shared.stop, b.close, end)
