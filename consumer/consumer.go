@@ -1,17 +1,23 @@
 // Package consumer brings Kafka's records in, and commits what became of them.
 //
-// It is a member of a consumer group (kafka-go's ConsumerGroup and Generation) that sends its own fetch requests,
-// one to each leader for all the partitions that it leads. It promises:
+// It is a member of a consumer group, and sends its own fetch requests: one at a time to each broker, for the
+// partitions that it leads and that are healthy. It promises:
 //   - An offset is committed when its record, and all before it in its partition, are settled: confirmed by HubSpot
 //     or acknowledged in the dead-letter topic. Gaps in the offsets are no obstacle.
 //   - A member that lost a partition commits nothing for it, and Prove lets no request start for it.
 //   - When partitions are given up, what was sent is settled and committed first, within Config.DrainTimeout.
+//   - Each partition stands alone: one without a leader, with a broken log, or of a deleted topic is left out, named
+//     (PartitionStatus.Problem, and a hold of that scope) and tried again, while the others flow.
 //   - No more than Config.MaxPending records are in memory, beside one decompressed fetch for each leader.
 //
 // Use: New, then Run, which delivers records until its context ends, drains, leaves the group and returns. A record
 // tells what became of it by its methods Sent and Settle.
 //
-// The tests run against Apache Kafka and kfake.
+// member.go speaks with the group's coordinator, generation.go is the life of one assignment, fetch.go and take.go
+// read, commit.go commits and proves the membership, watch.go keeps an eye on what changes, and health.go holds what is
+// wrong with a partition.
+//
+// The tests run against Apache Kafka, with one broker and with two, and against kfake.
 package consumer
 
 import (
@@ -19,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +35,7 @@ import (
 
 	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/tracing"
 )
 
@@ -45,49 +53,59 @@ type Config struct {
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
+	// Ours tells whether a member's note is one that a tasksink wrote. A member with another one is a foreign program: it
+	// is assigned no partitions, and a hold names it. nil: all members are ours.
+	Ours func(note []byte) bool
 	// Share is told how many partitions of how many this member has, the number of its first one, and the notes of the
 	// other members, when the group has divided them. Between two calls no other member had them. It may be nil.
 	Share     func(own, total, first int, notes [][]byte)
 	Note      func() []byte      // what the other members are told when this one joins; nil: nothing
 	Telemetry *tracing.Telemetry // nil: off
+	Watch     *watchdog.Dog      // nil: nobody watches the loops
 	Board     *hold.Board
 	Log       zerolog.Logger
 }
 
+// The reasons of holds. Those of the second block stop nothing but their scope.
 const (
-	holdKafka  = "kafka"  // brokers or topics out of reach
-	holdCommit = "commit" // commits are refused: nothing may be sent, as membership cannot be proven
+	holdKafka  = "kafka"  // brokers, or all topics, out of reach
+	holdCommit = "commit" // commits are refused: nothing is sent, as it would be sent again
 
+	holdTopic     = "topic"     // a topic is not there
+	holdPartition = "partition" // a partition is sick
+	holdGroup     = "group"     // a foreign program is in the group
+)
+
+const (
 	commitEvery = 250 * time.Millisecond
-	lookEvery   = 5 * time.Second  // for new partitions, and for the lag of what is not being fetched
-	patience    = 10 * time.Second // of errors before they are called a hold
 	slack       = 10 * time.Second // between the drain's end and the group's patience with it
-
-	notesTimeout = 2 * time.Second
+	joinPause   = 500 * time.Millisecond
 )
 
 // Consumer is one member of a consumer group.
 type Consumer struct {
 	cfg       Config
-	transport *kafka.Transport
-	client    *kafka.Client
-	sockets   sockets
+	addr      net.Addr
+	transport *kafka.Transport // for fetches, and for what Kafka says of topics and members
 	room      *room
 
-	lost       atomic.Int64 // records that retention deleted before they were read
-	arrived    atomic.Int64 // records that came to our partitions while they were ours
-	rebalances atomic.Int64
-	consumed   map[string]*atomic.Int64 // records delivered, by topic
-
+	lost         atomic.Int64 // records that retention deleted before they were read
+	arrived      atomic.Int64 // records that came to our partitions while they were ours
+	rebalances   atomic.Int64
 	commitErrors atomic.Int64
+	consumed     map[string]*atomic.Int64 // records delivered, by topic
 
-	total atomic.Int64 // partitions of all topics
+	// Run, and what it waits for, have these to themselves.
+	total     int                  // partitions of all topics, as of the last join
+	missing   map[string]time.Time // since when a topic is not there
+	rejoinAt  time.Time            // not before then do we ask the group to divide the partitions once more
+	rejoinGap time.Duration
 
 	mu      sync.Mutex
 	current *generation   // nil between generations
 	changed chan struct{} // closed and replaced when current changes
 	failing time.Time     // since when Kafka has failed us; zero if it does not
-	told    time.Time     // when that was last logged
+	logged  time.Time     // when that was last logged
 }
 
 // New returns a Consumer that waits for Run. It does not connect yet.
@@ -101,17 +119,20 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.Note == nil {
 		cfg.Note = func() []byte { return nil }
 	}
+	if cfg.Ours == nil {
+		cfg.Ours = func([]byte) bool { return true }
+	}
 	if len(cfg.Brokers) == 0 || len(cfg.Topics) == 0 || cfg.Group == "" || cfg.MaxPending < 1 || cfg.MaxPendingBytes < 1 {
 		return nil, errors.New("a consumer needs brokers, topics, a group, and room for at least one record")
 	}
-	transport := cfg.Transport(cfg.Topics...)
 	consumed := map[string]*atomic.Int64{}
 	for _, topic := range cfg.Topics {
 		consumed[topic] = new(atomic.Int64)
 	}
-	return &Consumer{cfg: cfg, consumed: consumed, transport: transport, changed: make(chan struct{}),
-		room:   newRoom(cfg.MaxPending, cfg.MaxPendingBytes),
-		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport}}, nil
+	return &Consumer{cfg: cfg, addr: kafka.TCP(cfg.Brokers...), transport: cfg.Transport(cfg.Topics...),
+			consumed: consumed,
+			missing:  map[string]time.Time{}, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes)},
+		nil
 }
 
 // Run consumes until ctx ends. It hands each record to deliver, in the order of its partition; deliver must not
@@ -121,100 +142,96 @@ func New(cfg Config) (*Consumer, error) {
 // Run returns nil if at the end everything that was sent was settled and committed.
 func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gone func(*Record) bool)) error {
 	defer c.transport.CloseIdleConnections()
-	if !c.topicsThere(ctx) {
-		return nil
-	}
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.cfg.Group, Brokers: c.cfg.Brokers, Topics: c.cfg.Topics, Dialer: c.sockets.dialer(c.cfg.Dialer()),
-		SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
-		RebalanceTimeout: c.cfg.DrainTimeout + slack, JoinGroupBackoff: 500 * time.Millisecond,
-		GroupBalancers: []kafka.GroupBalancer{balancer{note: c.cfg.Note}},
-		StartOffset:    kafka.FirstOffset, Timeout: broker.DialTimeout,
-	})
-	if err != nil {
-		return fmt.Errorf("make the consumer group: %w", err)
-	}
+	m := newMember(&c.cfg)
+	defer m.cut()
 	var last *generation
 	for ctx.Err() == nil {
-		gen, err := group.Next(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case errors.Is(err, kafka.ErrGroupClosed):
-			return err
-		case err != nil:
-			c.complain(fmt.Errorf("join the group: %w", err))
-		default:
-			c.flows()
-			c.rebalances.Add(1)
-			if last != nil && gen.ID != last.gen.ID+1 {
-				c.share(nil, nil) // there was a generation without us
-			}
-			notes, err := c.notes(ctx, gen.MemberID)
-			if err != nil {
-				c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit comes into " +
-					"force within one window")
-			}
-			last = newGeneration(c, gen, deliver, drop)
-			c.share(last.parts, notes)
-			c.setCurrent(last)
-			gen.Start(func(over context.Context) { last.run(ctx, over) })
+		found, ok := c.awaitTopics(ctx)
+		if !ok {
+			break
+		}
+		j, err := m.join(ctx, found.topics(), c.look)
+		if err != nil {
+			c.joinFailed(ctx, err)
+			continue
+		}
+		c.flows()
+		c.rebalances.Add(1)
+		if last != nil && j.generation != last.id+1 {
+			c.share(nil, nil) // there was a generation without us
+		}
+		c.total = found.total()
+		last = newGeneration(c, m, j, found.topics(), deliver, drop)
+		c.share(last.parts, c.notes(ctx, m.id))
+		c.setCurrent(last)
+		last.run(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		c.setCurrent(nil)
+		if last.again.Load() {
+			c.leave(m)
 		}
 	}
-	member := ""
-	if last != nil {
-		<-last.drained // while still a member: heartbeats go on
-		err, member = last.result, last.gen.MemberID
+	c.leave(m)
+	if last == nil {
+		return nil
 	}
-	c.leave(group, member)
-	return err
+	return last.result
 }
 
-// topicsThere waits until all topics exist. kafka-go would ask the broker to create a missing one.
-func (c *Consumer) topicsThere(ctx context.Context) bool {
-	for {
-		_, err := c.layout(ctx)
-		if err == nil {
-			c.flows()
-			return true
-		}
-		c.complain(err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return false
-		}
+// joinFailed says why the group was not joined, and waits before the next attempt. A rebalance that began meanwhile is
+// no reason to wait: the coordinator holds the next join back as long as it needs.
+func (c *Consumer) joinFailed(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil || errors.Is(err, kafka.RebalanceInProgress):
+		return
+	case errors.Is(err, kafka.InconsistentGroupProtocol):
+		err = fmt.Errorf("another program, which divides partitions in another way, is in the consumer group %s: %w",
+			c.cfg.Group, err)
+	}
+	c.complain(fmt.Errorf("join the consumer group: %w", err))
+	select {
+	case <-time.After(joinPause):
+	case <-ctx.Done():
 	}
 }
 
-// layout asks for the leader of each partition: topic → partition → broker id.
-func (c *Consumer) layout(ctx context.Context) (map[string]map[int]int, error) {
-	ctx, stop := context.WithTimeout(ctx, broker.DialTimeout)
-	defer stop()
-	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: c.cfg.Topics})
+// leave takes us out of the group, though the context may have ended.
+func (c *Consumer) leave(m *member) {
+	if err := m.leave(context.Background()); err != nil {
+		c.cfg.Log.Warn().Err(err).Msg("the group waits for a session timeout before it gives our partitions to others")
+	}
+}
+
+// notes are what the other members said as they joined. Nothing is lost without them.
+func (c *Consumer) notes(ctx context.Context, own string) [][]byte {
+	who, err := c.peers(ctx, own)
 	if err != nil {
-		return nil, fmt.Errorf("ask Kafka for the topics: %w", err)
+		c.cfg.Log.Warn().Err(err).Msg("the other members' requests are not known: the share of the rate limit takes effect " +
+			"within one window")
 	}
-	leaders, total := map[string]map[int]int{}, 0
-	for _, t := range res.Topics {
-		if t.Error != nil {
-			return nil, fmt.Errorf("look up topic %s: %w", t.Name, t.Error)
-		}
-		leaders[t.Name] = map[int]int{}
-		for _, p := range t.Partitions {
-			leaders[t.Name][p.ID] = p.Leader.ID
-			total++
-		}
-	}
-	if len(leaders) < len(c.cfg.Topics) {
-		return nil, fmt.Errorf("look up the topics %v: only %d of them are there", c.cfg.Topics, len(leaders))
-	}
-	c.total.Store(int64(total))
-	return leaders, nil
+	return who.notes
 }
 
-// complain reports that Kafka fails us: in the log at once, then every ten seconds, and as a hold when it lasts.
+// mayRejoin tells whether we may ask the group once more to divide the partitions, and counts it: each time within ten
+// minutes doubles the pause before the next one, so that what does not help does not keep the group busy.
+func (c *Consumer) mayRejoin() bool {
+	now := time.Now()
+	if now.Before(c.rejoinAt) {
+		return false
+	}
+	if now.Sub(c.rejoinAt) > 10*time.Minute {
+		c.rejoinGap = 0
+	}
+	c.rejoinGap = min(max(2*c.rejoinGap, 3*time.Second), 5*time.Minute)
+	c.rejoinAt = now.Add(c.rejoinGap)
+	return true
+}
+
+// complain reports that Kafka fails us: in the log if it lasts longer than a blip, then every ten seconds, and as a hold.
 func (c *Consumer) complain(err error) {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errRevoked) {
+	if err == nil || errors.Is(err, context.Canceled) {
 		return
 	}
 	c.mu.Lock()
@@ -223,18 +240,26 @@ func (c *Consumer) complain(err error) {
 		c.failing = now
 	}
 	lasts := now.Sub(c.failing) > patience
-	tell := now.Sub(c.told) > patience
-	if tell {
-		c.told = now
+	log := now.Sub(c.failing) >= blip && now.Sub(c.logged) > patience
+	if log {
+		c.logged = now
 	}
 	c.mu.Unlock()
-	if tell {
+	if log {
 		c.cfg.Log.Warn().Err(err).Msg("Kafka does not serve; trying again")
 	}
 	if lasts {
-		c.cfg.Board.Set(holdKafka, err.Error(), cmp.Or(broker.Remedy(err),
-			"check --kafka-brokers, --kafka-topics and the brokers themselves; tasksink goes on by itself"))
+		c.cfg.Board.Set(holdKafka, hold.All, err.Error(),
+			cmp.Or(groupRemedy(err), broker.Remedy(err), "check --kafka-brokers, --kafka-topics and the brokers themselves; "+
+				"tasksink goes on by itself"))
 	}
+}
+
+// failed tells whether Kafka fails us as a whole: then what each partition suffers is not worth a word.
+func (c *Consumer) failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.failing.IsZero()
 }
 
 // flows says that Kafka serves us.
@@ -242,17 +267,23 @@ func (c *Consumer) flows() {
 	c.mu.Lock()
 	c.failing = time.Time{}
 	c.mu.Unlock()
-	c.cfg.Board.Clear(holdKafka)
+	c.cfg.Board.Clear(holdKafka, hold.All)
+}
+
+// groupRemedy is for errors that another program in the group causes.
+func groupRemedy(err error) string {
+	if errors.Is(err, kafka.InconsistentGroupProtocol) {
+		return "give tasksink a group of its own with --kafka-group, or stop the other program"
+	}
+	return ""
 }
 
 // Load is how many records of our partitions are not settled, and how many ever came for them while they were ours.
 func (c *Consumer) Load() (lag, arrived int64) {
-	c.mu.Lock()
-	g := c.current
-	c.mu.Unlock()
-	if g != nil {
+	if g, _ := c.generation(); g != nil {
 		for _, p := range g.parts {
-			lag += p.lag()
+			n, _ := p.lag()
+			lag += n
 		}
 	}
 	return lag, c.arrived.Load()
@@ -263,15 +294,6 @@ func (c *Consumer) lose(p *partition, records int64) {
 	c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("records", records).
 		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds " +
 			"tasksink up")
-}
-
-// Proven tells whether the last proof still holds. A request asks once more as its last bytes leave: a process can be
-// frozen between Prove and there.
-func (c *Consumer) Proven() bool {
-	c.mu.Lock()
-	g := c.current
-	c.mu.Unlock()
-	return g != nil && !g.over() && time.Since(g.provenAt()) < c.cfg.SessionTimeout*2/3
 }
 
 // share tells how many partitions are ours from now on.
@@ -285,7 +307,14 @@ func (c *Consumer) share(own []*partition, notes [][]byte) {
 			first = p.id
 		}
 	}
-	c.cfg.Share(len(own), max(len(own), int(c.total.Load())), first, notes)
+	c.cfg.Share(len(own), max(len(own), c.total), first, notes)
+}
+
+// generation is the present one; nil between two. changed is closed when that changes.
+func (c *Consumer) generation() (g *generation, changed <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current, c.changed
 }
 
 func (c *Consumer) setCurrent(g *generation) {
@@ -294,34 +323,4 @@ func (c *Consumer) setCurrent(g *generation) {
 	c.current = g
 	close(c.changed)
 	c.changed = make(chan struct{})
-}
-
-// Prove returns when it is certain that this process is still a member and its partitions are still its own: a
-// commit was accepted less than half a session ago, on the monotonic clock. Otherwise it commits the present
-// position and waits for the broker's word. A process that was frozen and thawed believes itself a member; without
-// the proof it would write old states over the newer ones of whoever took over.
-func (c *Consumer) Prove(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		g, changed := c.current, c.changed
-		c.mu.Unlock()
-		var retry <-chan time.Time
-		if g != nil && !g.over() {
-			if time.Since(g.provenAt()) < c.cfg.SessionTimeout/2 {
-				return nil
-			}
-			err := g.commit(ctx, true)
-			if err == nil {
-				continue
-			}
-			c.cfg.Log.Warn().Err(err).Msg("membership cannot be proven: nothing is sent")
-			retry = time.After(commitEvery)
-		}
-		select {
-		case <-changed:
-		case <-retry:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }

@@ -5,344 +5,346 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/segmentio/kafka-go/protocol/listoffsets"
 
-	"github.com/tasksink/tasksink/internal/broker"
+	"github.com/tasksink/tasksink/internal/watchdog"
 )
 
 const (
 	fetchWait      = 500 * time.Millisecond // the longest poll
+	fetchTimeout   = 4 * time.Second        // for an answer, beyond the poll
 	fetchBytes     = 512 << 10              // of one answer, compressed
 	partitionBytes = 256 << 10              // of one partition in it
-	fetchPause     = 100 * time.Millisecond // after an error, so that a broken broker is not asked in a circle
 	readCommitted  = 1
 )
 
-// fetch reads the given partitions until ctx ends: one request at a time to each leader, for all the partitions
-// that it leads. When leaders change, or a broker fails, it asks anew who leads what.
-func (g *generation) fetch(ctx context.Context) {
-	if len(g.parts) == 0 {
-		return // more members than partitions
-	}
-	for ctx.Err() == nil {
-		leaders, err := g.leaders(ctx)
-		if err == nil {
-			err = g.start(ctx)
+// fetchFrom reads the partitions that one broker leads, one request after the other, until ctx ends. The healthy ones
+// share a request; one whose last request failed is asked for alone when its rest is over.
+func (g *generation) fetchFrom(ctx context.Context, leader int) {
+	loop := g.c.cfg.Watch.Loop(fmt.Sprintf("fetch from broker %d", leader))
+	defer loop.End()
+	for turn := 0; ; turn++ {
+		changed := g.routes.next()
+		if g.c.room.any(ctx) != nil {
+			return
 		}
-		if err == nil {
-			g.c.flows()
-			err = g.fetchFrom(ctx, leaders)
+		healthy, suspects, due := g.claim(leader, turn)
+		if len(healthy)+len(suspects) == 0 {
+			var timer <-chan time.Time
+			if !due.IsZero() {
+				timer = time.After(time.Until(due))
+			}
+			select {
+			case <-changed:
+			case <-timer:
+			case <-ctx.Done():
+				return
+			}
+			continue
 		}
+		for _, p := range suspects {
+			g.askAlone(ctx, loop, leader, p)
+		}
+		if len(healthy) > 0 {
+			g.askTogether(ctx, loop, leader, healthy)
+		}
+		g.release(leader, suspects, healthy)
 		if ctx.Err() != nil {
 			return
 		}
-		g.c.complain(err)
-		select {
-		case <-time.After(fetchPause):
-		case <-ctx.Done():
-		}
 	}
 }
 
-// fetchFrom runs one loop for each leader, until one of them meets an error.
-func (g *generation) fetchFrom(ctx context.Context, leaders map[int][]*partition) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var loops sync.WaitGroup
-	for _, led := range leaders {
-		loops.Go(func() { stop(g.fetchLoop(ctx, led)) })
-	}
-	loops.Wait()
-	return context.Cause(ctx)
-}
-
-// leaders asks who leads each partition.
-func (g *generation) leaders(ctx context.Context) (map[int][]*partition, error) {
-	found, err := g.c.layout(ctx)
-	if err != nil {
-		return nil, err
-	}
-	leaders := map[int][]*partition{}
-	for _, p := range g.parts {
-		leader, is := found[p.topic][p.id]
-		if !is {
-			return nil, fmt.Errorf("find the leader of %s/%d: there is none", p.topic, p.id)
+// claim reserves the partitions of a broker that may be asked for now. If there are none, due is when the next one may
+// be. The broker fills its answer in the order of the request, so that each turn begins with another partition.
+func (g *generation) claim(leader, turn int) (healthy, suspects []*partition, due time.Time) {
+	now := time.Now()
+	for i := range g.parts {
+		p := g.parts[(i+turn)%len(g.parts)]
+		if resolved, _ := p.begun(); !resolved {
+			continue
 		}
-		leaders[leader] = append(leaders[leader], p)
-	}
-	return leaders, nil
-}
-
-// start turns "the first offset" into a number, for partitions that nothing was ever committed of.
-func (g *generation) start(ctx context.Context) error {
-	ask := map[string][]kafka.OffsetRequest{}
-	for _, p := range g.parts {
-		if _, known := p.position(); !known {
-			ask[p.topic] = append(ask[p.topic], kafka.FirstOffsetOf(p.id))
+		claimed, suspect, next := p.health.claim(leader, now)
+		switch {
+		case claimed && suspect:
+			suspects = append(suspects, p)
+		case claimed:
+			healthy = append(healthy, p)
+		case !next.IsZero() && (due.IsZero() || next.Before(due)):
+			due = next
 		}
 	}
-	if len(ask) == 0 {
+	return healthy, suspects, due
+}
+
+// release ends the claims, and wakes the loops of brokers that lead one of the partitions by now.
+func (g *generation) release(leader int, claimed ...[]*partition) {
+	moved := false
+	for _, p := range slices.Concat(claimed...) {
+		moved = p.health.release(leader) || moved
+	}
+	if moved {
+		g.routes.ring()
+	}
+}
+
+// askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one, as
+// it cannot be told which.
+func (g *generation) askTogether(ctx context.Context, loop *watchdog.Loop, leader int, parts []*partition) {
+	err := g.try(ctx, loop, leader, parts, poll{wait: fetchWait, bytes: partitionBytes})
+	switch {
+	case err == nil:
+	case spoilt(err):
+		for _, p := range parts {
+			g.askAlone(ctx, loop, leader, p)
+		}
+	default:
+		for _, p := range parts {
+			g.sick(p, fetching, err)
+		}
+		g.lookAgain()
+	}
+}
+
+// askAlone sends a request for one partition. If its answer cannot be read, the next one asks for a single batch: what
+// lies before the broken batch is not lost behind it, and the offset that the fault names is the broken one's.
+func (g *generation) askAlone(ctx context.Context, loop *watchdog.Loop, leader int, p *partition) {
+	before := p.nextOffset()
+	err := g.try(ctx, loop, leader, []*partition{p}, poll{bytes: partitionBytes})
+	if spoilt(err) {
+		if single := g.try(ctx, loop, leader, []*partition{p}, poll{bytes: 1}); single != nil {
+			err = single
+		}
+	}
+	if err == nil {
+		return
+	}
+	g.sick(p, fetching, err)
+	if p.nextOffset() > before {
+		p.health.progress(fetching)
+	}
+	g.lookAgain()
+}
+
+// poll is how long a broker may wait for records, and how many bytes of each partition it may send; it sends one batch
+// at least.
+type poll struct {
+	wait  time.Duration
+	bytes int32
+}
+
+// try sends one request for partitions that were claimed, delivers what comes, and takes in which of the partitions are
+// sick. An error concerns the request.
+func (g *generation) try(ctx context.Context, loop *watchdog.Loop, leader int, parts []*partition, how poll) error {
+	patience := fetchTimeout // longer for a broker that is slow each time
+	for _, p := range parts {
+		patience = max(patience, fetchTimeout<<min(p.health.failures(fetching), 2))
+	}
+	attempt, done := g.attempts.begin(ctx, parts, how.wait+patience)
+	loop.Busy()
+	defer loop.Idle()
+	res, err := g.request(attempt, leader, parts, how)
+	interrupted := errors.Is(attempt.Err(), context.Canceled)
+	done()
+	switch {
+	case err != nil && interrupted: // the generation ends, or a partition has moved to another leader
 		return nil
+	case err != nil:
+		return err
 	}
-	res, err := g.c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
-	if err != nil {
-		return fmt.Errorf("ask for the first offsets: %w", err)
-	}
-	for topic, offsets := range res.Topics {
-		for _, o := range offsets {
-			if o.Error != nil {
-				return fmt.Errorf("ask for the first offset of %s/%d: %w", topic, o.Partition, o.Error)
+	for _, t := range res.Topics {
+		for i := range t.Partitions {
+			p := g.part(t.Topic, int(t.Partitions[i].Partition))
+			if p == nil {
+				continue
 			}
-			if p := g.part(topic, o.Partition); p != nil {
-				p.skipTo(o.FirstOffset)
+			err := g.take(ctx, loop, leader, p, &t.Partitions[i])
+			switch {
+			case ctx.Err() != nil || errors.Is(err, errRevoked):
+				return nil
+			case err != nil && len(parts) == 1:
+				return err
+			case err != nil:
+				g.sick(p, fetching, err)
+				g.lookAgain()
+			case how.bytes == partitionBytes:
+				g.well(p, fetching)
 			}
 		}
 	}
 	return nil
 }
 
-// fetchLoop sends one request after the other to the leader of the given partitions.
-func (g *generation) fetchLoop(ctx context.Context, parts []*partition) error {
-	for {
-		if err := g.c.room.any(ctx); err != nil {
-			return err
+// spoilt tells whether one of the partitions may be to blame for a request's failure: its log cannot be read, or does not
+// say where it begins. All other failures concern the broker.
+func spoilt(err error) bool {
+	return errors.Is(err, errUnreadable) || errors.Is(err, errNoBeginning) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+var errNoBeginning = errors.New("the log does not say where it begins")
+
+// request asks where to begin, for those partitions of which that is not known, and fetches the others.
+func (g *generation) request(ctx context.Context, leader int, parts []*partition, how poll) (*fetch.Response, error) {
+	if err := g.start(ctx, leader, parts); err != nil {
+		return nil, err
+	}
+	res, err := exchange[*fetch.Response](ctx, g.c.transport, g.c.addr, g.c.toBroker(leader, fetchRequest(parts, how)))
+	if err == nil {
+		err = failure(res.ErrorCode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch from broker %d: %w", leader, unreadable(err))
+	}
+	return res, nil
+}
+
+// unreadable marks an error that is neither Kafka's nor the network's: the answer came, and cannot be decoded.
+func unreadable(err error) error {
+	var code kafka.Error
+	var network net.Error
+	if errors.As(err, &code) || errors.As(err, &network) || errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
+// start turns "the first offset" into a number, for partitions of which nothing was ever committed.
+func (g *generation) start(ctx context.Context, leader int, parts []*partition) error {
+	var fresh []*partition
+	for _, p := range parts {
+		if _, started := p.begun(); !started {
+			fresh = append(fresh, p)
 		}
-		req := request(parts)
-		attempt, stop := context.WithTimeout(ctx, fetchWait+broker.DialTimeout+broker.Silence)
-		msg, err := g.c.transport.RoundTrip(attempt, kafka.TCP(g.c.cfg.Brokers...), req)
-		stop()
-		if err != nil {
-			return fmt.Errorf("fetch: %w", err)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	first, err := g.c.offsets(ctx, leader, fresh, kafka.FirstOffset)
+	if err != nil {
+		return fmt.Errorf("ask broker %d for the first offsets: %w", leader, err)
+	}
+	for _, p := range fresh {
+		at := first[p]
+		if at.err != nil { // if it was asked for together with others, it is asked for alone next
+			return fmt.Errorf("ask broker %d about %s: %w: %w", leader, p, errNoBeginning, at.err)
 		}
-		res, is := msg.(*fetch.Response)
-		if !is {
-			return fmt.Errorf("fetch: an answer of type %T", msg)
+		p.skipTo(at.offset)
+	}
+	return nil
+}
+
+// found is an offset that a broker named, or why it did not.
+type found struct {
+	offset int64
+	err    error
+}
+
+// offsets asks a broker for one kind of offset of each partition: kafka.FirstOffset or kafka.LastOffset.
+func (c *Consumer) offsets(ctx context.Context, leader int, parts []*partition, kind int64) (map[*partition]found,
+	error) {
+	req := &listoffsets.Request{ReplicaID: -1}
+	offsets, index := map[*partition]found{}, map[string]int{}
+	for _, p := range parts {
+		offsets[p] = found{err: kafka.Unknown}
+		i, ok := index[p.topic]
+		if !ok {
+			i, index[p.topic] = len(req.Topics), len(req.Topics)
+			req.Topics = append(req.Topics, listoffsets.RequestTopic{Topic: p.topic})
 		}
-		if res.ErrorCode != 0 {
-			return fmt.Errorf("fetch: %w", kafka.Error(res.ErrorCode))
-		}
-		for _, t := range res.Topics {
-			for i := range t.Partitions {
-				p := g.part(t.Topic, int(t.Partitions[i].Partition))
-				if p == nil {
-					continue
-				}
-				if err := g.take(ctx, p, &t.Partitions[i]); err != nil {
-					return err
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions,
+			listoffsets.RequestPartition{Partition: int32(p.id), CurrentLeaderEpoch: -1, Timestamp: kind})
+	}
+	res, err := exchange[*listoffsets.Response](ctx, c.transport, c.addr, c.toBroker(leader, req))
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range res.Topics {
+		for _, a := range t.Partitions {
+			for _, p := range parts {
+				if p.topic == t.Topic && p.id == int(a.Partition) {
+					offsets[p] = found{a.Offset, failure(a.ErrorCode)}
 				}
 			}
 		}
-		// The broker fills the answer in the order of the request: turn it, so that none starves.
-		parts = append(parts[1:len(parts):len(parts)], parts[0])
 	}
+	return offsets, nil
 }
 
-func request(parts []*partition) *fetch.Request {
-	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(fetchWait / time.Millisecond), MinBytes: 1,
+// offset asks a broker for one offset of a partition.
+func (c *Consumer) offset(ctx context.Context, leader int, p *partition, kind int64) (int64, error) {
+	ctx, stop := context.WithTimeout(ctx, lookTimeout)
+	defer stop()
+	all, err := c.offsets(ctx, leader, []*partition{p}, kind)
+	if err != nil {
+		return 0, err
+	}
+	return all[p].offset, all[p].err
+}
+
+func (c *Consumer) toBroker(id int, req protocol.Message) *toBroker {
+	return &toBroker{versioned{Message: req, clientID: c.cfg.ClientID, newest: newestVersion}, id}
+}
+
+func fetchRequest(parts []*partition, how poll) *fetch.Request {
+	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(how.wait / time.Millisecond), MinBytes: 1,
 		MaxBytes:       fetchBytes,
 		IsolationLevel: readCommitted, SessionEpoch: -1}
-	at := map[string]int{}
+	index := map[string]int{}
 	for _, p := range parts {
-		i, is := at[p.topic]
-		if !is {
-			i = len(req.Topics)
-			at[p.topic] = i
+		i, ok := index[p.topic]
+		if !ok {
+			i, index[p.topic] = len(req.Topics), len(req.Topics)
 			req.Topics = append(req.Topics, fetch.RequestTopic{Topic: p.topic})
 		}
-		p.mu.Lock()
-		next := p.next
-		p.mu.Unlock()
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, fetch.RequestPartition{
-			Partition: int32(p.id), CurrentLeaderEpoch: -1, FetchOffset: next, LogStartOffset: -1,
-			PartitionMaxBytes: partitionBytes})
+			Partition: int32(p.id), CurrentLeaderEpoch: -1, FetchOffset: p.nextOffset(), LogStartOffset: -1,
+			PartitionMaxBytes: how.bytes})
 	}
 	return req
 }
 
-// take delivers what an answer holds of one partition, in order, each record when there is room for it. Meanwhile
-// the rest of the answer is the one decompressed fetch that a leader may have in memory beside the room.
-func (g *generation) take(ctx context.Context, p *partition, res *fetch.ResponsePartition) error {
-	g.c.arrived.Add(p.grows(res.HighWatermark))
-	p.mu.Lock()
-	asked := p.next
-	p.logStart = res.LogStartOffset
-	p.mu.Unlock()
-	switch err := kafka.Error(res.ErrorCode); {
-	case errors.Is(err, kafka.OffsetOutOfRange):
-		return g.outOfRange(ctx, p, asked)
-	case res.ErrorCode != 0:
-		return fmt.Errorf("fetch %s/%d: %w", p.topic, p.id, err)
-	}
-	if lost := res.LogStartOffset - asked; lost > 0 { // kafka-go asks for the log's start by itself
-		g.c.lose(p, lost)
-		p.skipTo(res.LogStartOffset)
-		asked = res.LogStartOffset
-	}
-	if res.RecordSet.Records == nil {
-		return nil // an empty answer, perhaps an open transaction: never step past it
-	}
-	batches := []protocol.RecordReader{res.RecordSet.Records}
-	if stream, is := res.RecordSet.Records.(*protocol.RecordStream); is {
-		batches = stream.Records
-	}
-	aborted := newAborted(res.AbortedTransactions)
-	var in intake
-	for _, batch := range batches {
-		if control, is := batch.(*protocol.ControlBatch); is {
-			aborted.end(control)
-			continue
-		}
-		drop := aborted.drops(batch)
-		for {
-			rec, err := batch.ReadRecord()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return errors.Join(g.admit(ctx, p, &in), fmt.Errorf("read a batch of %s/%d: %w", p.topic, p.id, err))
-			}
-			if rec.Offset < asked || drop {
-				release(rec)
-				if drop {
-					in.next = max(in.next, rec.Offset+1)
-				}
-				continue
-			}
-			if in.add(rec) {
-				if err := g.admit(ctx, p, &in); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if err := g.admit(ctx, p, &in); err != nil {
-		return err
-	}
-	p.skipTo(in.next)
-	g.stepPast(p, asked, batches)
-	return nil
+// attempts are the requests that are out, so that one can be interrupted whose partition has moved to another leader.
+type attempts struct {
+	mu  sync.Mutex
+	out map[*partition]context.CancelFunc
 }
 
-// admit delivers what was gathered, each record when there is room for it.
-func (g *generation) admit(ctx context.Context, p *partition, in *intake) error {
-	recs, err := in.records(p)
-	if err != nil {
-		return fmt.Errorf("read a record of %s/%d: %w", p.topic, p.id, err)
+// begin returns a context for one request for the partitions; done ends it.
+func (a *attempts) begin(ctx context.Context, parts []*partition, limit time.Duration) (attempt context.Context,
+	done func()) {
+	attempt, cancel := context.WithTimeout(ctx, limit)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.out == nil {
+		a.out = map[*partition]context.CancelFunc{}
 	}
-	for len(recs) > 0 {
-		n, err := g.c.room.take(ctx, recs)
-		if err != nil {
-			return err
-		}
-		if !p.add(recs[:n]) {
-			g.c.room.give(n, sizes(recs[:n]))
-			return errRevoked
-		}
-		// the group's leader may be another program, and assign what nobody asked for
-		if count := g.c.consumed[p.topic]; count != nil {
-			count.Add(int64(n))
-		}
-		for i := range recs[:n] {
-			g.deliver(&recs[i])
-		}
-		recs = recs[n:]
+	for _, p := range parts {
+		a.out[p] = cancel
 	}
-	return nil
-}
-
-// stepPast moves on when batches came, but no record at or after the offset asked for: a marker of a transaction, or
-// what compaction emptied. Then the next batch's start is next, or, as the end of a batch is not shown, the next
-// offset.
-func (g *generation) stepPast(p *partition, asked int64, batches []protocol.RecordReader) {
-	p.mu.Lock()
-	stuck := p.next == asked
-	p.mu.Unlock()
-	if !stuck || len(batches) == 0 {
-		return
-	}
-	next := asked + 1
-	for _, batch := range batches {
-		if base := baseOffset(batch); base > asked {
-			next = base
-			break
+	return attempt, func() {
+		cancel()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, p := range parts {
+			delete(a.out, p)
 		}
-	}
-	p.skipTo(next)
-}
-
-func baseOffset(batch protocol.RecordReader) int64 {
-	switch b := batch.(type) {
-	case *protocol.RecordBatch:
-		return b.BaseOffset
-	case *protocol.ControlBatch:
-		return b.BaseOffset
-	default:
-		return -1 // older formats have neither markers nor empty batches
 	}
 }
 
-// outOfRange resolves a position that the log does not have. Below its start, records were lost to retention. Beyond
-// its end the topic was created anew: the one case in which a position, and a commit, moves back.
-func (g *generation) outOfRange(ctx context.Context, p *partition, asked int64) error {
-	res, err := g.c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{
-		p.topic: {kafka.FirstOffsetOf(p.id), kafka.LastOffsetOf(p.id)}}})
-	if err != nil {
-		return fmt.Errorf("ask for the bounds of %s/%d: %w", p.topic, p.id, err)
+func (a *attempts) interrupt(p *partition) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if cancel := a.out[p]; cancel != nil {
+		cancel()
 	}
-	for _, o := range res.Topics[p.topic] {
-		switch {
-		case o.Error != nil:
-			return fmt.Errorf("ask for the bounds of %s/%d: %w", p.topic, p.id, o.Error)
-		case asked < o.FirstOffset:
-			g.c.lose(p, o.FirstOffset-asked)
-			p.skipTo(o.FirstOffset)
-		case asked > o.LastOffset && !p.idle():
-			return fmt.Errorf("%s/%d was created anew; records of the old one are still on their way", p.topic, p.id)
-		case asked > o.LastOffset:
-			g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", asked).Int64("end", o.LastOffset).
-				Msg("the position lies beyond the end of the log: the topic was created anew; starting at its first record")
-			p.startAt(o.FirstOffset)
-		}
-	}
-	return nil
-}
-
-var errRevoked = errors.New("the partition was given up")
-
-// aborted tells which batches of an answer belong to transactions that were aborted. The broker names for each the
-// producer and the first offset; it lasts until the producer's next control batch.
-type aborted struct {
-	begin  []fetch.ResponseTransaction // by first offset, those not reached yet
-	active map[int64]bool              // producers inside an aborted transaction
-}
-
-func newAborted(list []fetch.ResponseTransaction) *aborted {
-	sort.Slice(list, func(i, j int) bool { return list[i].FirstOffset < list[j].FirstOffset })
-	return &aborted{begin: list, active: map[int64]bool{}}
-}
-
-func (a *aborted) drops(batch protocol.RecordReader) bool {
-	b, is := batch.(*protocol.RecordBatch)
-	if !is {
-		return false // older formats know no transactions
-	}
-	for len(a.begin) > 0 && a.begin[0].FirstOffset <= b.BaseOffset {
-		a.active[a.begin[0].ProducerID] = true
-		a.begin = a.begin[1:]
-	}
-	return b.Attributes.Transactional() && a.active[b.ProducerID]
-}
-
-func (a *aborted) end(c *protocol.ControlBatch) {
-	for len(a.begin) > 0 && a.begin[0].FirstOffset <= c.BaseOffset {
-		a.active[a.begin[0].ProducerID] = true
-		a.begin = a.begin[1:]
-	}
-	delete(a.active, c.ProducerID)
 }

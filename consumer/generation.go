@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,41 +9,55 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-
-	"github.com/tasksink/tasksink/internal/broker"
 )
 
-// generation is the member's time with one assignment of partitions.
+// generation is the member's time with one assignment of partitions. Its loops are heartbeats, the watch with a fetch loop
+// for each leader, commits, the ends of the logs, and reports of sick partitions.
 type generation struct {
 	c       *Consumer
-	gen     *kafka.Generation
+	member  *member
+	id      int32
+	topics  []string // that the group was joined with
 	deliver func(*Record)
 	drop    func(gone func(*Record) bool)
 	parts   []*partition
-	total   int64 // partitions of all topics, as of before the join
 
 	draining atomic.Bool
+	ending   chan struct{} // closed when the partitions are to be given up
+	end      sync.Once
+	again    atomic.Bool   // the group must divide the partitions once more: leave it and join it again
 	evicted  chan struct{} // closed when the group said that we are no member of this generation
 	evict    sync.Once
-	drained  chan struct{} // closed when the drain is over; then result stands
+	drained  chan struct{} // closed when the drain is over: result stands then
 	result   error
 
-	committing sync.Mutex   // one commit at a time
-	proven     atomic.Int64 // when the last accepted commit was sent, in ns since born; 0 before the first
+	routes signal        // rung when who leads what has changed
+	lookup chan struct{} // asks to look who leads what
+
+	attempts attempts // fetches that are out
+	orphans  int      // looks in a row that saw a partition which nobody has
+
+	committing sync.Mutex    // one commit at a time
+	refused    atomic.Int64  // since when commits are refused, all of them, in ns since born; 0: they are not
+	proven     atomic.Int64  // when what was last accepted was sent, in ns since born; 0 before the first
+	hurry      chan struct{} // asks for a heartbeat now
 	born       time.Time
 }
 
 var errEvicted = errors.New("the group gave the partitions to others")
 
-func newGeneration(c *Consumer, gen *kafka.Generation, deliver func(*Record),
+func newGeneration(c *Consumer, m *member, j joined, topics []string, deliver func(*Record),
 	drop func(func(*Record) bool)) *generation {
-	g := &generation{c: c, gen: gen, deliver: deliver, drop: drop, born: time.Now(), total: c.total.Load(),
-		evicted: make(chan struct{}), drained: make(chan struct{})}
-	for topic, assigned := range gen.Assignments {
-		for _, a := range assigned {
-			g.parts = append(g.parts, newPartition(topic, a.ID, a.Offset, c.room, c.cfg.Telemetry.Ages()))
+	g := &generation{c: c, member: m, id: j.generation, topics: topics, deliver: deliver, drop: drop, born: time.Now(),
+		ending: make(chan struct{}), evicted: make(chan struct{}), drained: make(chan struct{}),
+		lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	for topic, ids := range j.mine {
+		for _, id := range ids {
+			g.parts = append(g.parts, newPartition(topic, id, c.room, c.cfg.Telemetry.Ages()))
 		}
 	}
+	g.proven.Store(-int64(24 * time.Hour))
+	g.hurry <- struct{}{} // the first proof
 	return g
 }
 
@@ -69,21 +82,22 @@ func (g *generation) over() bool {
 	}
 }
 
-// run is the generation's life: fetch and commit until the group rebalances (over ends), the process stops (stop
-// ends), or the group has evicted us; then drain. The group does not rejoin before run returns.
-func (g *generation) run(stop, over context.Context) {
-	g.c.cfg.Log.Info().Int32("generation", g.gen.ID).Int("partitions", len(g.parts)).Msg("partitions assigned")
-	ctx, cancel := context.WithCancel(context.Background())
+// run is the generation's life: fetch and commit until the group rebalances, the process stops (stop ends), or the
+// group has evicted us; then drain. Heartbeats go on until the drain is over.
+func (g *generation) run(stop context.Context) {
+	g.c.cfg.Log.Info().Int32("generation", g.id).Int("partitions", len(g.parts)).Msg("partitions assigned")
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop))
 	defer cancel()
-	var loops sync.WaitGroup
-	loops.Go(func() { g.fetch(ctx) })
-	grown := make(chan struct{})
-	loops.Go(func() { g.look(ctx, grown) })
+	alive, die := context.WithCancel(context.WithoutCancel(stop))
+	var heart, loops sync.WaitGroup
+	heart.Go(func() { g.beat(alive) })
+	loops.Go(func() { g.watch(ctx) })
 	loops.Go(func() { g.commitLoop(ctx) })
+	loops.Go(func() { g.measure(ctx) })
+	loops.Go(func() { g.reportLoop(ctx) })
 	select {
 	case <-stop.Done():
-	case <-over.Done():
-	case <-grown:
+	case <-g.ending:
 	case <-g.evicted:
 	}
 	g.draining.Store(true)
@@ -91,12 +105,55 @@ func (g *generation) run(stop, over context.Context) {
 	loops.Wait()
 	g.result = g.drain()
 	close(g.drained)
-	g.c.cfg.Log.Info().Int32("generation", g.gen.ID).Err(g.result).Msg("partitions given up")
-	if stop.Err() != nil {
-		<-over.Done() // until the group is closed: returning now would join it again
-		return
+	die()
+	heart.Wait()
+	g.forget()
+	g.c.cfg.Log.Info().Int32("generation", g.id).Err(g.result).Msg("partitions given up")
+}
+
+// beat tells the coordinator that we live, and hears of it that the group rebalances or that we are no member any more.
+func (g *generation) beat(ctx context.Context) {
+	tick := time.NewTicker(g.c.cfg.HeartbeatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-g.hurry:
+		}
+		asked := time.Now()
+		err := g.member.heartbeat(ctx, g.id)
+		switch {
+		case err == nil:
+			g.prove(asked)
+			g.c.flows()
+		case errors.Is(err, kafka.RebalanceInProgress):
+			g.prove(asked) // until we join again nobody else gets our partitions
+			g.finish()
+		case evicting(err):
+			g.takeAway(err)
+			return
+		case ctx.Err() == nil:
+			g.c.complain(fmt.Errorf("heartbeat to the group's coordinator: %w", err))
+		}
 	}
-	g.c.setCurrent(nil)
+}
+
+// finish asks for the end of the generation.
+func (g *generation) finish() { g.end.Do(func() { close(g.ending) }) }
+
+// takeAway ends everything at once: the partitions may be somebody else's.
+func (g *generation) takeAway(err error) {
+	g.evict.Do(func() {
+		g.c.cfg.Log.Warn().Int32("generation", g.id).Err(err).Msg("the group has taken the partitions away; joining again")
+		close(g.evicted)
+		g.c.share(nil, nil)
+		for _, p := range g.parts {
+			p.lose()
+		}
+		g.drop((*Record).gone)
+	})
 }
 
 // drain settles and commits what was sent, and gives up the rest.
@@ -113,9 +170,6 @@ func (g *generation) drain() error {
 	}()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), g.c.cfg.DrainTimeout, errDrain)
 	defer cancel()
-	// kafka-go stops its heartbeats when the generation ends, but a commit is a sign of life, too.
-	alive := time.NewTicker(g.c.cfg.SessionTimeout / 4)
-	defer alive.Stop()
 	var missed error
 	for _, p := range g.parts {
 		for missed == nil {
@@ -125,8 +179,6 @@ func (g *generation) drain() error {
 			}
 			select {
 			case <-wait:
-			case <-alive.C:
-				_ = g.commit(ctx, true) // the last commit decides
 			case <-g.evicted:
 				return errEvicted
 			case <-ctx.Done():
@@ -134,186 +186,96 @@ func (g *generation) drain() error {
 			}
 		}
 	}
-	// The last commit has time of its own: what is settled must not be done again by the next owner.
-	last, done := context.WithTimeout(context.Background(), slack/2)
-	defer done()
-	for {
-		err := g.commit(last, false)
-		if err == nil || errors.Is(err, errEvicted) || last.Err() != nil {
-			return errors.Join(missed, err)
-		}
-		select {
-		case <-time.After(commitEvery / 2):
-		case <-last.Done():
-		}
-	}
+	return errors.Join(missed, g.lastCommit())
 }
 
 var errDrain = errors.New("--drain-timeout passed before everything that was sent was settled")
 
-// commitLoop commits what was settled, a few times a second.
-func (g *generation) commitLoop(ctx context.Context) {
-	tick := time.NewTicker(commitEvery)
-	defer tick.Stop()
+// lastCommit has time of its own: what is settled must not be done again by the next owner. A half-open connection
+// takes one attempt of it. With the drain it stays within the group's patience.
+func (g *generation) lastCommit() error {
+	ctx, done := context.WithTimeout(context.Background(), lastCommitTimeout)
+	defer done()
 	for {
+		err := g.commit(ctx)
+		if err == nil {
+			err = g.unsaved()
+		}
+		if err == nil || errors.Is(err, errEvicted) || ctx.Err() != nil {
+			return err
+		}
 		select {
+		case <-time.After(commitEvery / 2):
 		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := g.commit(ctx, false); err != nil {
-				g.c.complain(err)
-			}
 		}
 	}
 }
 
-// commit commits the positions that moved, or with force all of them, as a sign of life and a proof of membership.
-func (g *generation) commit(ctx context.Context, force bool) error {
-	g.committing.Lock()
-	defer g.committing.Unlock()
-	if g.over() {
-		return errEvicted
-	}
-	offsets := map[string]map[int]int64{}
+// unsaved names a partition whose last commit was refused. A topic that is not there has nothing to commit.
+func (g *generation) unsaved() error {
 	for _, p := range g.parts {
-		at, known := p.position()
-		p.mu.Lock()
-		moved := at != p.committed
-		p.mu.Unlock()
-		if known && (moved || force) {
-			if offsets[p.topic] == nil {
-				offsets[p.topic] = map[int]int64{}
-			}
-			offsets[p.topic][p.id] = at
-		}
-	}
-	if len(offsets) == 0 {
-		return nil
-	}
-	asked := time.Now()
-	err := g.gen.CommitOffsets(offsets)
-	if err != nil && !gone(err) { // the coordinator may have moved: the Client looks it up again
-		err = g.commitByClient(ctx, offsets)
-	}
-	switch {
-	case err == nil:
-	case gone(err):
-		g.c.commitErrors.Add(1)
-		g.evict.Do(func() {
-			close(g.evicted)
-			g.c.share(nil, nil)
-		})
-		for _, p := range g.parts {
-			p.lose()
-		}
-		g.drop((*Record).gone)
-		return fmt.Errorf("%w: %w", errEvicted, err)
-	default:
-		g.c.commitErrors.Add(1)
-		if ctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
-			g.c.cfg.Board.Set(holdCommit, "offsets cannot be committed: "+err.Error(),
-				cmp.Or(broker.Remedy(err), "allow the principal READ on the group and the topics, and check the group's "+
-					"coordinator"))
-		}
-		return fmt.Errorf("commit: %w", err)
-	}
-	g.proven.Store(int64(asked.Sub(g.born)) + 1)
-	g.c.cfg.Board.Clear(holdCommit)
-	for topic, parts := range offsets {
-		for id, at := range parts {
-			p := g.part(topic, id)
-			p.mu.Lock()
-			p.committed = at
-			spans := p.covered()
-			p.mu.Unlock()
-			g.traceCommit(p, at, spans, asked)
+		if problem := p.health.fault(committing); problem != nil && problem.Cause != causeMissing {
+			return fmt.Errorf("partition %s: %s", p, problem.Detail)
 		}
 	}
 	return nil
 }
 
-// commitByClient commits in the name of the same member and generation, wherever the coordinator is now.
-func (g *generation) commitByClient(ctx context.Context, offsets map[string]map[int]int64) error {
-	ctx, cancel := context.WithTimeout(ctx, broker.DialTimeout)
-	defer cancel()
-	topics := map[string][]kafka.OffsetCommit{}
-	for topic, parts := range offsets {
-		for id, at := range parts {
-			topics[topic] = append(topics[topic], kafka.OffsetCommit{Partition: id, Offset: at})
-		}
+const lastCommitTimeout = slack / 2
+
+// forget takes the generation's partitions off the board.
+func (g *generation) forget() {
+	for _, p := range g.parts {
+		g.c.cfg.Board.Clear(holdPartition, p.String())
 	}
-	res, err := g.c.client.OffsetCommit(ctx, &kafka.OffsetCommitRequest{GroupID: g.gen.GroupID,
-		GenerationID: int(g.gen.ID), MemberID: g.gen.MemberID, Topics: topics})
-	if err != nil {
-		return err
-	}
-	for _, parts := range res.Topics {
-		for _, p := range parts {
-			if p.Error != nil {
-				return p.Error // several may have failed: take all as failed, and commit them again
-			}
-		}
-	}
-	return nil
 }
 
-// gone tells whether a commit's error says that the partitions are somebody else's by now.
-func gone(err error) bool {
-	return errors.Is(err, kafka.IllegalGeneration) || errors.Is(err, kafka.UnknownMemberId) ||
-		errors.Is(err, kafka.FencedInstanceID)
+// sick says that an activity of a partition failed. It concerns this partition only.
+func (g *generation) sick(p *partition, a activity, err error) {
+	p.health.fail(a, p.nextOffset(), err)
 }
 
-// provenAt is when the last accepted commit was sent; a day ago before the first.
-func (g *generation) provenAt() time.Time {
-	if ns := g.proven.Load(); ns > 0 {
-		return g.born.Add(time.Duration(ns))
+// well says that an activity of a partition works.
+func (g *generation) well(p *partition, a activity) {
+	if ended := p.health.succeed(a); ended != nil {
+		g.c.cfg.Log.Info().Str("topic", p.topic).Int("partition", p.id).Str("cause", ended.Cause).
+			Float64("lasted_seconds", time.Since(ended.Since).Seconds()).Msg("partition " + p.String() + ": works again")
 	}
-	return g.born.Add(-24 * time.Hour)
 }
 
-// look keeps an eye on what fetches do not show: partitions that were added, for which the group must divide anew,
-// and the ends of logs while there is no room to fetch.
-func (g *generation) look(ctx context.Context, grown chan<- struct{}) {
-	tick := time.NewTicker(lookEvery)
+func (g *generation) reportLoop(ctx context.Context) {
+	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now := <-tick.C:
+			g.report(now)
 		}
-		if _, err := g.c.layout(ctx); err != nil {
-			g.c.complain(err)
+	}
+}
+
+// report logs the partitions that are sick, and makes holds of those that stay so. While Kafka fails as a whole, that is
+// the one thing to report.
+func (g *generation) report(now time.Time) {
+	if g.c.failed() {
+		return
+	}
+	for _, p := range g.parts {
+		problem, log, lasting := p.health.report(now)
+		if problem == nil {
+			g.c.cfg.Board.Clear(holdPartition, p.String())
 			continue
 		}
-		if g.c.total.Load() != g.total {
-			g.c.cfg.Log.Info().Int64("before", g.total).Int64("now",
-				g.c.total.Load()).Msg("the number of partitions changed: dividing anew")
-			close(grown)
-			return
+		said := "partition " + p.String() + ": " + problem.Detail
+		if log {
+			g.c.cfg.Log.Warn().Str("topic", p.topic).Int("partition", p.id).Int64("offset", problem.Offset).
+				Str("cause", problem.Cause).Float64("since_seconds", now.Sub(problem.Since).Seconds()).
+				Str("remedy", problem.Remedy).Msg(said)
 		}
-		g.ends(ctx)
-	}
-}
-
-func (g *generation) ends(ctx context.Context) {
-	ask := map[string][]kafka.OffsetRequest{}
-	for _, p := range g.parts {
-		ask[p.topic] = append(ask[p.topic], kafka.LastOffsetOf(p.id))
-	}
-	if len(ask) == 0 {
-		return
-	}
-	res, err := g.c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
-	if err != nil {
-		g.c.complain(fmt.Errorf("ask for the ends of the partitions: %w", err))
-		return
-	}
-	for topic, offsets := range res.Topics {
-		for _, o := range offsets {
-			if p := g.part(topic, o.Partition); p != nil && o.Error == nil {
-				g.c.arrived.Add(p.grows(o.LastOffset))
-			}
+		if lasting {
+			g.c.cfg.Board.Set(holdPartition, p.String(), said, problem.Remedy)
 		}
 	}
 }

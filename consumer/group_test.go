@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
 
@@ -210,9 +211,7 @@ func TestEvicted(t *testing.T) {
 	produce(t, b, topic, 2000)
 	s := newSink(t, 20*time.Millisecond)
 	m := join(t, b, topic, "a", s, func(c *consumer.Config) { c.MaxPending = 500 })
-	s.mu.Lock()
-	clear(s.last) // what the lost generation sent comes again
-	s.mu.Unlock()
+	s.forget() // what the lost generation sent comes again
 	until(t, "the member is evicted", 10*time.Second, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -222,9 +221,7 @@ func TestEvicted(t *testing.T) {
 		return evicted.Load() > 0
 	})
 	until(t, "all", 30*time.Second, func() bool {
-		s.mu.Lock()
-		clear(s.last)
-		s.mu.Unlock()
+		s.forget()
 		return b.Lag(t, topic, topic) == 0
 	})
 	if n := after.Load(); n > 0 {
@@ -263,7 +260,7 @@ func TestCommitsRefused(t *testing.T) {
 	until(t, "records flow", 10*time.Second, func() bool { return s.count() >= 1000 })
 	refuse.Store(true)
 	produce(t, b, topic, 100)
-	until(t, "the hold stands", 10*time.Second, func() bool { return m.board.Stands("commit") })
+	until(t, "the hold stands", 10*time.Second, func() bool { return m.board.Stands("commit", hold.All) })
 	proof, cancel := context.WithTimeout(t.Context(), 5*time.Second) // longer than half a session
 	defer cancel()
 	for proof.Err() == nil {
@@ -279,7 +276,7 @@ func TestCommitsRefused(t *testing.T) {
 	}
 	refuse.Store(false)
 	until(t, "the hold ends", 10*time.Second, func() bool {
-		return !m.board.Stands("commit") &&
+		return !m.board.Stands("commit", hold.All) &&
 			b.Lag(t, topic, topic) == 0
 	})
 	if err := m.Prove(t.Context()); err != nil {

@@ -192,9 +192,7 @@ func TestTopicCreatedAnew(t *testing.T) {
 		s.delivered(b, topic, 100)
 		b.DeleteTopic(t, topic)
 		b.CreateTopic(t, topic, 1, nil)
-		s.mu.Lock()
-		s.last = map[int]int64{}
-		s.mu.Unlock()
+		s.forget()
 		fresh, values := messages("new", 10)
 		b.Produce(t, topic, fresh...)
 		got := s.delivered(b, topic, 110)

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
 
@@ -54,7 +55,7 @@ func TestNoKafka(t *testing.T) {
 			t.Parallel()
 			b := &kafkatest.Broker{Addrs: []string{tc.addr}}
 			m := join(t, b, "tasks", "a", newSink(t, time.Millisecond), func(c *consumer.Config) { c.SASL = tc.sasl })
-			until(t, "the hold stands", 40*time.Second, func() bool { return m.board.Stands("kafka") })
+			until(t, "the hold stands", 40*time.Second, func() bool { return m.board.Stands("kafka", hold.All) })
 			m.stops(t, 6*time.Second)
 		})
 	}
@@ -101,14 +102,14 @@ func TestMissingTopic(t *testing.T) {
 	const topic = "comes-late"
 	s := newSink(t, time.Millisecond)
 	m := join(t, b, topic, "a", s, nil)
-	until(t, "the hold stands", 20*time.Second, func() bool { return m.board.Stands("kafka") })
+	until(t, "the hold stands", 20*time.Second, func() bool { return m.board.Stands("kafka", hold.All) })
 	if b.Fake.TopicInfo(topic) != nil {
 		t.Fatal("the topic was created")
 	}
 	b.CreateTopic(t, topic, 2, nil)
 	produce(t, b, topic, 100)
 	until(t, "records flow", 10*time.Second, func() bool { return s.count() == 100 })
-	if m.board.Stands("kafka") {
+	if m.board.Stands("kafka", hold.All) {
 		t.Error("the hold still stands")
 	}
 	m.stops(t, 2*time.Second)

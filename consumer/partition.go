@@ -2,8 +2,11 @@ package consumer
 
 import (
 	"sort"
+	"strconv"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tasksink/tasksink/tracing"
 )
@@ -12,16 +15,18 @@ import (
 // is settled, and hence how far it may be committed. Offsets have gaps (compaction, transaction markers), so
 // "contiguous" always means in order of delivery, never offset + 1.
 type partition struct {
-	topic string
-	id    int
-	room  *room
-	ages  *tracing.Ages
+	topic  string
+	id     int
+	room   *room
+	ages   *tracing.Ages
+	health health
 
 	mu        sync.Mutex
 	delivered []*Record     // that the settled run has not passed yet, oldest first
 	next      int64         // the offset to fetch next
 	committed int64         // the offset last committed, as far as we know; -1 if none
-	started   bool          // next is an offset, not a wish such as "the first"
+	resolved  bool          // the group's commits were asked where to begin
+	started   bool          // next is known
 	sent      int64         // the highest offset that a request or a dead letter carried; -1 if none
 	due       []waiter      // for their turn, in order
 	revoked   bool          // fetches no more; what lies above sent is given up
@@ -45,12 +50,59 @@ type waiter struct {
 	f      func()
 }
 
-func newPartition(topic string, id int, next int64, room *room, ages *tracing.Ages) *partition {
-	p := &partition{topic: topic, id: id, next: next, committed: -1, sent: -1, end: -1, late: -1, room: room, ages: ages}
-	if next >= 0 {
-		p.committed, p.started = next, true
+func newPartition(topic string, id int, room *room, ages *tracing.Ages) *partition {
+	return &partition{topic: topic, id: id, health: health{leader: -1}, next: -1, committed: -1, sent: -1, end: -1,
+		late: -1,
+		room: room, ages: ages}
+}
+
+func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }
+
+// resume takes in where the group's commits say to go on; -1 if nothing was ever committed.
+func (p *partition) resume(committed int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resolved = true
+	if committed >= 0 {
+		p.next, p.committed, p.started = committed, committed, true
 	}
-	return p
+}
+
+// begun tells whether the group's commits were asked, and whether an offset to fetch from is known.
+func (p *partition) begun() (resolved, started bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resolved, p.started
+}
+
+// nextOffset is what to fetch next; -1 if that is not known yet.
+func (p *partition) nextOffset() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next
+}
+
+// starts takes in where the log begins.
+func (p *partition) starts(at int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logStart = at
+}
+
+// unsaved is the position to commit, if it is not what was committed last.
+func (p *partition) unsaved() (at int64, ok bool) {
+	at, known := p.position()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return at, known && at != p.committed
+}
+
+// saved takes in what was committed, and returns the traces that end with it.
+func (p *partition) saved(at int64) []trace.SpanContext {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committed = at
+	return p.covered()
 }
 
 // add takes records in that are about to be delivered. It returns false if the partition was given up meanwhile.
@@ -212,15 +264,29 @@ func (p *partition) age(now time.Time) time.Duration {
 	}
 }
 
-// lag is how many records are not settled yet, as far as the log's end is known.
-func (p *partition) lag() int64 {
-	position, _ := p.position()
+// lag is how many records are not settled yet; it is not known before the log's end is.
+func (p *partition) lag() (records int64, known bool) {
+	position, started := p.position()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.end < 0 {
-		return 0
+	if p.end < 0 || !started {
+		return 0, false
 	}
-	return max(0, p.end-max(position, p.logStart))
+	return max(0, p.end-max(position, p.logStart)), true
+}
+
+// status is what the partition shows of itself.
+func (p *partition) status(now time.Time) PartitionStatus {
+	position, _ := p.position()
+	s := PartitionStatus{Topic: p.topic, Partition: p.id, Position: position, LagSeconds: p.age(now).Seconds(),
+		Problem: p.health.problem(now)}
+	if lag, known := p.lag(); known {
+		s.Lag = &lag
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Committed, s.End = p.committed, p.end
+	return s
 }
 
 // skipTo moves the fetch position past what holds no records for us.

@@ -74,7 +74,8 @@ func TestPartition(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
-		p := newPartition("tasks", 0, rapid.Int64Range(0, 5).Draw(t, "start"), room, nil)
+		p := newPartition("tasks", 0, room, nil)
+		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"))
 		w := &twin{next: p.next, sent: -1}
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
 			var some []*twinRecord

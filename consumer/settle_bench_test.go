@@ -21,7 +21,7 @@ func BenchmarkSettle(b *testing.B) {
 		ages *tracing.Ages
 	}{{"off", nil}, {"on", telemetry.Ages()}} {
 		b.Run(c.name, func(b *testing.B) {
-			p := newPartition("tasks", 0, 0, newRoom(1<<30, 1<<40), c.ages)
+			p := newPartition("tasks", 0, newRoom(1<<30, 1<<40), c.ages)
 			recs := make([]Record, b.N)
 			for i := range recs {
 				recs[i].Offset, recs[i].Time = int64(i), time.Now()

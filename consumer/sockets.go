@@ -4,12 +4,9 @@ import (
 	"context"
 	"net"
 	"sync"
-
-	"github.com/segmentio/kafka-go"
 )
 
-// sockets are the open connections of the consumer group. kafka-go cannot interrupt a join that the broker holds
-// back; closing its socket does.
+// sockets are the open connections to the group's coordinator. kafka-go cannot close one that is in use.
 type sockets struct {
 	mu   sync.Mutex
 	open map[*socket]struct{}
@@ -20,18 +17,18 @@ type socket struct {
 	owner *sockets
 }
 
-// dialer returns d, whose connections are kept in s.
-func (s *sockets) dialer(d *kafka.Dialer) *kafka.Dialer {
-	dial := d.DialFunc
-	d.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+// over returns dial, with the connections that it makes kept.
+func (s *sockets) over(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		return s.keep(conn), nil
 	}
-	return d
 }
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 func (s *sockets) keep(conn net.Conn) net.Conn {
 	s.mu.Lock()

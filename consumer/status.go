@@ -24,13 +24,14 @@ type Status struct {
 type PartitionStatus struct {
 	Topic     string `json:"topic"`
 	Partition int    `json:"partition"`
-	Committed int64  `json:"committed"` // offset; -1 if nothing was ever committed
-	Position  int64  `json:"position"`  // all below it is settled
-	End       int64  `json:"end"`       // the log's, as of the last look; -1 before the first
-	Lag       int64  `json:"lag"`       // records not settled yet
+	Committed int64  `json:"committed"`     // offset; -1 if nothing was ever committed
+	Position  int64  `json:"position"`      // all below it is settled
+	End       int64  `json:"end"`           // the log's, as of the last look; -1 before the first
+	Lag       *int64 `json:"lag,omitempty"` // records not settled yet; absent while the log's end is unknown
 	// LagSeconds is the age of the oldest record that is not settled; 0 if there is none. While that one is not in memory
 	// yet, it is the time since it was noticed.
-	LagSeconds float64 `json:"lag_seconds"`
+	LagSeconds float64  `json:"lag_seconds"`
+	Problem    *Problem `json:"problem"` // null: the partition is healthy
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
@@ -42,21 +43,14 @@ func (c *Consumer) Status() Status {
 		st.Consumed[topic] = n.Load()
 	}
 	st.Pending, st.PendingBytes = c.room.used()
-	c.mu.Lock()
-	g := c.current
-	c.mu.Unlock()
+	g, _ := c.generation()
 	if g == nil {
 		return st
 	}
 	st.Joined, st.Draining = !g.over(), g.draining.Load()
 	now := time.Now()
 	for _, p := range g.parts {
-		position, _ := p.position()
-		p.mu.Lock()
-		s := PartitionStatus{Topic: p.topic, Partition: p.id, Committed: p.committed, Position: position, End: p.end}
-		p.mu.Unlock()
-		s.Lag, s.LagSeconds = p.lag(), p.age(now).Seconds()
-		st.Partitions = append(st.Partitions, s)
+		st.Partitions = append(st.Partitions, p.status(now))
 	}
 	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))

@@ -122,7 +122,7 @@ func (w *Writer) Run(ctx context.Context) {
 		failed, err := w.write(ctx, batch)
 		if err == nil {
 			pause = firstPause
-			w.cfg.Board.Clear(holdDLQ)
+			w.cfg.Board.Clear(holdDLQ, hold.All)
 			w.back(failed) // too large: in another form
 			continue
 		}
@@ -257,7 +257,7 @@ func (w *Writer) complain(ctx context.Context, err error) {
 	if tell {
 		w.cfg.Log.Error().Err(err).Str("remedy", remedy).Msg("dead letters cannot be written")
 	}
-	w.cfg.Board.Set(holdDLQ, fmt.Sprintf("dead letters cannot be written: %v", err), remedy)
+	w.cfg.Board.Set(holdDLQ, hold.All, fmt.Sprintf("dead letters cannot be written: %v", err), remedy)
 }
 
 // Status tells where the Writer stands.

@@ -188,7 +188,7 @@ func TestMissingTopic(t *testing.T) {
 		d := open(t, b, topic)
 		rec := &consumer.Record{Topic: "tasks", Value: []byte("x")}
 		d.Write(rec, reason)
-		until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq") })
+		until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq", hold.All) })
 		if remedy := d.board.List()[0].Remedy; !strings.Contains(remedy, "create") {
 			t.Errorf("the remedy is %q", remedy)
 		}
@@ -197,7 +197,7 @@ func TestMissingTopic(t *testing.T) {
 		}
 		b.CreateTopic(t, topic, 1, nil)
 		settled(t, rec)
-		until(t, "the hold ends", 5*time.Second, func() bool { return !d.board.Stands("dlq") })
+		until(t, "the hold ends", 5*time.Second, func() bool { return !d.board.Stands("dlq", hold.All) })
 		if n := len(b.ReadAll(t, topic)); n != 1 {
 			t.Errorf("%d letters", n)
 		}
@@ -311,7 +311,7 @@ func TestNobodyWaits(t *testing.T) {
 		recs = append(recs, rec)
 		d.Write(rec, reason)
 	}
-	until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq") })
+	until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq", hold.All) })
 	start := time.Now()
 	d.stop()
 	if took := time.Since(start); took > 2*time.Second {

@@ -185,7 +185,7 @@ func (g *gate) passed(p permit, o outcome) {
 		for reason := range g.holds {
 			if o == accepted || o == answered && !slices.Contains(byRecords, reason) {
 				delete(g.holds, reason)
-				g.board.Clear(reason)
+				g.board.Clear(reason, hold.All)
 			}
 		}
 	})
@@ -225,7 +225,7 @@ func (g *gate) Hold(reason, detail, remedy string, every time.Duration) {
 		wait = min(firstHoldProbe, every) // a stale token or a flaky answer ends here
 	}
 	g.holds[reason] = time.Now().Add(wait)
-	g.board.Set(reason, detail, remedy)
+	g.board.Set(reason, hold.All, detail, remedy)
 	g.stir()
 }
 

@@ -183,10 +183,10 @@ func partitionsOnPage(t *testing.T, b *browser) {
 		s.status.Partitions = nil
 		for i := range 64 {
 			s.status.Partitions = append(s.status.Partitions,
-				consumer.PartitionStatus{Topic: "tasks", Partition: i, Lag: 10, LagSeconds: 1, Committed: -1})
+				consumer.PartitionStatus{Topic: "tasks", Partition: i, Lag: waiting(10), LagSeconds: 1, Committed: -1})
 		}
-		s.status.Partitions[50].Lag, s.status.Partitions[50].LagSeconds = 2000, 99
-		s.status.Partitions[7].Lag, s.status.Partitions[7].LagSeconds = 5000, 50
+		s.status.Partitions[50].Lag, s.status.Partitions[50].LagSeconds = waiting(2000), 99
+		s.status.Partitions[7].Lag, s.status.Partitions[7].LagSeconds = waiting(5000), 50
 	})
 	s.play(many)
 	p := b.open(t, s.URL, 1280, 900, "light")

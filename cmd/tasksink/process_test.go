@@ -77,6 +77,12 @@ func startIn(t *testing.T, name string, environ []string, args ...string) *membe
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startFrom(t, path, name, environ, args...)
+}
+
+// startFrom is startIn for a program that somebody else built.
+func startFrom(t *testing.T, path, name string, environ []string, args ...string) *member {
+	t.Helper()
 	m := &member{cmd: exec.Command(path, append([]string{"run", "--listen=127.0.0.1:0"}, args...)...), log: &log{},
 		done: make(chan error, 1)}
 	m.cmd.Stdout, m.cmd.Stderr, m.cmd.Env = m.log, m.log, append(os.Environ(), environ...)

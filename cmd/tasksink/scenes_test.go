@@ -48,7 +48,8 @@ func calm(name string, change func(*scene)) scene {
 		committed := int64(30_512_000 + 7919*i)
 		s.status.Partitions = append(s.status.Partitions,
 			consumer.PartitionStatus{Topic: "tasks", Partition: 2 * i, Committed: committed,
-				Position: committed + 12, End: committed + 240, Lag: 210 + int64(i*i*7%60), LagSeconds: 0.4 + 0.25*float64(i)})
+				Position: committed + 12, End: committed + 240, Lag: waiting(210 + int64(i*i*7%60)), LagSeconds: 0.4 +
+					0.25*float64(i)})
 	}
 	s.flow(func(t float64) (in, out, lag float64) {
 		in = 930 + 90*math.Sin(t/140) + 40*math.Sin(t/31)
@@ -84,21 +85,24 @@ func (s *scene) lag(records int64, age time.Duration) {
 	left := records
 	for i := range s.status.Partitions {
 		p := &s.status.Partitions[i]
-		p.Lag = left / 2
+		p.Lag = waiting(left / 2)
 		if i == len(s.status.Partitions)-1 {
-			p.Lag = left
+			p.Lag = waiting(left)
 		}
-		left -= p.Lag
+		left -= *p.Lag
 		p.LagSeconds = age.Seconds() / float64(i+1)
-		if p.Lag == 0 {
+		if *p.Lag == 0 {
 			p.LagSeconds = 0
 		}
 	}
 }
 
+// waiting is a lag that is known.
+func waiting(records int64) *int64 { return &records }
+
 func (s *scene) held(reason, detail, remedy string, since time.Duration) {
 	s.status.State = "held"
-	s.status.Holds = append(s.status.Holds, hold.Hold{Reason: reason, Detail: detail, Remedy: remedy,
+	s.status.Holds = append(s.status.Holds, hold.Hold{Reason: reason, Scope: hold.All, Detail: detail, Remedy: remedy,
 		Since: night.Add(-since)})
 	s.stood(since)
 }

@@ -245,10 +245,20 @@ func (b *Broker) AddPartitions(t testing.TB, name string, partitions int) {
 // Produce writes messages to a topic, partitioned by key as Java's producer does, and waits for all acks.
 func (b *Broker) Produce(t testing.TB, topic string, msgs ...kafka.Message) {
 	t.Helper()
-	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: kafka.Murmur2Balancer{},
-		RequiredAcks: kafka.RequireAll,
-		MaxAttempts:  30, // a leader may be on its way
-		BatchSize:    1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
+	b.produce(t, topic, kafka.Murmur2Balancer{}, msgs)
+}
+
+// ProduceTo writes messages to one partition of a topic, and waits for all acks.
+func (b *Broker) ProduceTo(t testing.TB, topic string, partition int, msgs ...kafka.Message) {
+	t.Helper()
+	b.produce(t, topic, kafka.BalancerFunc(func(kafka.Message, ...int) int { return partition }), msgs)
+}
+
+func (b *Broker) produce(t testing.TB, topic string, balancer kafka.Balancer, msgs []kafka.Message) {
+	t.Helper()
+	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: balancer, RequiredAcks: kafka.RequireAll,
+		MaxAttempts: 30, // a leader may be on its way
+		BatchSize:   1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
 	if err := w.WriteMessages(context.Background(), msgs...); err != nil {
 		t.Fatalf("produce to %s: %v", topic, err)
 	}

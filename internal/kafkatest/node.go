@@ -60,7 +60,7 @@ func (n *Node) Freeze() {
 // Thaw lets a frozen node go on.
 func (n *Node) Thaw() {
 	n.mu.Lock()
-	if n.stopped == errFrozen && n.process.signal(syscall.SIGCONT) == nil {
+	if errors.Is(n.stopped, errFrozen) && n.process.signal(syscall.SIGCONT) == nil {
 		n.stopped = nil
 	}
 	n.mu.Unlock()

@@ -16,7 +16,6 @@ import (
 type Proxy struct {
 	target   string
 	listener net.Listener
-	ctx      context.Context // of the dials to the target; it ends with the proxy
 	work     sync.WaitGroup
 
 	mu     sync.Mutex
@@ -41,9 +40,9 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		t.Fatalf("start a proxy: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Proxy{target: target, listener: listener, ctx: ctx, links: map[*link]bool{}}
+	p := &Proxy{target: target, listener: listener, links: map[*link]bool{}}
 	p.gate.L = &p.mu
-	p.work.Go(p.accept)
+	p.work.Go(func() { p.accept(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		_ = listener.Close()
@@ -113,7 +112,7 @@ func (p *Proxy) end(l *link) {
 	}
 }
 
-func (p *Proxy) accept() {
+func (p *Proxy) accept(ctx context.Context) {
 	for {
 		client, err := p.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -129,19 +128,19 @@ func (p *Proxy) accept() {
 			reset(client)
 		} else {
 			p.links[l] = true
-			p.work.Go(func() { p.carry(l) })
+			p.work.Go(func() { p.carry(ctx, l) })
 		}
 		p.mu.Unlock()
 	}
 }
 
 // carry dials the target, and passes bytes until either side closes.
-func (p *Proxy) carry(l *link) {
+func (p *Proxy) carry(ctx context.Context, l *link) {
 	if !p.pass(l) {
 		return
 	}
 	dialer := net.Dialer{Timeout: 10 * time.Second}
-	target, err := dialer.DialContext(p.ctx, "tcp", p.target)
+	target, err := dialer.DialContext(ctx, "tcp", p.target)
 	if err != nil {
 		reset(l.client) // a killed broker refuses connections; a reset is the closest that a proxy has
 		p.change(func() { p.end(l) })

@@ -192,7 +192,7 @@ func TestDaySpent(t *testing.T) {
 		}
 		daily(1) // somebody else was busy
 		start := time.Now()
-		if p.Daily(); !board.Stands("quota") {
+		if p.Daily(); !board.Stands("quota", hold.All) {
 			t.Error("nothing says that the day's calls are used up")
 		}
 		daily(1000) // one asks every ten minutes: the account's midnight is past
@@ -203,7 +203,7 @@ func TestDaySpent(t *testing.T) {
 		if st.Zone != "observed" || time.Until(st.ResetsAt) < 23*time.Hour+50*time.Minute {
 			t.Errorf("status %+v", st)
 		}
-		if board.Stands("quota") {
+		if board.Stands("quota", hold.All) {
 			t.Error("the hold stands in the new day")
 		}
 	})

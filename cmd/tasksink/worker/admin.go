@@ -103,7 +103,7 @@ func (p *statusPage) status() Status {
 	switch {
 	case group.Draining:
 		st.State = "draining"
-	case len(st.Holds) > 0:
+	case len(st.Holds) > 0 && st.Holds[0].Scope == hold.All || st.Breaker != "closed":
 		st.State = "held"
 	case !group.Joined:
 		st.State = "starting"
@@ -121,7 +121,9 @@ func (p *statusPage) sample() page.Sample {
 		s.Requests += n
 	}
 	for _, part := range st.Partitions {
-		s.Lag += part.Lag
+		if part.Lag != nil {
+			s.Lag += *part.Lag
+		}
 	}
 	return s
 }

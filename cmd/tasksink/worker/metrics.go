@@ -21,7 +21,7 @@ func (p *statusPage) observe(meter metric.Meter) error {
 		s.observeRecords(p.letters.Status().Reasons)
 		s.observeKafka(p.cfg.KafkaGroup)
 		s.observeHubSpot()
-		s.observeHolds(p.board.Reasons())
+		s.observeHolds(p.board)
 		s.observeProcess(p.cfg.MaxPending)
 		return nil
 	}, m.all...)
@@ -31,7 +31,7 @@ func (p *statusPage) observe(meter metric.Meter) error {
 // instruments are the metrics.
 type instruments struct {
 	records, requests, letters, letterFails, commitFails, lost, rebalances metric.Int64ObservableCounter
-	lag, committed, assigned, breaker, holds, pending                      metric.Int64ObservableGauge
+	lag, committed, assigned, breaker, holds, scoped, pending, problems    metric.Int64ObservableGauge
 	bytes, flying, maxPending, dailyLimit, dailyLeft, build                metric.Int64ObservableGauge
 	lagSeconds, rate, share                                                metric.Float64ObservableGauge
 
@@ -55,7 +55,10 @@ func newInstruments(m *observed) (i instruments) {
 	i.assigned = m.gauge("tasksink.assigned_partitions", "{partition}", "Partitions of this replica.")
 	i.breaker = m.gauge("tasksink.breaker.state", "{state}",
 		"1 for the present state of the circuit breaker, 0 for the others.")
-	i.holds = m.gauge("tasksink.hold", "{hold}", "1 while the reason holds the flow; 0 afterwards.")
+	i.holds = m.gauge("tasksink.hold", "{hold}", "1 while the reason holds the whole flow; 0 afterwards.")
+	i.scoped = m.gauge("tasksink.hold.scoped", "{hold}",
+		"Topics and partitions that the reason holds, while the others flow; 0 afterwards.")
+	i.problems = m.gauge("tasksink.partition.problem", "{problem}", "1 while something is wrong with the partition.")
 	i.pending = m.gauge("tasksink.pending_records", "{record}", "Records in memory.")
 	i.bytes = m.gauge("tasksink.pending_bytes", "By", "Bytes of the records in memory.")
 	i.flying = m.gauge("tasksink.in_flight_requests", "{request}", "Requests that are out.")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
 )
 
 // scrape is one reading of the metrics.
@@ -46,7 +47,13 @@ func (s scrape) observeKafka(group string) {
 	s.number(s.assigned, int64(len(s.group.Partitions)))
 	for _, part := range s.group.Partitions {
 		of := metric.WithAttributes(attribute.String("topic", part.Topic), attribute.Int("partition", part.Partition))
-		s.ObserveInt64(s.lag, part.Lag, of)
+		if part.Lag != nil {
+			s.ObserveInt64(s.lag, *part.Lag, of)
+		}
+		if part.Problem != nil {
+			s.number(s.problems, 1, attribute.String("topic", part.Topic), attribute.Int("partition", part.Partition),
+				attribute.String("cause", part.Problem.Cause))
+		}
 		s.ObserveFloat64(s.lagSeconds, part.LagSeconds, of)
 		if part.Committed >= 0 {
 			s.ObserveInt64(s.committed, part.Committed, of)
@@ -76,12 +83,16 @@ func (s scrape) observeHubSpot() {
 }
 
 // observeHolds is what stops the flow.
-func (s scrape) observeHolds(reasons map[string]bool) {
+func (s scrape) observeHolds(board *hold.Board) {
 	for _, state := range []string{"closed", "open", "half-open"} {
 		s.number(s.breaker, toNumber(s.status.Breaker == state), attribute.String("state", state))
 	}
-	for reason, stands := range reasons {
+	all, scoped := board.Reasons()
+	for reason, stands := range all {
 		s.number(s.holds, toNumber(stands), attribute.String("reason", reason))
+	}
+	for reason, n := range scoped {
+		s.number(s.scoped, int64(n), attribute.String("reason", reason))
 	}
 }
 

@@ -36,7 +36,9 @@ func (s Status) summary(e *zerolog.Event, before Status, size int) {
 	}
 	lag := int64(0)
 	for _, part := range s.Partitions {
-		lag += part.Lag
+		if part.Lag != nil {
+			lag += *part.Lag
+		}
 	}
 	holds := zerolog.Arr()
 	for _, h := range s.Holds {

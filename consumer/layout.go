@@ -1,0 +1,106 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// layout is what Kafka says of topics: a topic that is not there, and a partition without a leader, are part of the
+// answer, not its failure.
+type layout map[string]topicLayout
+
+type topicLayout struct {
+	err     error // why nothing is known of its partitions; nil if they are known
+	leaders map[int]leading
+}
+
+// leading is who leads a partition.
+type leading struct {
+	broker int
+	err    error // why nobody does; nil if broker does
+}
+
+// topics are those that are there.
+func (l layout) topics() (there []string) {
+	for topic, t := range l {
+		if t.err == nil {
+			there = append(there, topic)
+		}
+	}
+	slices.Sort(there)
+	return there
+}
+
+func (l layout) partitions() parts {
+	all := parts{}
+	for topic, t := range l {
+		for id := range t.leaders {
+			all[topic] = append(all[topic], id)
+		}
+	}
+	return all
+}
+
+func (l layout) total() (n int) {
+	for _, t := range l {
+		n += len(t.leaders)
+	}
+	return n
+}
+
+// leader is who leads a partition; an error says why nobody does.
+func (l layout) leader(topic string, id int) leading {
+	t, ok := l[topic]
+	if !ok {
+		return leading{err: kafka.UnknownTopicOrPartition}
+	}
+	if t.err != nil {
+		return leading{err: t.err}
+	}
+	at, ok := t.leaders[id]
+	if !ok {
+		return leading{err: kafka.UnknownTopicOrPartition}
+	}
+	return at
+}
+
+// look asks Kafka for topics. It does not create them, and is not answered from a cache.
+func (c *Consumer) look(ctx context.Context, topics []string) (layout, error) {
+	ctx, stop := context.WithTimeout(ctx, lookTimeout)
+	defer stop()
+	res, err := exchange[*metadata.Response](ctx, c.transport, c.addr,
+		&toAny{versioned{clientID: c.cfg.ClientID, newest: newestVersion,
+			Message: &metadata.Request{TopicNames: topics}}})
+	if err != nil {
+		return nil, fmt.Errorf("ask Kafka for the topics: %w", err)
+	}
+	found := layout{}
+	for _, t := range res.Topics {
+		topic := topicLayout{err: failure(t.ErrorCode), leaders: map[int]leading{}}
+		for _, p := range t.Partitions {
+			at := leading{broker: int(p.LeaderID), err: failure(p.ErrorCode)}
+			switch {
+			case errors.Is(at.err, kafka.ReplicaNotAvailable): // another one than the leader
+				at.err = nil
+			case at.err == nil && at.broker < 0:
+				at.err = kafka.LeaderNotAvailable
+			}
+			topic.leaders[int(p.PartitionIndex)] = at
+		}
+		found[t.Name] = topic
+	}
+	for _, topic := range topics {
+		if _, ok := found[topic]; !ok {
+			found[topic] = topicLayout{err: kafka.UnknownTopicOrPartition}
+		}
+	}
+	return found, nil
+}
+
+const lookTimeout = 3 * time.Second // for the topics and their leaders

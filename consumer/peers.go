@@ -1,0 +1,94 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/segmentio/kafka-go/protocol/describegroups"
+)
+
+// peers is what Kafka says of the group's members.
+type peers struct {
+	stable   bool // the group is not rebalancing
+	first    bool // of tasksink's members we are the first
+	notes    [][]byte
+	foreign  []foreigner
+	assigned parts // to anybody
+}
+
+// foreigner is a member that is not tasksink's: another program in our group.
+type foreigner struct {
+	clientID, host string
+	has            parts
+}
+
+func (f foreigner) String() string { return f.clientID + " at " + strings.TrimPrefix(f.host, "/") }
+
+// peers asks Kafka who is in the group. While it rebalances, members say nothing of themselves.
+func (c *Consumer) peers(ctx context.Context, own string) (peers, error) {
+	ctx, stop := context.WithTimeout(ctx, peersTimeout)
+	defer stop()
+	res, err := exchange[*describegroups.Response](ctx, c.transport, c.addr,
+		&describegroups.Request{Groups: []string{c.cfg.Group}})
+	if err == nil && len(res.Groups) == 1 {
+		err = failure(res.Groups[0].ErrorCode)
+	}
+	if err != nil || len(res.Groups) != 1 {
+		return peers{}, fmt.Errorf("describe the group: %w", err)
+	}
+	seen := peers{stable: res.Groups[0].GroupState == "Stable", first: true, assigned: parts{}}
+	for _, m := range res.Groups[0].Members {
+		has, err := parseAssignment(m.MemberAssignment)
+		if err == nil {
+			for topic, ids := range has {
+				seen.assigned[topic] = append(seen.assigned[topic], ids...)
+			}
+		}
+		s, err := parseSubscription(m.MemberID, m.MemberMetadata)
+		switch {
+		case m.MemberID == own:
+		case len(m.MemberMetadata) == 0: // it has not joined yet
+		case err != nil || !c.cfg.Ours(s.note):
+			seen.foreign = append(seen.foreign, foreigner{m.ClientID, m.ClientHost, has})
+		default:
+			seen.notes = append(seen.notes, s.note)
+			seen.first = seen.first && own < m.MemberID
+		}
+	}
+	return seen, nil
+}
+
+// missing tells whether a partition of the topics is assigned to nobody.
+func (p peers) missing(topics layout) bool {
+	for topic, ids := range topics.partitions() {
+		for _, id := range ids {
+			if !slices.Contains(p.assigned[topic], id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// watchForeigners makes a hold of the members that are not tasksink's, one for each topic of which they have
+// partitions; if they have none, one for each of our topics. It stops nothing.
+func (c *Consumer) watchForeigners(foreign []foreigner) {
+	for _, topic := range c.cfg.Topics {
+		var who []string
+		takes := 0
+		for _, f := range foreign {
+			takes += len(f.has[topic])
+			who = append(who, f.String())
+		}
+		if len(who) == 0 {
+			c.cfg.Board.Clear(holdGroup, topic)
+			continue
+		}
+		c.cfg.Board.Set(holdGroup, topic, fmt.Sprintf("another program is a member of the consumer group %s: %s; it has %d "+
+			"partitions of %s, "+
+			"and their records do not reach tasksink", c.cfg.Group, strings.Join(who, ", "), takes, topic),
+			"give tasksink a group of its own with --kafka-group, or stop the other program")
+	}
+}

@@ -1,0 +1,93 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// kafka-go's Client lacks some of what a member of a group needs. Its Transport leaves a door open for messages that
+// exchange request and answer themselves (protocol.RawExchanger). Three kinds of requests go through it.
+
+// versioned is a request in a version no newer than newest. From the versions with tagged fields on, kafka-go writes
+// Heartbeat, JoinGroup and SyncGroup in a form that no broker reads.
+type versioned struct {
+	protocol.Message
+	clientID string
+	newest   int16
+	version  int16 // what the connection speaks
+}
+
+func (v *versioned) Required(spoken map[protocol.ApiKey]int16) bool {
+	v.version = min(v.newest, spoken[v.ApiKey()])
+	return true
+}
+
+// RawExchange has the connection to itself, so that any correlation id serves.
+func (v *versioned) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	msg, err := protocol.RoundTrip(rw, v.version, 1, v.clientID, v.Message)
+	if err != nil {
+		return nil, err
+	}
+	return answer{msg}, nil
+}
+
+// answer hides an answer's type from kafka-go, which would look for the request that it knows beside some types.
+type answer struct{ protocol.Message }
+
+// toCoordinator is a request for the broker that coordinates a group.
+type toCoordinator struct {
+	versioned
+	group string
+}
+
+func (r *toCoordinator) Group() string { return r.group }
+
+// toBroker is a request for one broker, whoever leads the partitions that it names: the broker's answer says for each
+// partition whether it leads it. kafka-go would refuse the whole request if one of them had moved.
+type toBroker struct {
+	versioned
+	id int
+}
+
+func (r *toBroker) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	b, ok := cluster.Brokers[int32(r.id)]
+	if !ok {
+		return b, fmt.Errorf("broker %d: %w", r.id, kafka.BrokerNotAvailable)
+	}
+	return b, nil
+}
+
+// toAny is a request for any broker. A request for metadata that is sent so is not answered from the Transport's cache.
+type toAny struct{ versioned }
+
+const newestVersion = 1<<15 - 1
+
+// exchange sends a request, and returns its answer.
+func exchange[R protocol.Message](ctx context.Context, via *kafka.Transport, addr net.Addr,
+	req protocol.Message) (res R, err error) {
+	msg, err := via.RoundTrip(ctx, addr, req)
+	if err != nil {
+		return res, err
+	}
+	if a, ok := msg.(answer); ok {
+		msg = a.Message
+	}
+	res, ok := msg.(R)
+	if !ok {
+		return res, fmt.Errorf("Kafka sent an answer of type %T", msg)
+	}
+	return res, nil
+}
+
+// failure is what an error code says; nil for 0.
+func failure(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return kafka.Error(code)
+}
