@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,7 +102,7 @@ func scenesOnPage(t *testing.T, b *browser) {
 		switch top := eval[float64](p, `document.querySelector("#chart").getBoundingClientRect().top`); {
 		case first == 0:
 			first = top
-		case top != first && !strings.Contains(scene.name, "does not know"):
+		case top != first && !strings.Contains(scene.name, "does not know") && !strings.Contains(scene.name, "hostile"):
 			t.Errorf("%s: the chart is at %v, before it was at %v: the page jumps", scene.name, top, first)
 		}
 		for _, scheme := range []string{"light", "dark"} {
@@ -118,8 +121,9 @@ func scenesOnPage(t *testing.T, b *browser) {
 	golden.Compare(t, "page.golden", said.String())
 }
 
-// words are those of the page, but for the partitions.
+// words are those of the page; of the partitions only those of which something is to be said.
 const words = `[document.title, ...["#sentence", "#more", ".answers"].map((s) => document.querySelector(s).innerText),
+	...[...document.querySelectorAll("#partitions-note, .sick, .why")].map((e) => e.innerText.replaceAll("\t", " ")),
 	...["holds-title", "pace-title", "load-title", "dead-title"].map((id) => document.getElementById(id).closest("section").innerText)].join("\n").replace(/\n+/g, "\n")`
 
 // contrast lists the elements with text of their own that is too pale, by WCAG's formula.
@@ -162,6 +166,7 @@ func picturesOnPage(t *testing.T, b *browser) {
 		{"flowing.png", "flowing", 1280, 900, "light", true},
 		{"held.png", "held: the token", 1280, 900, "dark", true},
 		{"phone.png", "behind, at the rate limit", 360, 780, "light", false},
+		{"sick.png", "flowing, and a partition is sick", 1280, 900, "light", true},
 	} {
 		for _, scene := range scenes() {
 			if scene.name != shot.scene {
@@ -176,7 +181,8 @@ func picturesOnPage(t *testing.T, b *browser) {
 	}
 }
 
-// partitionsOnPage: the worst ones come first, and more than twenty collapse.
+// partitionsOnPage: the sick ones come first, then the worst ones, and more than twenty collapse. What is sick is said
+// right below, and no more when it is well again.
 func partitionsOnPage(t *testing.T, b *browser) {
 	s := newStage(t)
 	many := calm("many partitions", func(s *scene) {
@@ -196,6 +202,21 @@ func partitionsOnPage(t *testing.T, b *browser) {
 		t.Errorf("shown are %v", names)
 	}
 	p.says("#others summary", "44 more", time.Second)
+	ill := calm("one of many is sick", func(s *scene) {
+		s.status.Partitions = slices.Clone(many.status.Partitions)
+		s.sick(33, "no-leader", noLeader, noLeaderRemedy, 12, 8*time.Minute)
+	})
+	s.play(ill)
+	p.says("#partitions-note", "64 here, 1 sick, 2 behind", 10*time.Second)
+	p.says("#worst tr:nth-child(1)", "tasks / 33", time.Second)
+	p.says("#worst tr:nth-child(2)", "Has no leader since 03:12. Bring back a broker", time.Second)
+	p.says("#worst tr:nth-child(3)", "tasks / 7", time.Second)
+	s.play(many)
+	p.says("#partitions-note", "64 here, 2 behind", 10*time.Second)
+	p.says("#worst tr:nth-child(2)", "tasks / 50", time.Second)
+	if n := eval[int](p, `document.querySelectorAll(".sick, .why").length`); n != 0 {
+		t.Errorf("%d rows are still sick", n)
+	}
 	if eval[bool](p, `document.querySelector("#rest tr").checkVisibility()`) {
 		t.Error("the others do not collapse")
 	}
@@ -292,6 +313,28 @@ func TestPage(t *testing.T) {
 		t.Errorf("SIGTERM: %v", err)
 	}
 	p.says("#sentence", "No answer since", 20*time.Second)
+}
+
+// TestPageCauses: the page has words for each cause that the consumer can name.
+func TestPageCauses(t *testing.T) {
+	t.Parallel()
+	read := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	words := read("worker/page/web/words.js")
+	causes := regexp.MustCompile(`\bcause[A-Z]\w* += "([\w-]+)"`).FindAllStringSubmatch(read("../../consumer/health.go"), -1)
+	if len(causes) < 8 {
+		t.Errorf("only %d causes found", len(causes))
+	}
+	for _, m := range causes {
+		if !strings.Contains(words, `"`+m[1]+`": "`) {
+			t.Errorf("the page has no words for the cause %s", m[1])
+		}
+	}
 }
 
 // TestPageServed: the page, its files and the history carry the headers that bind a browser, and are only for reading.

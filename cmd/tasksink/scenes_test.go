@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -126,6 +127,42 @@ func (s *scene) stood(since time.Duration) {
 		int64(min(20_000, 120*since.Seconds())*890)
 }
 
+// sick makes a partition of the scene sick for so long; of a problem that lasts there is a hold, too.
+func (s *scene) sick(i int, cause, detail, remedy string, offset int64, since time.Duration) {
+	p := &s.status.Partitions[i]
+	p.Problem = &consumer.Problem{Cause: cause, Detail: detail, Since: night.Add(-since), Offset: offset, Remedy: remedy}
+	p.LagSeconds = since.Seconds()
+	if since >= 10*time.Second {
+		name := fmt.Sprintf("%s/%d", p.Topic, p.Partition)
+		s.narrow("partition", name, "partition "+name+": "+detail, remedy, since)
+	}
+}
+
+// narrow is a hold that stops no more than its scope.
+func (s *scene) narrow(reason, scope, detail, remedy string, since time.Duration) {
+	s.status.Holds = append(s.status.Holds, hold.Hold{Reason: reason, Scope: scope, Detail: detail, Remedy: remedy,
+		Since: night.Add(-since)})
+}
+
+// What the consumer says of partitions, topics and foreign programs.
+const (
+	noLeader       = "find its leader: [5] Leader Not Available: the cluster is in the middle of a leadership election"
+	noLeaderRemedy = "bring back a broker that holds a replica of it: " +
+		"kafka-topics.sh --bootstrap-server HOST:PORT --describe --unavailable-partitions"
+	corrupt       = "fetch from broker 2: the answer cannot be read: crc32 checksum mismatch"
+	corruptRemedy = "the log cannot be read from this offset on: look at it with kafka-dump-log.sh --files …, restore " +
+		"it from a replica, or stop tasksink and step over it with kafka-consumer-groups.sh --reset-offsets --to-offset N"
+	openTransaction = "an open transaction holds tasks/0 at offset 50: 12 offsets behind it wait"
+	openRemedy      = "a transaction began here and was neither committed nor aborted; if it stays open, find its " +
+		"producer with kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --broker-id ID, and abort it there"
+	missingTopic       = "topic calls: missing: [3] Unknown Topic Or Partition"
+	missingTopicRemedy = "create the topic again, or take it out of --kafka-topics; tasksink goes on with the others, " +
+		"and with this one when it is there"
+	foreign = "another program is a member of the consumer group tasksink: rdkafka at 10.0.0.9; it has 6 partitions of " +
+		"tasks, and their records do not reach tasksink"
+	foreignRemedy = "give tasksink a group of its own with --kafka-group, or stop the other program"
+)
+
 const hostileText = `<img src=x onerror=alert(1)><script>alert(2)</script>`
 
 func scenes() []scene {
@@ -194,6 +231,85 @@ func scenes() []scene {
 				Category: hostileText, Code: hostileText}, Property: hostileText, Letters: 1, Last: night}, Meaning: hostileText}}
 			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostileText, hostileText,
 				hostileText, hostileText
+		}),
+		calm("flowing, and a partition is sick", func(s *scene) {
+			s.flow(func(t float64) (in, out, lag float64) {
+				in = 930 + 90*math.Sin(t/140) + 40*math.Sin(t/31)
+				return in, in + 12*math.Sin(t/17), 1300 + 250*math.Sin(t/60) + 120*max(0, 480-t)
+			})
+			s.sick(3, "no-leader", noLeader, noLeaderRemedy, 30_535_781, 8*time.Minute)
+			s.status.Partitions[3].Lag = waiting(57_600)
+		}),
+		calm("flowing, and a partition fell sick just now", func(s *scene) {
+			s.sick(3, "no-leader", noLeader, noLeaderRemedy, 30_535_781, 2*time.Second)
+		}),
+		calm("flowing, and several partitions and a topic are sick", func(s *scene) {
+			s.sick(0, "corrupt", corrupt, corruptRemedy, 30_512_012, 8*time.Minute)
+			s.sick(2, "unauthorized", "fetch from broker 1: [29] Topic Authorization Failed",
+				"allow the principal READ and DESCRIBE on the topic: docs/security.md has the list", -1, 26*time.Hour)
+			s.sick(5, "a cause that the page does not know", "who knows", "ask somebody", 12, 6*time.Second)
+			s.status.Partitions[2].Lag, s.status.Partitions[5].Lag = nil, nil
+			s.status.Partitions[2].Committed, s.status.Partitions[2].LagSeconds = -1, 0
+			s.narrow("topic", "calls", missingTopic, missingTopicRemedy, 4*time.Minute)
+		}),
+		calm("up to date, but for a partition of which nothing is known", func(s *scene) {
+			s.flow(func(float64) (in, out, lag float64) { return 0, 0, 0 })
+			s.lag(0, 0)
+			s.sick(1, "unreachable", "fetch from broker 2: dial tcp 10.0.0.8:9092: connect: connection refused",
+				"look at the broker that leads it, and at the network in between; tasksink goes on by itself", -1, 8*time.Minute)
+			s.status.Partitions[1].Lag, s.status.Partitions[1].LagSeconds = nil, 0
+		}),
+		calm("behind, and a partition is sick", func(s *scene) {
+			s.status.Rate.InWindow = 95
+			s.lag(1_204_800, 47*time.Minute)
+			s.flow(func(t float64) (in, out, lag float64) { return 220, 950, 1_204_800 + 730*t })
+			s.sick(5, "storage", "fetch from broker 2: [56] Kafka Storage Error",
+				"look at the disk and the log of the broker that leads it, or move the leadership to another replica",
+				30_551_595, 8*time.Minute)
+		}),
+		calm("every partition is sick", func(s *scene) {
+			s.stood(4 * time.Minute)
+			for i := range s.history {
+				s.history[i].Held = false
+			}
+			for i := range s.status.Partitions {
+				s.sick(i, "no-leader", noLeader, noLeaderRemedy, 30_512_000, 4*time.Minute)
+			}
+		}),
+		calm("the only partition is sick", func(s *scene) {
+			s.stood(4 * time.Minute)
+			for i := range s.history {
+				s.history[i].Held = false
+			}
+			s.status.Partitions = s.status.Partitions[:1]
+			s.sick(0, "open-transaction", openTransaction, openRemedy, 50, 4*time.Minute)
+			s.status.Partitions[0].Lag = waiting(12)
+		}),
+		calm("held, and a partition is sick", func(s *scene) {
+			token(s)
+			s.sick(3, "missing", "find its leader: [3] Unknown Topic Or Partition", missingTopicRemedy, -1, 9*time.Minute)
+		}),
+		calm("another program is in the group", func(s *scene) {
+			s.narrow("group", "tasks", foreign, foreignRemedy, 8*time.Minute)
+		}),
+		calm("another program has the partitions", func(s *scene) {
+			s.status.Partitions = []consumer.PartitionStatus{}
+			s.narrow("group", "tasks", foreign, foreignRemedy, 8*time.Minute)
+		}),
+		calm("standing by, and a topic is missing", func(s *scene) {
+			s.status.Partitions = []consumer.PartitionStatus{}
+			s.narrow("topic", "calls", missingTopic, missingTopicRemedy, 4*time.Minute)
+		}),
+		calm("hostile words about what is sick", func(s *scene) {
+			s.status.Partitions[0].Topic = hostileText
+			s.sick(0, hostileText, hostileText, hostileText, 12, 8*time.Minute)
+			s.narrow("topic", hostileText, hostileText, hostileText, 4*time.Minute)
+			s.narrow(hostileText, hostileText, hostileText, hostileText, 4*time.Minute)
+		}),
+		calm("more holds than there is room for", func(s *scene) {
+			for i := range 40 {
+				s.narrow("topic", fmt.Sprintf("calls-%02d", i), missingTopic, missingTopicRemedy, 4*time.Minute)
+			}
 		}),
 		calm("an outage", func(s *scene) {
 			s.stood(103 * time.Second)

@@ -103,7 +103,7 @@ func (p *statusPage) status() Status {
 	switch {
 	case group.Draining:
 		st.State = "draining"
-	case len(st.Holds) > 0 && st.Holds[0].Scope == hold.All || st.Breaker != "closed":
+	case st.stopped() || st.Breaker != "closed":
 		st.State = "held"
 	case !group.Joined:
 		st.State = "starting"
@@ -111,10 +111,13 @@ func (p *statusPage) status() Status {
 	return st
 }
 
+// stopped tells whether a hold of everything stands. The board lists those first.
+func (s Status) stopped() bool { return len(s.Holds) > 0 && s.Holds[0].Scope == hold.All }
+
 // sample is what the page's history keeps.
 func (p *statusPage) sample() page.Sample {
 	st := p.status()
-	s := page.Sample{At: st.Time, Held: len(st.Holds) > 0 || st.Sender.Outage != nil, Arrived: st.Records.Arrived,
+	s := page.Sample{At: st.Time, Held: st.stopped() || st.Sender.Outage != nil, Arrived: st.Records.Arrived,
 		Upserted:     st.Records.Upserted,
 		DeadLettered: st.Records.DeadLettered, Skipped: st.Records.Skipped, Inputs: st.Sender.Inputs}
 	for _, n := range st.Sender.Requests {

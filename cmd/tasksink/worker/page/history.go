@@ -16,7 +16,7 @@ const (
 // difference of two, so that a sample that came late, or is missing, distorts nothing.
 type Sample struct {
 	At           time.Time `json:"at"`
-	Held         bool      `json:"held"`    // a hold stood, or the breaker was not closed
+	Held         bool      `json:"held"`    // a hold of everything stood, or there was an outage
 	Arrived      int64     `json:"arrived"` // records that came to the replica's partitions
 	Upserted     uint64    `json:"upserted"`
 	DeadLettered int       `json:"dead_lettered"`

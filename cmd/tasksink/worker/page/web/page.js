@@ -2,10 +2,12 @@
 // HubSpot's words, and the events', may be hostile.
 
 import { draw, rows } from "./chart.js";
-import { answers, bytes, clock, count, figures, rate, say, sentence, span } from "./words.js";
+import { answers, bytes, clock, count, figures, rate, say, sentence, sickness, span } from "./words.js";
 
-const second = 1000, longestPause = 15 * second, shownPartitions = 20;
+const second = 1000, longestPause = 15 * second, shownPartitions = 20, shownHolds = 10;
 const $ = (id) => document.getElementById(id);
+
+const narrow = matchMedia("(max-width: 40rem)"); // as in page.css
 
 let samples = [], asked = 0;     // the history, and when it was asked for
 let status = null;               // the last answer
@@ -94,7 +96,7 @@ function show() {
     put($(`${name}-line`), line);
     $(name).parentElement.classList.toggle("wordy", /[a-z]{2}/i.test(figure));
   }
-  $("holding").classList.toggle("bad", status.holds.length > 0 || status.sender.outage !== null);
+  $("holding").classList.toggle("bad", status.holds.length > 0 || status.sender.outage !== null || f.sick.length > 0);
   flow(f);
   holds(f);
   pace(f);
@@ -120,12 +122,18 @@ function flow(f) {
   put($("legend-upserted"), rate(shown.upserted));
   put($("legend-arrived"), rate(shown.arrived));
   put($("legend-dead"), count(Math.round(shown.dead * shown.seconds)));
-  put($("legend-lag"), count(step ? step.lag : f.lag));
+  put($("legend-lag"), count(step ? step.lag : f.total));
   each($("minutes"), rows(f.all, f.now), row(["", "n", "n", "n", "n", ""]), (tr, cells) => cells.forEach((text, i) => put(tr.children[i], text)));
 }
 
+/** What a hold stops. */
+function scope(hold) {
+  if (hold.scope === "all") return "holds everything";
+  return hold.reason === "group" ? `concerns ${hold.scope}` : `holds only ${hold.scope}`;
+}
+
 function holds(f) {
-  each($("holds"), status.holds, () => {
+  each($("holds"), status.holds.slice(0, shownHolds), () => {
     const li = element("li");
     li.append(element("h3"), element("p", "remedy"), element("p", "note"));
     return li;
@@ -133,8 +141,12 @@ function holds(f) {
     const [title, remedy, note] = li.children;
     put(title, sentence(hold.detail));
     rich(remedy, sentence(hold.remedy));
-    put(note, `${hold.reason} · since ${clock(new Date(hold.since), f.now)}, ${span((f.now - Date.parse(hold.since)) / 1000)}`);
+    put(note, `${hold.reason} · ${scope(hold)} · since ${clock(new Date(hold.since), f.now)}, ${span((f.now - Date.parse(hold.since)) / 1000)}`);
+    li.classList.toggle("narrow", hold.scope !== "all");
   });
+  const more = status.holds.length - shownHolds;
+  $("holds-more").hidden = more <= 0;
+  put($("holds-more"), `${more} more are in /status.`);
   const o = status.sender.outage;
   put($("breaker"), o ? `${status.breaker} since ${clock(new Date(o.since), f.now)}, asks every ${span(o.every_seconds)}` : "closed: HubSpot answers");
   $("holds").classList.toggle("none", status.holds.length === 0);
@@ -182,29 +194,56 @@ function load(f) {
 }
 
 function partitions(f) {
-  // Those that are behind come first, the worst of them on top; the others stay in order, or they would dance.
-  const late = (p) => (p.lag_seconds > f.patience || p.lag > 1000 ? p.lag : 0);
-  const sorted = [...status.partitions].sort((a, b) => late(b) - late(a));
-  const most = Math.max(1000, ...sorted.map((p) => p.lag));
+  // Those that are sick come first, then those that are behind, the worst of them on top; the others stay in order, or
+  // they would dance.
+  const late = (p) => (p.lag_seconds > f.patience || p.lag > 1000 ? p.lag ?? 0 : 0);
+  const sorted = [...status.partitions].sort((a, b) => (b.problem !== null) - (a.problem !== null) || late(b) - late(a));
+  const most = Math.max(1000, ...sorted.map((p) => p.lag ?? 0));
   const several = new Set(sorted.map((p) => p.topic)).size > 1;
   const fill = (tr, p) => {
     const [name, lag, spark, age, committed] = tr.children;
     put(name, `${p.topic} / ${p.partition}`);
-    put(lag, count(p.lag));
+    put(lag, p.lag === undefined ? "–" : count(p.lag));
+    lag.title = p.lag === undefined ? "unknown" : "";
     if (!spark.firstChild) spark.append(element("i"));
-    spark.firstChild.style.inlineSize = `${(p.lag / most * 100).toFixed(1)}%`;
+    spark.firstChild.style.inlineSize = `${((p.lag ?? 0) / most * 100).toFixed(1)}%`;
     put(age, p.lag_seconds > 0 ? span(p.lag_seconds) : p.lag > 0 ? "not read yet" : "–");
     put(committed, p.committed < 0 ? "never" : p.committed.toLocaleString("en-US"));
-    tr.classList.toggle("late", late(p) > 0);
+    tr.classList.toggle("sick", p.problem !== null);
+    tr.classList.toggle("late", p.problem === null && late(p) > 0);
   };
-  const create = row(["", "n", "spark", "n", "n far"]);
-  each($("worst"), sorted.slice(0, shownPartitions), create, fill);
-  each($("rest"), sorted.slice(shownPartitions), create, fill);
+  const why = (tr, { problem }) => {
+    rich(tr.firstChild, `${sentence(sickness(problem, f.now))} ${sentence(problem.remedy)}`);
+    tr.firstChild.colSpan = narrow.matches ? 3 : 5; // the columns that are shown
+  };
+  partitionRows($("worst"), sorted.slice(0, shownPartitions), fill, why);
+  partitionRows($("rest"), sorted.slice(shownPartitions), fill, why);
   const more = sorted.length - shownPartitions;
   $("others").hidden = more <= 0;
   put($("others").firstElementChild, `${more} more, none of them worse`);
-  const behind = sorted.filter((p) => late(p) > 0).length;
-  put($("partitions-note"), `${sorted.length} ${several ? "of several topics " : ""}here, ${behind === 0 ? "none" : behind} behind`);
+  const ill = sorted.filter((p) => p.problem).length;
+  const behind = sorted.filter((p) => !p.problem && late(p) > 0).length;
+  put($("partitions-note"), `${sorted.length} ${several ? "of several topics " : ""}here, ${ill > 0 ? `${ill} sick, ` : ""}${behind === 0 ? "none" : behind} behind`);
+}
+
+/** Keeps a row for each partition, and below a sick one another, of one cell, that says why. */
+function partitionRows(body, list, fill, why) {
+  const cell = () => {
+    const tr = element("tr", "why");
+    tr.append(element("td", "note"));
+    return tr;
+  };
+  const rows = list.flatMap((p) => (p.problem ? [[p, false], [p, true]] : [[p, false]]));
+  while (body.children.length > rows.length) body.lastElementChild.remove();
+  rows.forEach(([p, says], i) => {
+    const had = body.children[i];
+    if (!had || had.classList.contains("why") !== says) {
+      const tr = says ? cell() : row(["", "n", "spark", "n", "n far"])();
+      if (had) had.replaceWith(tr);
+      else body.append(tr);
+    }
+    (says ? why : fill)(body.children[i], p);
+  });
 }
 
 function dead(f) {

@@ -1,5 +1,6 @@
 // What the page says, worked out from /status and /history. Nothing here touches the document: words in, words out.
 
+const blip = 3000; // ms: a problem that is younger changes no sentence
 const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 
@@ -48,12 +49,29 @@ export function clock(date, now, seconds = false) {
   return `${date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })}, ${time}`;
 }
 
+/** The records that wait in partitions. A lag is absent while the end of the log is unknown. */
+function waiting(partitions) {
+  return partitions.reduce((sum, p) => sum + (p.lag ?? 0), 0);
+}
+
+/** The holds that stop everything. The others stop no more than their scope. */
+function whole(status) {
+  return status.holds.filter((h) => h.scope === "all");
+}
+
+/** The partitions that are sick, in the order in which they fell sick. A leader that moves makes no one sick. */
+function sick(status) {
+  const since = (p) => Date.parse(p.problem.since);
+  return status.partitions.filter((p) => p.problem && Date.parse(status.time) - since(p) >= blip)
+    .sort((a, b) => since(a) - since(b));
+}
+
 /** The histories' counts and the present ones, oldest first. A process that started anew counts from zero again. */
 export function points(status, samples) {
   const requests = Object.values(status.sender.requests).reduce((sum, n) => sum + n, 0);
-  const lag = status.partitions.reduce((sum, p) => sum + p.lag, 0);
+  const lag = waiting(status.partitions);
   const present = {
-    at: Date.parse(status.time), held: status.holds.length > 0 || status.sender.outage !== null, arrived: status.records.arrived,
+    at: Date.parse(status.time), held: whole(status).length > 0 || status.sender.outage !== null, arrived: status.records.arrived,
     upserted: status.records.upserted, dead: status.records.dead_lettered, skipped: status.records.skipped, inputs: status.sender.inputs, requests, lag,
   };
   const past = samples
@@ -82,7 +100,10 @@ function since(all, seconds) {
   return between(all[0], last);
 }
 
-/** The figures that the sentences and the tiles are made of. */
+/**
+ * The figures that the sentences and the tiles are made of. lag, age and behind are those of the healthy partitions:
+ * a sick one changes nothing of what is said of the others.
+ */
 export function figures(status, samples) {
   const all = points(status, samples);
   const last = all[all.length - 1];
@@ -92,22 +113,27 @@ export function figures(status, samples) {
   for (let i = 1; i < all.length; i++) {
     if (between(all[i - 1], all[i]).settled > 0) moved = all[i].at;
   }
-  const age = status.partitions.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
+  const ill = sick(status);
+  const well = status.partitions.filter((p) => !ill.includes(p));
+  const lag = waiting(well);
+  const age = well.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
   const patience = 15 + (status.daily ? status.daily.batch_wait_seconds : 0);
-  const behind = age > patience || last.lag > 1000 && last.lag > 10 * lately.settled;
-  return { now, all, lag: last.lag, age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
-    fill: since(all, 60).fill, drained: behind ? drained(status, all) : null, limit: limit(status) };
+  const behind = age > patience || lag > 1000 && lag > 10 * lately.settled;
+  return { now, all, lag, total: last.lag, unknown: status.partitions.filter((p) => p.lag === undefined), sick: ill, healthy: well.length,
+    age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
+    fill: since(all, 60).fill, drained: behind ? drained(status, all, lag) : null, limit: limit(status) };
 }
 
-/** When the backlog will be gone: as the last two minutes went, or as the day's quota says. Null: nobody knows. */
-function drained(status, all) {
+/** When the lag will be gone: as the last two minutes went, or as the day's quota says. Null: nobody knows. */
+function drained(status, all, lag) {
   const quota = status.daily && status.daily.drained_at ? new Date(status.daily.drained_at) : null;
-  const short = status.holds.length > 0 && status.holds.every((h) => h.reason === "quota" || h.reason === "daily");
+  const stops = whole(status);
+  const short = stops.length > 0 && stops.every((h) => h.reason === "quota" || h.reason === "daily");
   if (short) return quota;
-  if (status.holds.length > 0 || status.sender.outage) return null;
+  if (stops.length > 0 || status.sender.outage) return null;
   const last = all[all.length - 1], trend = since(all, 120);
   if (trend.seconds < 10) return quota;
-  return trend.falls > 0 ? new Date(last.at + last.lag / trend.falls * 1000) : null;
+  return trend.falls > 0 ? new Date(last.at + lag / trend.falls * 1000) : null;
 }
 
 /** What sets the pace, in a word, a sentence, and a figure; null if nothing does. */
@@ -150,6 +176,53 @@ export function holdWords(hold) {
   return held[hold.reason] || [hold.reason, hold.detail];
 }
 
+const causes = {
+  "missing": "is missing",
+  "no-leader": "has no leader",
+  "unreachable": "gets no answer from its broker",
+  "corrupt": "has a corrupt batch",
+  "storage": "has a storage error",
+  "unauthorized": "may not be read",
+  "open-transaction": "is held by an open transaction",
+  "error": "fails",
+};
+
+/** What is wrong with a partition, and since when: has no leader since 03:12. */
+export function sickness({ cause, offset, since }, now) {
+  const at = (cause === "corrupt" || cause === "open-transaction") && offset >= 0 ? ` at offset ${offset}` : "";
+  return `${causes[cause] || `has the problem ${cause}`}${at} since ${clock(new Date(since), now)}`;
+}
+
+/** The same with the partition's name: tasks/3 has no leader since 03:12. */
+function diagnosis(p, now) {
+  return `${p.topic}/${p.partition} ${sickness(p.problem, now)}`;
+}
+
+/** A hold of a topic, and since when. */
+function narrowWords(hold, now) {
+  const what = { topic: `topic ${hold.scope} is out of reach`, group: "another program is in the consumer group" };
+  return `${what[hold.reason] || `${hold.reason} holds ${hold.scope}`} since ${clock(new Date(hold.since), now)}`;
+}
+
+/** The holds that stop only a topic, or nothing. Those of partitions are left out: the partitions say it themselves. */
+function narrow(status) {
+  return status.holds.filter((h) => h.scope !== "all" && h.reason !== "partition");
+}
+
+/** What is sick while the rest flows, in two lines at the most; "" if nothing is. */
+function ailing(status, f) {
+  const said = [];
+  if (f.sick.length > 0) {
+    const p = f.sick[0];
+    said.push(f.sick.length === 1 ? `1 partition is sick: ${diagnosis(p, f.now)}.` :
+      `${count(f.sick.length)} partitions are sick. The first, ${p.topic}/${p.partition}, ${sickness(p.problem, f.now)}.`);
+  }
+  const holds = narrow(status);
+  if (said.length === 0 && holds.length > 0) said.push(sentence(narrowWords(holds.shift(), f.now)));
+  if (holds.length > 0) said.push(`${count(holds.length)} more below.`);
+  return said.join(" ");
+}
+
 /** A sentence as it is written: with a capital, and a full stop. */
 export function sentence(text) {
   const s = text.trim();
@@ -177,13 +250,15 @@ export function failure(code) {
  */
 export function say(status, f) {
   const { sender, holds } = status;
+  const stops = whole(status);
   const lag = records(f.lag);
-  const why = f.limit ? f.limit[1] : "";
+  const ill = ailing(status, f);
+  const why = ill || (f.limit ? f.limit[1] : "");
   if (status.state === "draining") {
     return { tone: "busy", word: "Stopping", text: ": what was sent is being settled.", more: "The rest is left to the replicas that stay." };
   }
-  if (holds.length > 0) {
-    const first = oldest(holds);
+  if (stops.length > 0) {
+    const first = oldest(stops);
     const until = first.reason === "quota" && status.daily ? `; sending goes on at ${clock(new Date(status.daily.resets_at), new Date(status.daily.resets_at))}` : "";
     const others = holds.length > 1 ? ` ${holds.length - 1} more below.` : "";
     return { tone: "bad", word: "Held", text: ` since ${clock(new Date(first.since), f.now)}: ${stop(holdWords(first)[1] + until)}`,
@@ -191,7 +266,7 @@ export function say(status, f) {
   }
   if (sender.outage) {
     const at = clock(new Date(sender.outage.since), f.now);
-    const wait = f.lag === 0 ? "no record waits" : f.lag === 1 ? "1 record waits" : `${lag} wait`;
+    const wait = f.total === 0 ? "no record waits" : f.total === 1 ? "1 record waits" : `${records(f.total)} wait`;
     return { tone: "bad", word: "HubSpot is down", text: ` since ${at} (${failure(sender.outage.failure)}); ${wait}.`,
       more: `Asked again every ${span(sender.outage.every_seconds)}. It goes on by itself; nothing is dead-lettered for this.` };
   }
@@ -199,7 +274,14 @@ export function say(status, f) {
     return { tone: "busy", word: "Starting", text: `: joining the consumer group ${status.group}.`, more: "A rebalance takes some seconds." };
   }
   if (status.partitions.length === 0) {
-    return { tone: "idle", word: "Standing by", text: ": this replica has no partition.", more: "There are more replicas than partitions." };
+    const other = foreign(status);
+    if (other) return { tone: "bad", word: "Standing by", text: ": another program is in the group.", more: `${sentence(other.detail)} ${sentence(other.remedy)}` };
+    return { tone: "idle", word: "Standing by", text: ": this replica has no partition.", more: ill || "There are more replicas than partitions." };
+  }
+  if (f.healthy === 0) {
+    const first = f.sick[0];
+    return { tone: "bad", word: "Sick", text: f.sick.length === 1 ? ": the only partition of this replica." : `: all ${count(f.sick.length)} partitions of this replica.`,
+      more: `${diagnosis(first, f.now)}. ${sentence(first.problem.remedy)}` };
   }
   if (stuck(f)) {
     return { tone: "bad", word: "Not flowing", text: `: ${lag} wait, and none was settled for ${span(f.still)}.`,
@@ -212,10 +294,17 @@ export function say(status, f) {
   }
   if (f.lag === 0 && f.lately.settled < 0.05) {
     const last = f.seen < 15 ? "Nothing holds it." : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
-    return { tone: "good", word: "Up to date", text: ": every record is settled.", more: last };
+    const every = f.sick.length > 0 ? "every record of the healthy partitions" : "every record";
+    return { tone: "good", word: "Up to date", text: `: ${every} is settled.`, more: ill || last };
   }
-  const within = status.partitions.length === 1 ? "its partition" : "all partitions";
+  const healthy = f.healthy === 1 ? "the healthy partition" : `the ${f.healthy} healthy partitions`;
+  const within = f.sick.length > 0 ? healthy : f.healthy === 1 ? "its partition" : "all partitions";
   return { tone: "good", word: "Flowing", text: `: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why || deadLately(f) };
+}
+
+/** The hold that names another program in the consumer group; undefined if there is none. */
+function foreign(status) {
+  return status.holds.find((h) => h.reason === "group");
 }
 
 function deadLately(f) {
@@ -225,24 +314,49 @@ function deadLately(f) {
 
 /** The answers to the four questions, each a figure and a line below it. */
 export function answers(status, f) {
-  const { holds, sender } = status;
+  const { sender } = status;
+  const stops = whole(status);
   const dead = f.all[f.all.length - 1].dead - f.all[0].dead;
   const flowing = [rate(f.lately.upserted), "records/s", `${rate(f.lately.arrived)}/s come in · ${dead === 0 ? "no" : count(dead)}\u00a0dead letter${dead === 1 ? "" : "s"} in ${span(f.seen)}`];
-  let holding = ["Nothing", "", "No hold stands, and HubSpot answers."];
-  if (holds.length > 0) holding = [holdWords(oldest(holds))[0], "", `since ${clock(new Date(oldest(holds).since), f.now)}${holds.length > 1 ? `, and ${holds.length - 1} more` : ""}`];
-  else if (sender.outage) holding = ["HubSpot", "", `fails since ${clock(new Date(sender.outage.since), f.now)}: ${failure(sender.outage.failure)}`];
-  else if (status.state === "draining") holding = ["The stop", "", "No record is fetched any more."];
-  else if (status.partitions.length === 0) holding = [status.state === "starting" ? "The group" : "No partition", "", status.state === "starting" ? "It gives out the partitions." : "Others have them all."];
-  else if (f.limit) holding = [f.limit[0], "", f.limit[2]];
-  else if (stuck(f)) holding = ["Unknown", "", "No hold stands. The log says more."];
+  const holding = holds(status, f, stops);
   if (status.partitions.length === 0) {
     return { flowing, holding, behind: ["–", "", "Known once a partition is here."], until: ["–", "", ""] };
   }
-  const behind = [count(f.lag), f.lag === 1 ? "record" : "records", f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits."];
-  let until = ["Now", "", "Nothing to catch up with."];
+  const behind = f.unknown.length === status.partitions.length ? ["–", "", lagWords(f)] : [count(f.total), f.total === 1 ? "record" : "records", lagWords(f)];
+  let until = ["Now", "", f.sick.length > 0 ? "The healthy partitions have nothing to catch up with." : "Nothing to catch up with."];
   if (f.drained) until = [clock(f.drained, f.now), "", `in ${span((f.drained - f.now) / 1000)}, at the present pace`];
-  else if (f.lag > 0 && holds.length > 0) until = ["Held", "", "The backlog falls when the hold ends."];
-  else if (f.lag > 0 && sender.outage) until = ["Unknown", "", "The backlog falls when HubSpot is back."];
+  else if (f.total > 0 && stops.length > 0) until = ["Held", "", "The backlog falls when the hold ends."];
+  else if (f.total > 0 && sender.outage) until = ["Unknown", "", "The backlog falls when HubSpot is back."];
+  else if (f.healthy === 0) until = ["Unknown", "", "The backlog falls when a partition is healthy again."];
   else if (f.behind) until = ["Unknown", "", f.lately.falls < -0.5 ? "More comes in than leaves." : "Too early to say."];
   return { flowing, holding, behind, until };
+}
+
+/** What holds it. */
+function holds(status, f, stops) {
+  const { sender } = status;
+  const more = (n) => (n > 1 ? `, and ${n - 1} more` : "");
+  if (stops.length > 0) return [holdWords(oldest(stops))[0], "", `since ${clock(new Date(oldest(stops).since), f.now)}${more(status.holds.length)}`];
+  if (sender.outage) return ["HubSpot", "", `fails since ${clock(new Date(sender.outage.since), f.now)}: ${failure(sender.outage.failure)}`];
+  if (status.state === "draining") return ["The stop", "", "No record is fetched any more."];
+  if (status.partitions.length === 0 && status.state === "starting") return ["The group", "", "It gives out the partitions."];
+  const other = narrow(status)[0];
+  if (status.partitions.length === 0 && foreign(status)) return ["Another program", "", `in the consumer group since ${clock(new Date(foreign(status).since), f.now)}`];
+  if (status.partitions.length === 0 && !other) return ["No partition", "", "Others have them all."];
+  if (f.sick.length > 0) return [f.sick.length === 1 ? "1 partition" : `${count(f.sick.length)} partitions`, "", `${diagnosis(f.sick[0], f.now)}${more(f.sick.length)}`];
+  if (other) return [{ topic: "1 topic", group: "Another program" }[other.reason] || other.reason, "", sentence(narrowWords(other, f.now) + more(narrow(status).length))];
+  if (f.limit) return [f.limit[0], "", f.limit[2]];
+  if (stuck(f)) return ["Unknown", "", "No hold stands. The log says more."];
+  return ["Nothing", "", "No hold stands, and HubSpot answers."];
+}
+
+/** The line below how many records wait. */
+function lagWords(f) {
+  const ill = waiting(f.sick);
+  const said = [];
+  if (ill > 0) said.push(`${ill === f.total ? "All" : count(ill)} of them in ${f.sick.length === 1 ? "the sick partition" : "sick partitions"}.`);
+  if (f.unknown.length === 1) said.push(`Unknown for ${f.unknown[0].topic}/${f.unknown[0].partition}.`);
+  if (f.unknown.length > 1) said.push(`Unknown for ${count(f.unknown.length)} partitions.`);
+  if (said.length === 0) said.push(f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits.");
+  return said.join(" ");
 }
