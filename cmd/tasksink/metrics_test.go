@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -12,10 +13,15 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
 	"github.com/tasksink/tasksink/internal/golden"
+	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
@@ -118,15 +124,83 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s%v is %v (there: %v), want %v", want.metric, want.labels, got, ok, want.value)
 		}
 	}
+	breakDisk(b, topic)
+	until(t, "a partition is sick, and held", 40*time.Second, func() bool {
+		families = m.scrape(t)
+		sick, _ := seriesValue(families["tasksink_partition_problem"], "topic="+topic, "partition=1", "cause=storage")
+		held, _ := seriesValue(families["tasksink_hold_scoped"], "reason=partition")
+		return sick == 1 && held == 1
+	})
+	if n, _ := seriesValue(families["tasksink_partition_problem"]); n != 1 {
+		t.Errorf("%v partitions are sick, want 1", n)
+	}
+	if n, _ := seriesValue(families["tasksink_hold"]); n != 0 {
+		t.Error("a sick partition counts as a hold of everything")
+	}
+	flowsBesideHold(t, m)
 	golden.Compare(t, "metrics.golden", shape(families))
 	lintMetrics(t, m)
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
+	if !strings.Contains(m.log.String(), `"sick":1,`) {
+		t.Errorf("the last summary does not count the sick partition")
+	}
 	if last := m.log.String(); !strings.Contains(last, `"upserted":350,"dead_lettered":1,"skipped":1,"requests":{`) ||
 		!strings.Contains(last, `"message":"summary"`) {
 		t.Errorf("the log ends without a summary")
 	}
+}
+
+// flowsBesideHold: while only a hold of a smaller scope stands, neither the state nor the history is held.
+func flowsBesideHold(t *testing.T, m *member) {
+	t.Helper()
+	var status worker.Status
+	_, body := m.get(t, "/status")
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Holds) != 1 || status.Holds[0].Scope == hold.All || status.State != "running" {
+		t.Errorf("the state is %s with the holds %+v", status.State, status.Holds)
+	}
+	var last page.Sample
+	until(t, "a sample is taken beside the hold", 20*time.Second, func() bool {
+		var history struct{ Samples []page.Sample }
+		_, body := m.get(t, "/history")
+		if err := json.Unmarshal([]byte(body), &history); err != nil {
+			t.Fatal(err)
+		}
+		last = history.Samples[len(history.Samples)-1]
+		return last.At.After(status.Holds[0].Since)
+	})
+	if last.Held {
+		t.Error("the history says that everything is held")
+	}
+}
+
+// breakDisk makes the broker answer each fetch of the topic's partition 1 with a storage error.
+func breakDisk(b *kafkatest.Broker, topic string) {
+	b.Fake.ControlKey(int16(kmsg.Fetch), func(asked kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		req, ok := asked.(*kmsg.FetchRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		for _, of := range req.Topics {
+			for _, p := range of.Partitions {
+				if of.Topic != topic || p.Partition != 1 {
+					continue
+				}
+				res := req.ResponseKind().(*kmsg.FetchResponse)
+				broken := kmsg.NewFetchResponseTopicPartition()
+				broken.Partition, broken.ErrorCode = 1, kerr.KafkaStorageError.Code
+				res.Topics = []kmsg.FetchResponseTopic{{Topic: topic, TopicID: of.TopicID,
+					Partitions: []kmsg.FetchResponseTopicPartition{broken}}}
+				return res, nil, true
+			}
+		}
+		return nil, nil, false
+	})
 }
 
 func refused(hubspot *hubspottest.Server) (n int) {

@@ -34,15 +34,21 @@ func (s Status) summary(e *zerolog.Event, before Status, size int) {
 			sent += came
 		}
 	}
-	lag := int64(0)
+	lag, sick := int64(0), 0
 	for _, part := range s.Partitions {
 		if part.Lag != nil {
 			lag += *part.Lag
 		}
+		if part.Problem != nil {
+			sick++
+		}
 	}
-	holds := zerolog.Arr()
+	holds, last := zerolog.Arr(), ""
 	for _, h := range s.Holds {
-		holds.Str(h.Reason)
+		if h.Reason != last { // many partitions, one reason
+			holds.Str(h.Reason)
+		}
+		last = h.Reason
 	}
 	e.Uint64("upserted", s.Records.Upserted-before.Records.Upserted).Int("dead_lettered",
 		s.Records.DeadLettered-before.Records.DeadLettered).
@@ -50,5 +56,5 @@ func (s Status) summary(e *zerolog.Event, before Status, size int) {
 	if sent > 0 {
 		e.Uint64("fill_percent", 100*(s.Sender.Inputs-before.Sender.Inputs)/uint64(sent*size))
 	}
-	e.Int64("lag", lag).Array("holds", holds).Str("state", s.State).Msg("summary")
+	e.Int64("lag", lag).Array("holds", holds).Int("sick", sick).Str("state", s.State).Msg("summary")
 }
