@@ -181,3 +181,31 @@ func TestHoldsInRunbook(t *testing.T) {
 		t.Errorf("only %d holds found in the sources", found)
 	}
 }
+
+// TestCausesInRunbook: the runbook has a section for each cause that a partition's problem can have.
+func TestCausesInRunbook(t *testing.T) {
+	b, err := os.ReadFile("../../docs/runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../../consumer/health.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	causes := regexp.MustCompile(`\bcause[A-Z]\w* += "([\w-]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(causes) < 8 {
+		t.Errorf("only %d causes found in the sources", len(causes))
+	}
+	for _, m := range causes {
+		_, section, found := strings.Cut(string(b), "\n#### "+m[1]+"\n")
+		section, _, _ = strings.Cut(section, "\n###")
+		for _, want := range []string{"**Means**", "**Look at**", "**Do**", "**Do not**"} {
+			if found && !strings.Contains(section, want) {
+				t.Errorf("the runbook's section %s has no %s", m[1], want)
+			}
+		}
+		if !found {
+			t.Errorf("docs/runbook.md has no section #### %s", m[1])
+		}
+	}
+}
