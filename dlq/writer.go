@@ -23,6 +23,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/tracing"
 )
 
@@ -44,6 +45,7 @@ type Config struct {
 	Topic     func(source string) string // the dead-letter topic of a source topic
 	Group     string                     // for the letter's header
 	Telemetry *tracing.Telemetry         // nil: off
+	Watch     *watchdog.Dog              // nil: nobody watches Run
 	Board     *hold.Board
 	Log       zerolog.Logger
 }
@@ -109,10 +111,14 @@ func (w *Writer) Write(rec *consumer.Record, reason Reason) {
 func (w *Writer) Run(ctx context.Context) {
 	defer w.transport.CloseIdleConnections()
 	defer func() { _ = w.kafka.Close() }() // nothing is out: WriteMessages waits for its answers
+	loop := w.cfg.Watch.Loop("dead letters")
+	defer loop.End()
 	pause := firstPause
 	for ctx.Err() == nil {
+		loop.Busy()
 		batch := w.next()
 		if len(batch) == 0 {
+			loop.Idle()
 			select {
 			case <-w.wake:
 			case <-ctx.Done():
@@ -128,6 +134,7 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		w.back(failed)
 		w.complain(ctx, err)
+		loop.Idle()
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -20,6 +20,7 @@ import (
 	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
+	"github.com/tasksink/tasksink/internal/watchdog"
 )
 
 func TestMain(m *testing.M) { kafkatest.Main(m) }
@@ -33,9 +34,14 @@ type desk struct {
 
 func open(t *testing.T, b *kafkatest.Broker, topic string) *desk {
 	t.Helper()
+	return openWith(t, b, nil, func(string) string { return topic })
+}
+
+func openWith(t *testing.T, b *kafkatest.Broker, dog *watchdog.Dog, topic func(string) string) *desk {
+	t.Helper()
 	board := hold.NewBoard(zerolog.Nop())
 	w := dlq.NewWriter(dlq.Config{Connection: broker.Connection{Brokers: b.Addrs, ClientID: "test"}, Group: "tasksink",
-		Topic: func(string) string { return topic }, Board: board, Log: zerolog.New(zerolog.NewTestWriter(t))})
+		Topic: topic, Watch: dog, Board: board, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })

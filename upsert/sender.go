@@ -27,6 +27,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 	"github.com/tasksink/tasksink/upsert/pace"
@@ -46,6 +47,7 @@ type SenderConfig struct {
 	LetFlood    bool                               // dead-letter floods instead of holding them
 	Group       string                             // the consumer group, for metrics and traces
 	Telemetry   *tracing.Telemetry                 // nil: off
+	Watch       *watchdog.Dog                      // nil: nobody watches the loops
 	Board       *hold.Board
 	Log         zerolog.Logger
 }
@@ -102,8 +104,12 @@ func NewSender(cfg SenderConfig) *Sender {
 func (s *Sender) Run(ctx context.Context) {
 	var flights sync.WaitGroup
 	defer flights.Wait()
+	loop := s.cfg.Watch.Loop("sender")
+	defer loop.End()
 	for {
+		loop.Busy()
 		s.cfg.Queue.SetWait(s.cfg.Pace.BatchWait())
+		loop.Idle() // until the proof is there: each of these waits may take any time
 		if s.cfg.Queue.Ripe(ctx) != nil {
 			return
 		}
@@ -127,6 +133,7 @@ func (s *Sender) Run(ctx context.Context) {
 			return
 		}
 		w.proof = time.Since(w.ripe) - w.gate - w.rate
+		loop.Busy()
 		batch := s.cfg.Queue.Seal(p.limit, p.varied)
 		if batch == nil { // what was ripe went with its partition
 			ticket.Return()
@@ -144,6 +151,9 @@ func (s *Sender) Run(ctx context.Context) {
 // attempt sends one request and settles what its answer says.
 func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, batch []*batcher.Sealed[*Task], w waits) {
 	began := time.Now()
+	loop := s.cfg.Watch.Loop("request to HubSpot")
+	defer loop.End()
+	loop.Busy()
 	inputs := make([]input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records

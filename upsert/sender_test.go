@@ -22,6 +22,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/secret"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
@@ -53,6 +54,9 @@ type setup struct {
 	letFlood bool
 	inFlight int
 	unproven func() bool // whether the membership is in doubt as a request leaves
+	watch    *watchdog.Dog
+	sealing  func() // called for each record that is sealed
+	writing  func() // called for each dead letter
 }
 
 // run plays a story: it starts a rig, and stops it when the story is told.
@@ -74,7 +78,13 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		r := &rig{t: t, hubspot: hubspottest.New(c.hubspot), letters: map[int64]dlq.Reason{},
 			decoder: upsert.Decoder{IDProperty: key}, board: hold.NewBoard(zerolog.Nop())}
 		r.queue = batcher.New(batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
-			Sent: func(t *upsert.Task) { t.Record.Sent() }, Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
+			Sent: func(t *upsert.Task) {
+				if c.sealing != nil {
+					c.sealing()
+				}
+				t.Record.Sent()
+			},
+			Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
 		wire := newPipeNet()
 		server := &http.Server{Handler: held(t, r.hubspot)}
 		client, err := hubspot.New(hubspot.Config{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
@@ -87,8 +97,11 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			Pace:  pace.New(pace.Config{Day: pace.DayConfig{Wait: 500 * time.Millisecond}}),
 			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() },
 			BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
-			LetFlood: c.letFlood, Board: r.board, Log: zerolog.Nop(),
+			LetFlood: c.letFlood, Watch: c.watch, Board: r.board, Log: zerolog.Nop(),
 			Write: func(rec *consumer.Record, reason dlq.Reason) {
+				if c.writing != nil {
+					c.writing()
+				}
 				r.mu.Lock()
 				r.letters[rec.Offset] = reason
 				r.mu.Unlock()

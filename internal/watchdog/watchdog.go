@@ -3,7 +3,17 @@
 // A loop says when it begins to work (Busy) and when it waits again (Idle). How the work ended does not matter, and to
 // wait is no fault, however long: for records, for room, for a hold to end. Only a piece of work that takes longer than
 // the bound is. So neither Kafka nor HubSpot can make a loop look wedged, as long as every attempt has a deadline
-// shorter than the bound.
+// shorter than the bound, which is at least 60 s, and twice --hubspot-timeout:
+//
+//   - fetch: 10.5 s for a request, with the first offsets that it needs; then 6 s for each partition in the answer whose
+//     position the log does not have.
+//   - commit: a fifth of the session, at most 3 s.
+//   - request to HubSpot: --hubspot-timeout, from dialling and the wait for an access token to the answer's last byte.
+//     Nothing is repeated within it.
+//   - dead letters: 20 s for a write, with what is then written one by one.
+//
+// The sender asks nobody between its waits. What else stands in such a piece of work, such as a line in the log or the
+// settlement of a record, waits for nobody.
 //
 // Time is counted in ticks of the Dog's own, not by the clock: a process that was frozen, or a machine that slept, does
 // not wake up wedged.
@@ -103,7 +113,7 @@ func (d *Dog) count() {
 	}
 }
 
-// Wedged names the loops that are wedged, in alphabetical order.
+// Wedged names the loops that are wedged, in alphabetical order. Loops of one name are named once.
 func (d *Dog) Wedged() (names []string) {
 	if d == nil {
 		return nil
@@ -116,5 +126,5 @@ func (d *Dog) Wedged() (names []string) {
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }

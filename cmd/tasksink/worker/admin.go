@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/pace"
 )
@@ -81,6 +84,7 @@ type statusPage struct {
 	sender  *upsert.Sender
 	pace    *pace.Pace
 	board   *hold.Board
+	dog     *watchdog.Dog
 	skipped *atomic.Uint64 // tombstones
 }
 
@@ -131,11 +135,21 @@ func (p *statusPage) sample() page.Sample {
 	return s
 }
 
-// ready tells whether this is a member of the group that takes records. A hold or an open breaker is no reason to
-// be unready: it would stop the rollout of its own cure.
-func (p *statusPage) ready() bool {
-	st := p.group.Status()
-	return st.Joined && !st.Draining
+// unready says that this is no member of the group that takes records; empty if it is one. A hold or an open breaker is
+// no reason to be unready: it would stop the rollout of its own cure.
+func (p *statusPage) unready() string {
+	if st := p.group.Status(); !st.Joined || st.Draining {
+		return "not ready"
+	}
+	return ""
+}
+
+// wedged names the loops that are wedged; empty if none is. Only a restart helps such a loop.
+func (p *statusPage) wedged() string {
+	if names := p.dog.Wedged(); len(names) > 0 {
+		return "wedged: " + strings.Join(names, ", ")
+	}
+	return ""
 }
 
 // admin is the server of /livez, /readyz, /metrics, /status, and the page at /; or that of profiles.
@@ -155,8 +169,8 @@ func listenAdmin(ctx context.Context, address string, source *statusPage, histor
 			address, err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.ready()) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.wedged()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, source.unready()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
@@ -170,13 +184,12 @@ func listenAdmin(ctx context.Context, address string, source *statusPage, histor
 	return a, nil
 }
 
-func answer(w http.ResponseWriter, ok bool) {
-	if !ok {
+// answer answers a probe: 503 if there is a problem.
+func answer(w http.ResponseWriter, problem string) {
+	if problem != "" {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = fmt.Fprintln(w, "not ready")
-		return
 	}
-	_, _ = fmt.Fprintln(w, "ok")
+	_, _ = fmt.Fprintln(w, cmp.Or(problem, "ok"))
 }
 
 // serve answers until ctx ends.

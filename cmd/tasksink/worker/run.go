@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	sender = upsert.NewSender(w.senderConfig(queue, client, pacer, group, letters))
 
 	show, err := w.show(ctx, &statusPage{cfg: cfg, host: w.conn.ClientID, started: time.Now(), group: group,
-		letters: letters, sender: sender, pace: pacer, board: w.board, skipped: &skipped})
+		letters: letters, sender: sender, pace: pacer, board: w.board, dog: w.dog, skipped: &skipped})
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	// What is downstream of the consumer works until the consumer has drained.
 	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
+	parts.Go(func() { watch(downstream, w.dog, w.log) })
 	parts.Go(func() { show(downstream) })
 	parts.Go(func() { letters.Run(downstream) })
 	parts.Go(func() { sender.Run(downstream) })

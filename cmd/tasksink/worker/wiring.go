@@ -14,6 +14,7 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
+	"github.com/tasksink/tasksink/internal/watchdog"
 	"github.com/tasksink/tasksink/tracing"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspot"
@@ -26,6 +27,7 @@ type wiring struct {
 	conn      broker.Connection
 	telemetry *tracing.Telemetry
 	board     *hold.Board
+	dog       *watchdog.Dog
 	log       zerolog.Logger
 }
 
@@ -41,13 +43,14 @@ func newWiring(ctx context.Context, cfg config.Config, log zerolog.Logger) (wiri
 		return wiring{}, err
 	}
 	log = log.Hook(tracing.LogHook{})
-	return wiring{cfg: cfg, conn: conn, telemetry: telemetry, board: hold.NewBoard(log), log: log}, nil
+	return wiring{cfg: cfg, conn: conn, telemetry: telemetry, board: hold.NewBoard(log), dog: watchdog.New(bound(cfg)),
+		log: log}, nil
 }
 
 func (w wiring) consumerConfig(pacer *pace.Pace) consumer.Config {
 	return consumer.Config{Connection: w.conn, Topics: w.cfg.KafkaTopics, Group: w.cfg.KafkaGroup,
 		MaxPending: w.cfg.MaxPending, MaxPendingBytes: int64(w.cfg.MaxPendingBytes), DrainTimeout: w.cfg.DrainTimeout,
-		Share: pacer.Share, Note: pacer.Note, Telemetry: w.telemetry, Board: w.board, Log: w.log}
+		Share: pacer.Share, Note: pacer.Note, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
 }
 
 func (w wiring) paceConfig(load func() (lag, arrived int64)) pace.Config {
@@ -64,8 +67,8 @@ func (w wiring) queueConfig() batcher.Config[*upsert.Task] {
 }
 
 func (w wiring) lettersConfig() dlq.Config {
-	return dlq.Config{Connection: w.conn, Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Board: w.board, Log: w.log,
-		Topic: w.cfg.DeadLetters}
+	return dlq.Config{Connection: w.conn, Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board,
+		Log: w.log, Topic: w.cfg.DeadLetters}
 }
 
 func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubspot.Client, pacer *pace.Pace,
@@ -73,7 +76,7 @@ func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubsp
 	return upsert.SenderConfig{Queue: queue, Client: client, Pace: pacer, Prove: group.Prove, Proven: group.Proven,
 		Write: letters.Write, BatchSize: w.cfg.BatchSize, MaxInFlight: w.cfg.MaxInFlight,
 		IDProperty: w.cfg.HubspotIDProperty, LetFlood: w.cfg.OnFlood == "dead-letter",
-		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Board: w.board, Log: w.log}
+		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
 }
 
 // needsZone tells whether the account's time zone counts, and no setting names it.
