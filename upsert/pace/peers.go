@@ -26,6 +26,9 @@ type peers struct {
 const maxNoted = 10_000 // requests of one member; HubSpot's highest limit is a fortieth of it
 
 // note is what a member tells the others as it joins again. Ages are in ms: the clocks of two machines may differ.
+//
+// Its JSON is a wire format between versions, and how a tasksink knows another (IsNote): fields may be added, none may
+// be renamed or left out.
 type note struct {
 	Share   float64 `json:"share"`   // of the partitions, that it had until now
 	Unknown int64   `json:"fog_ms"`  // how long unknownUntil is still to come; named on the wire as earlier versions do
@@ -49,6 +52,18 @@ func (p *Pace) Note() []byte {
 		return nil // numbers can always be written
 	}
 	return b
+}
+
+// IsNote tells whether b is a note, of this version or another one. A member of the group that says anything else is not
+// a tasksink.
+func IsNote(b []byte) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(b, &fields) != nil {
+		return false
+	}
+	_, share := fields["share"]
+	_, sent := fields["sent_ms"]
+	return share && sent
 }
 
 // learn takes in the notes of the other members. A note's ages count from now, though it was written before the group

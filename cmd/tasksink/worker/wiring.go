@@ -50,7 +50,8 @@ func newWiring(ctx context.Context, cfg config.Config, log zerolog.Logger) (wiri
 func (w wiring) consumerConfig(pacer *pace.Pace) consumer.Config {
 	return consumer.Config{Connection: w.conn, Topics: w.cfg.KafkaTopics, Group: w.cfg.KafkaGroup,
 		MaxPending: w.cfg.MaxPending, MaxPendingBytes: int64(w.cfg.MaxPendingBytes), DrainTimeout: w.cfg.DrainTimeout,
-		Share: pacer.Share, Note: pacer.Note, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
+		Ours: pace.IsNote, Share: pacer.Share, Note: pacer.Note, Telemetry: w.telemetry, Watch: w.dog, Board: w.board,
+		Log: w.log}
 }
 
 func (w wiring) paceConfig(load func() (lag, arrived int64)) pace.Config {
