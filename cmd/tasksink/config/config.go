@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -111,20 +110,9 @@ func (c Config) checkKafka(wrong func(string, ...any)) {
 			wrong("--kafka-brokers=%s: write each broker as host:port", masked(b))
 		}
 	}
-	if len(c.KafkaTopics) == 0 {
-		wrong("--kafka-topics is empty: name at least one topic")
-	}
+	c.checkTopics(wrong)
 	if c.KafkaGroup == "" {
 		wrong("--kafka-group is empty: name a consumer group")
-	}
-	for _, topic := range c.KafkaTopics {
-		switch topic {
-		case "":
-			wrong("--kafka-topics=%s: a name between the commas is empty", strings.Join(c.KafkaTopics, ","))
-		case c.DLQTopic:
-			wrong("--dlq-topic=%s: it is among --kafka-topics, and dead letters would be consumed again; name another topic",
-				topic)
-		}
 	}
 	c.checkKafkaSecurity(wrong)
 }

@@ -23,6 +23,8 @@ What is merely malformed is values.schema.json's part.
     {{- $wrong = append $wrong (printf "kafka.dlqTopic=%s: it is among kafka.topics, and dead letters would be consumed again; name another topic" $topic) }}
   {{- else if and (not $v.kafka.dlqTopic) (has (printf "%s.dlq" $topic) $v.kafka.topics) }}
     {{- $wrong = append $wrong (printf "kafka.topics: %s.dlq is where the dead letters of %s go, and they would be consumed again; set kafka.dlqTopic, or leave it out" $topic $topic) }}
+  {{- else if and (not $v.kafka.dlqTopic) (gt (len $topic) 245) }}
+    {{- $wrong = append $wrong (printf "kafka.topics=%s: its dead-letter topic, with .dlq at the end, would have a name longer than 249 characters; set kafka.dlqTopic" $topic) }}
   {{- end }}
 {{- end }}
 {{- include "tasksink.checkSecrets" (dict "root" . "brokers" $brokers "wrong" list) | fromJsonArray | concat $wrong | toJson }}
