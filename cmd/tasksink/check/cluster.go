@@ -43,10 +43,13 @@ func (k *kafkaLook) clusterRows(ctx context.Context, from *brokerSeen) (rows []R
 	}
 	var of map[string]settings
 	var group groupSeen
-	var both sync.WaitGroup
-	both.Go(func() { of = k.settings(ctx, from.addr) })
-	both.Go(func() { group = k.lookAtGroup(ctx, from, topics) })
-	both.Wait()
+	var open held
+	var openErr error
+	var all sync.WaitGroup
+	all.Go(func() { of = k.settings(ctx, from.addr) })
+	all.Go(func() { group = k.lookAtGroup(ctx, from, topics) })
+	all.Go(func() { open, openErr = k.openTransactions(ctx, topics) })
+	all.Wait()
 	for _, topic := range k.topics {
 		rows = append(rows, k.topicRow("topic", topics[topic], of))
 	}
@@ -55,7 +58,8 @@ func (k *kafkaLook) clusterRows(ctx context.Context, from *brokerSeen) (rows []R
 	}
 	rows = append(rows, k.rightsRows(topics, group)...)
 	rows = append(rows, k.letterRows(topics, of)...)
-	return append(rows, k.groupRows(topics, group)...)
+	rows = append(rows, k.groupRows(topics, group)...)
+	return append(rows, k.transactionRows(topics, open, openErr)...)
 }
 
 // settings reads the topics' configuration, as Kafka has it after all defaults.

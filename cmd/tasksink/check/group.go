@@ -9,13 +9,9 @@ import (
 	"sync"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
-	member "github.com/segmentio/kafka-go/protocol/consumer"
 	"github.com/segmentio/kafka-go/protocol/describegroups"
 	"github.com/segmentio/kafka-go/protocol/listgroups"
 	"github.com/segmentio/kafka-go/protocol/metadata"
-
-	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
 
 // groupSeen is what Kafka tells of the group.
@@ -139,7 +135,7 @@ func untoldGroup(err error) string {
 // membersRow looks who is in the group beside tasksink.
 func (k *kafkaLook) membersRow(g groupSeen) Row {
 	row := Row{Check: "group", Subject: k.cfg.KafkaGroup, Result: Failed,
-		Remedy: "choose another --kafka-group, or stop the others"}
+		Remedy: "give tasksink a group of its own with --kafka-group, or stop the other program"}
 	if g.newer {
 		row.Seen = "is a group of Kafka's newer protocol (KIP-848), or a share group; tasksink speaks the classic one"
 		return row
@@ -150,18 +146,17 @@ func (k *kafkaLook) membersRow(g groupSeen) Row {
 	}
 	var strangers, differing []string
 	for _, m := range g.group.Members {
-		subscribed := subscription(m)
 		who := m.ClientID + " at " + strings.TrimPrefix(m.ClientHost, "/")
-		switch {
-		case !strings.HasPrefix(m.ClientID, config.ClientID):
-			strangers = append(strangers, who+" ("+strings.Join(subscribed, ", ")+")")
-		case subscribed != nil && !slices.Equal(subscribed, slices.Sorted(slices.Values(k.topics))):
-			differing = append(differing, who+" ("+strings.Join(subscribed, ", ")+")")
+		topics, _, _ := subscription(m.MemberMetadata)
+		if why := foreign(m); why != "" {
+			strangers = append(strangers, who+" ("+why+")")
+		} else if topics != nil && !slices.Equal(topics, slices.Sorted(slices.Values(k.topics))) {
+			differing = append(differing, who+" ("+strings.Join(topics, ", ")+")")
 		}
 	}
 	switch {
 	case len(strangers) > 0:
-		row.Seen = plural(len(strangers), "member") + " not tasksink's, who would take records away: " +
+		row.Seen = plural(len(strangers), "member") + " of another program, which may take records away: " +
 			strings.Join(strangers, "; ")
 	case len(differing) > 0:
 		row.Result, row.Seen = Warning, plural(len(differing), "member")+" with other topics: "+strings.Join(differing, "; ")
@@ -175,17 +170,6 @@ func (k *kafkaLook) membersRow(g groupSeen) Row {
 		row.Result, row.Seen, row.Remedy = OK, plural(len(g.group.Members), "member")+", all tasksink's", ""
 	}
 	return row
-}
-
-// subscription is which topics a member wants; nil while the group divides anew, when Kafka does not tell.
-func subscription(m describegroups.ResponseGroupMember) []string {
-	var s member.Subscription
-	// Of newer versions the beginning is the same.
-	if len(m.MemberMetadata) == 0 || protocol.Unmarshal(m.MemberMetadata, 0, &s) != nil {
-		return nil
-	}
-	slices.Sort(s.Topics)
-	return s.Topics
 }
 
 // replicasRow looks whether there is a partition for each replica. Partitions are divided topic by topic.

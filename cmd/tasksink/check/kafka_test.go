@@ -2,14 +2,18 @@ package check_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/internal/golden"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
@@ -46,7 +50,26 @@ func TestKafka(t *testing.T) {
 		{"too few replicas are in sync", func(p *place) { p.topics(nil, with("min.insync.replicas", "2")) }},
 		{"a stranger is in the group", func(p *place) {
 			p.topics(nil, good())
+			p.joinWith(kafka.RangeGroupBalancer{}, "billing", 1, p.name)
+		}},
+		{"a member goes by tasksink's name, without its notes", func(p *place) {
+			p.topics(nil, good())
+			p.join("tasksink-a", 1, p.name)
+			p.joinWith(kafka.RangeGroupBalancer{}, "tasksink-copy", 2, p.name)
+		}},
+		{"a member brings notes, without tasksink's name", func(p *place) {
+			p.topics(nil, good())
 			p.join("billing", 1, p.name)
+		}},
+		{"a member's metadata is unreadable", func(p *place) {
+			p.topics(nil, good())
+			p.b.Unreadable(p.t, p.name, p.name, "tasksink-odd")
+			p.stable(1)
+		}},
+		{"a transaction is open", func(p *place) {
+			p.topics(nil, good())
+			p.b.BeginTransaction(p.t, p.name, 1, 3)
+			p.b.BeginTransaction(p.t, p.name, 0, 1)
 		}},
 		{"a replica has other topics", func(p *place) {
 			p.topics(nil, good())
@@ -89,6 +112,43 @@ func TestKafka(t *testing.T) {
 		}
 		golden.Compare(t, "kafka.golden", got.String())
 	})
+}
+
+// TestOpenTransaction: an open transaction is named with the broker to ask, and one that ends within the look is not.
+func TestOpenTransaction(t *testing.T) {
+	p := newPlace(t, kafkatest.Kafka(t))
+	p.topics(nil, good())
+	commit, _ := p.b.BeginTransaction(t, p.name, 2, 49)
+	commit() // its marker takes an offset, too
+	row := func() check.Row {
+		t.Helper()
+		rows := p.look()
+		i := slices.IndexFunc(rows, func(r check.Row) bool { return r.Check == "transactions" })
+		if i < 0 {
+			t.Fatalf("no row for transactions: %+v", rows)
+		}
+		return rows[i]
+	}
+	well := check.Row{Check: "transactions", Subject: p.name, Result: check.OK, Seen: "none holds records back"}
+	if got := row(); got != well {
+		t.Errorf("after a transaction: %+v", got)
+	}
+	meta, err := p.client().Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{p.name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, abort := p.b.BeginTransaction(t, p.name, 2, 1)
+	got := row()
+	command := fmt.Sprintf("kafka-transactions.sh --bootstrap-server %s find-hanging --broker-id %d",
+		strings.Join(p.b.Addrs, ","), meta.Topics[0].Partitions[0].Leader.ID)
+	if got.Result != check.Warning || got.Seen != "an open transaction holds "+p.name+"/2 at offset 50" ||
+		!strings.HasSuffix(got.Remedy, command) {
+		t.Errorf("in a transaction: %+v, want %s", got, command)
+	}
+	time.AfterFunc(500*time.Millisecond, abort)
+	if got := row(); got != well {
+		t.Errorf("a transaction ended meanwhile: %+v", got)
+	}
 }
 
 // TestNewer: members by the newer protocol, which the classic one does not show, are seen. kfake shows such a group as

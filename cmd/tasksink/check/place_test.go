@@ -14,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/check"
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
@@ -128,6 +130,7 @@ var (
 	hosts     = regexp.MustCompile(`at 127\.0\.0\.1(:\d+)?`)
 	times     = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\S+Z`)
 	dates     = regexp.MustCompile(`\b20\d\d-\d\d-\d\d\b`)
+	brokerIDs = regexp.MustCompile(`--broker-id \d+`)
 	loopback  = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	temporary = regexp.MustCompile(`/tmp/\S+/`)
 )
@@ -157,6 +160,7 @@ func (p *place) neutral(s string) string {
 	s = strings.NewReplacer(more...).Replace(s)
 	s = times.ReplaceAllString(s, "TIME")
 	s = hosts.ReplaceAllString(s, "at HOST")
+	s = brokerIDs.ReplaceAllString(s, "--broker-id N")
 	return temporary.ReplaceAllString(dates.ReplaceAllString(loopback.ReplaceAllString(s, "kafka:9092"), "DATE"), "")
 }
 
@@ -196,19 +200,42 @@ func (p *place) commit(offset int64) {
 	}
 }
 
-// join adds a member to the group that lives as long as the test, and waits until the group has so many.
+// noted divides partitions as kafka-go does, and brings a note into the group as tasksink does.
+type noted struct{ kafka.RangeGroupBalancer }
+
+func (noted) UserData() ([]byte, error) { return []byte(`{"share":0,"fog_ms":0,"sent_ms":[]}`), nil }
+
+// join adds a tasksink to the group that lives as long as the test, and waits until the group has so many members.
 func (p *place) join(clientID string, members int, topics ...string) {
+	p.t.Helper()
+	p.joinWith(noted{}, clientID, members, topics...)
+}
+
+// joinWith is join for any program.
+func (p *place) joinWith(balancer kafka.GroupBalancer, clientID string, members int, topics ...string) {
 	p.t.Helper()
 	r := kafka.NewReader(kafka.ReaderConfig{Brokers: p.b.Addrs, GroupID: p.name, GroupTopics: topics,
 		Dialer:           &kafka.Dialer{ClientID: clientID, Timeout: 5 * time.Second},
+		GroupBalancers:   []kafka.GroupBalancer{balancer},
 		JoinGroupBackoff: 200 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond,
 		RebalanceTimeout: 5 * time.Second, MaxWait: 100 * time.Millisecond})
 	p.t.Cleanup(func() { _ = r.Close() })
-	client := p.client()
+	p.stable(members)
+}
+
+// stable waits until the group has so many members, and has divided the partitions.
+func (p *place) stable(members int) {
+	p.t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(p.b.Addrs...))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer c.Close()
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{p.name}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		res, err := client.DescribeGroups(p.t.Context(), &kafka.DescribeGroupsRequest{GroupIDs: []string{p.name}})
-		if err == nil && len(res.Groups) == 1 && res.Groups[0].GroupState == "Stable" &&
-			len(res.Groups[0].Members) == members {
+		res, err := req.RequestWith(p.t.Context(), c)
+		if err == nil && len(res.Groups) == 1 && res.Groups[0].State == "Stable" && len(res.Groups[0].Members) == members {
 			return
 		}
 		if time.Now().After(deadline) {
