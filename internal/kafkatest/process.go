@@ -52,11 +52,11 @@ func newProcess(version string, configure func(data string) string) (p *process,
 		return nil, err
 	}
 	p = &process{dir: dir, lib: lib}
-	defer func() {
+	defer func(made *process) { // a return with an error has made p nil by then
 		if err != nil {
-			p.remove()
+			made.remove()
 		}
-	}()
+	}(p)
 	if err := os.WriteFile(p.path("server.properties"), []byte(configure(p.data())), 0o600); err != nil {
 		return nil, err
 	}
