@@ -4,7 +4,7 @@
 // the password are read again for each connection, so that they can be replaced without a restart; and that no read or
 // write takes for ever.
 //
-// Use: make a Connection, with NewTLS and NewSASL, and ask it for a Transport or a Dialer. Remedy turns an error into
+// Use: make a Connection, with NewTLS and NewSASL, and ask it for a Transport. Remedy turns an error into
 // what an operator can do about it.
 //
 // The tests run a consumer and a writer of dead letters against secured brokers, Apache Kafka and kfake.
@@ -31,15 +31,15 @@ type Connection struct {
 }
 
 const (
-	// DialTimeout is how long it may take to connect, TLS included.
-	DialTimeout = 5 * time.Second
-	// Silence is how long a read or write may take that kafka-go gave no deadline: its SASL handshake would wait
+	// dialTimeout is how long it may take to connect, TLS included.
+	dialTimeout = 5 * time.Second
+	// silence is how long a read or write may take that kafka-go gave no deadline: its SASL handshake would wait
 	// for ever for a peer that accepts and never answers. It is longer than any long poll.
-	Silence = 15 * time.Second
+	silence = 15 * time.Second
 )
 
 func (c Connection) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := c.reach(ctx, network, addr)
 	if err == nil && c.TLS != nil {
@@ -56,7 +56,7 @@ func (c Connection) reach(ctx context.Context, network, addr string) (net.Conn, 
 	if c.Dial != nil {
 		return c.Dial(ctx, network, addr)
 	}
-	return (&net.Dialer{Timeout: DialTimeout}).DialContext(ctx, network, addr)
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 }
 
 // Knock connects to addr, speaks TLS where that is configured, and hangs up. reached tells that there was a connection,
@@ -81,17 +81,9 @@ func (c Connection) Knock(ctx context.Context, addr string) (state *tls.Connecti
 // Transport returns a new transport over the connection, for a Client or a Writer.
 func (c Connection) Transport(topics ...string) *kafka.Transport {
 	return &kafka.Transport{
-		Dial: c.dial, DialTimeout: DialTimeout, ClientID: c.ClientID, SASL: c.SASL,
+		Dial: c.dial, DialTimeout: dialTimeout, ClientID: c.ClientID, SASL: c.SASL,
 		// The default of 6 s makes a leader's failover take 2.6 s in the mean instead of 0.6 s.
 		MetadataTTL:    time.Second,
 		MetadataTopics: topics, // else it caches every topic of the cluster
-	}
-}
-
-// Dialer returns a new dialer over the connection, for a ConsumerGroup, which does not use a Transport.
-func (c Connection) Dialer() *kafka.Dialer {
-	return &kafka.Dialer{
-		Timeout: DialTimeout, ClientID: c.ClientID, SASLMechanism: c.SASL, DualStack: true,
-		DialFunc: c.dial,
 	}
 }

@@ -30,7 +30,7 @@ func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 
 func (c *deadlineConn) Read(b []byte) (int, error) {
 	if !c.reads.Load() {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(Silence)); err != nil {
+		if err := c.Conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 			return 0, err
 		}
 	}
@@ -39,7 +39,7 @@ func (c *deadlineConn) Read(b []byte) (int, error) {
 
 func (c *deadlineConn) Write(b []byte) (int, error) {
 	if !c.writes.Load() {
-		if err := c.Conn.SetWriteDeadline(time.Now().Add(Silence)); err != nil {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(silence)); err != nil {
 			return 0, err
 		}
 	}
