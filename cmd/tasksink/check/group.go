@@ -172,11 +172,11 @@ func (k *kafkaLook) membersRow(g groupSeen) Row {
 	return row
 }
 
-// replicasRow looks whether there is a partition for each replica. Partitions are divided topic by topic.
+// replicasRow looks whether there is a partition for each replica.
 func (k *kafkaLook) replicasRow(topics map[string]metadata.ResponseTopic, g groupSeen) Row {
 	most := 0
 	for _, topic := range k.topics {
-		most = max(most, len(topics[topic].Partitions))
+		most += len(topics[topic].Partitions)
 	}
 	members := len(g.group.Members)
 	row := Row{"replicas", k.cfg.KafkaGroup, OK, fmt.Sprintf("%s for %s", plural(members, "replica"),
