@@ -293,7 +293,7 @@ func TestRedrivePace(t *testing.T) {
 		t.Parallel()
 		topic := b.Topic(t, 1, nil)
 		b.CreateTopic(t, topic+".dlq", 2, nil)
-		const n = 60
+		const n = 600 // half a minute at the pace, so that it is interrupted before its end on a slow machine, too
 		var msgs []kafka.Message
 		for i := range n {
 			msgs = append(msgs, letter(topic, i, fmt.Appendf(nil, "task-%d", i), []byte("{}")))
