@@ -161,7 +161,7 @@ func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gon
 			c.share(nil, nil) // there was a generation without us
 		}
 		c.total = found.total()
-		last = newGeneration(c, m, j, found.topics(), deliver, drop)
+		last = newGeneration(c, m, j, last, found.topics(), deliver, drop)
 		c.share(last.parts, c.notes(ctx, m.id))
 		c.setCurrent(last)
 		last.run(ctx)
@@ -229,7 +229,8 @@ func (c *Consumer) mayRejoin() bool {
 	return true
 }
 
-// complain reports that Kafka fails us: in the log if it lasts longer than a blip, then every ten seconds, and as a hold.
+// complain reports that Kafka fails us: in the log if it lasts longer than a blip, then every ten seconds, and as a
+// hold.
 func (c *Consumer) complain(err error) {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return

@@ -96,8 +96,8 @@ func (g *generation) release(leader int, claimed ...[]*partition) {
 	}
 }
 
-// askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one, as
-// it cannot be told which.
+// askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one,
+// as it cannot be told which.
 func (g *generation) askTogether(ctx context.Context, loop *watchdog.Loop, leader int, parts []*partition) {
 	err := g.try(ctx, loop, leader, parts, poll{wait: fetchWait, bytes: partitionBytes})
 	switch {
@@ -166,6 +166,7 @@ func (g *generation) try(ctx context.Context, loop *watchdog.Loop, leader int, p
 			if p == nil {
 				continue
 			}
+			loop.Busy() // one piece of work for each partition, as each may have to ask the broker once more
 			err := g.take(ctx, loop, leader, p, &t.Partitions[i])
 			switch {
 			case ctx.Err() != nil || errors.Is(err, errRevoked):
@@ -183,8 +184,8 @@ func (g *generation) try(ctx context.Context, loop *watchdog.Loop, leader int, p
 	return nil
 }
 
-// spoilt tells whether one of the partitions may be to blame for a request's failure: its log cannot be read, or does not
-// say where it begins. All other failures concern the broker.
+// spoilt tells whether one of the partitions may be to blame for a request's failure: its log cannot be read, or does
+// not say where it begins. All other failures concern the broker.
 func spoilt(err error) bool {
 	return errors.Is(err, errUnreadable) || errors.Is(err, errNoBeginning) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF)

@@ -11,8 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// generation is the member's time with one assignment of partitions. Its loops are heartbeats, the watch with a fetch loop
-// for each leader, commits, the ends of the logs, and reports of sick partitions.
+// generation is the member's time with one assignment of partitions. Its loops are heartbeats, the watch with a fetch
+// loop for each leader, commits, the ends of the logs, and reports of sick partitions.
 type generation struct {
 	c       *Consumer
 	member  *member
@@ -46,14 +46,22 @@ type generation struct {
 
 var errEvicted = errors.New("the group gave the partitions to others")
 
-func newGeneration(c *Consumer, m *member, j joined, topics []string, deliver func(*Record),
+// newGeneration takes over from the generation before, if there was one, since when a partition is sick.
+func newGeneration(c *Consumer, m *member, j joined, before *generation, topics []string, deliver func(*Record),
 	drop func(func(*Record) bool)) *generation {
 	g := &generation{c: c, member: m, id: j.generation, topics: topics, deliver: deliver, drop: drop, born: time.Now(),
 		ending: make(chan struct{}), evicted: make(chan struct{}), drained: make(chan struct{}),
 		lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	for topic, ids := range j.mine {
 		for _, id := range ids {
-			g.parts = append(g.parts, newPartition(topic, id, c.room, c.cfg.Telemetry.Ages()))
+			p := newPartition(topic, id, c.room, c.cfg.Telemetry.Ages())
+			g.parts = append(g.parts, p)
+			if before == nil {
+				continue
+			}
+			if old := before.part(topic, id); old != nil {
+				p.health.inherit(old.health.list())
+			}
 		}
 	}
 	g.proven.Store(-int64(24 * time.Hour))
@@ -256,8 +264,8 @@ func (g *generation) reportLoop(ctx context.Context) {
 	}
 }
 
-// report logs the partitions that are sick, and makes holds of those that stay so. While Kafka fails as a whole, that is
-// the one thing to report.
+// report logs the partitions that are sick, and makes holds of those that stay so. While Kafka fails as a whole, that
+// is the one thing to report.
 func (g *generation) report(now time.Time) {
 	if g.c.failed() {
 		return

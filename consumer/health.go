@@ -171,6 +171,23 @@ func (h *health) succeed(a activity) (ended *Problem) {
 	return &f.Problem
 }
 
+// list and inherit hand faults on to the next generation, which tries at once.
+func (h *health) list() (all [activities]*fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.faults
+}
+
+func (h *health) inherit(faults [activities]*fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for a, f := range faults {
+		if f != nil {
+			h.faults[a] = &fault{Problem: f.Problem, logged: f.logged}
+		}
+	}
+}
+
 // current is the fault to show; nil if there is none. An open transaction is none before it is old: most end at once.
 // The lock is held.
 func (h *health) current(now time.Time) *fault {

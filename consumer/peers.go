@@ -75,20 +75,26 @@ func (p peers) missing(topics layout) bool {
 // watchForeigners makes a hold of the members that are not tasksink's, one for each topic of which they have
 // partitions; if they have none, one for each of our topics. It stops nothing.
 func (c *Consumer) watchForeigners(foreign []foreigner) {
-	for _, topic := range c.cfg.Topics {
-		var who []string
-		takes := 0
-		for _, f := range foreign {
-			takes += len(f.has[topic])
-			who = append(who, f.String())
+	var who []string
+	takes := map[string]int{}
+	for _, f := range foreign {
+		who = append(who, f.String())
+		for topic, ids := range f.has {
+			takes[topic] += len(ids)
 		}
-		if len(who) == 0 {
+	}
+	some := slices.ContainsFunc(c.cfg.Topics, func(topic string) bool { return takes[topic] > 0 })
+	for _, topic := range c.cfg.Topics {
+		if len(who) == 0 || some && takes[topic] == 0 {
 			c.cfg.Board.Clear(holdGroup, topic)
 			continue
 		}
-		c.cfg.Board.Set(holdGroup, topic, fmt.Sprintf("another program is a member of the consumer group %s: %s; it has %d "+
-			"partitions of %s, "+
-			"and their records do not reach tasksink", c.cfg.Group, strings.Join(who, ", "), takes, topic),
+		detail := fmt.Sprintf("another program is a member of the consumer group %s: %s", c.cfg.Group,
+			strings.Join(who, ", "))
+		if n := takes[topic]; n > 0 {
+			detail += fmt.Sprintf("; partitions of %s that it has: %d. Their records do not reach tasksink", topic, n)
+		}
+		c.cfg.Board.Set(holdGroup, topic, detail,
 			"give tasksink a group of its own with --kafka-group, or stop the other program")
 	}
 }

@@ -229,8 +229,7 @@ func (c *Consumer) awaitTopics(ctx context.Context) (layout, bool) {
 	for {
 		found, err := c.look(ctx, c.cfg.Topics)
 		if err == nil {
-			if there := found.topics(); len(there) > 0 {
-				c.flows()
+			if len(found.topics()) > 0 {
 				return found, true
 			}
 			topic := c.cfg.Topics[0]

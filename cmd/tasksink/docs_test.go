@@ -227,7 +227,8 @@ func TestExample(t *testing.T) {
 }
 
 // onlyProgramSays are remarks that need more than a look at one value's form.
-var onlyProgramSays = []string{"write each broker as host:port", "a name between the commas is empty", "Kafka allows no topic of this name",
+var onlyProgramSays = []string{"write each broker as host:port", "a name between the commas is empty",
+	"Kafka allows no topic of this name",
 	"it is among --kafka-topics", "no such file", "is a directory", "write it as https://host",
 	"it is no URL", "Europe/Berlin", "at least 100ms", "at least 1KiB", "at least 1MiB", "at least --batch-size", "at least --hubspot-timeout", "--kafka-sasl-username is missing"}
 

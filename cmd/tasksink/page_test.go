@@ -326,7 +326,8 @@ func TestPageCauses(t *testing.T) {
 		return string(b)
 	}
 	words := read("worker/page/web/words.js")
-	causes := regexp.MustCompile(`\bcause[A-Z]\w* += "([\w-]+)"`).FindAllStringSubmatch(read("../../consumer/health.go"), -1)
+	causes := regexp.MustCompile(`\bcause[A-Z]\w* += "([\w-]+)"`).FindAllStringSubmatch(read("../../consumer/health.go"),
+		-1)
 	if len(causes) < 8 {
 		t.Errorf("only %d causes found", len(causes))
 	}

@@ -19,8 +19,10 @@ const previous = "a1f913c"
 // previousProgram builds the program of that commit.
 func previousProgram(t *testing.T) string {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "git", "cat-file", "-e", previous+"^{commit}").CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED WITH THE PREVIOUS VERSION: commit %s is not in this clone (a shallow one?): %v %s", previous, err, out)
+	if out, err := exec.CommandContext(t.Context(), "git", "cat-file", "-e",
+		previous+"^{commit}").CombinedOutput(); err != nil {
+		t.Skipf("NOT TESTED WITH THE PREVIOUS VERSION: commit %s is not in this clone (a shallow one?): %v %s", previous, err,
+			out)
 	}
 	dir := t.TempDir()
 	unpack := exec.CommandContext(t.Context(), "sh", "-c",
@@ -37,8 +39,8 @@ func previousProgram(t *testing.T) string {
 	return path
 }
 
-// TestUpgrade: a rollout and its way back. Members of the previous version and of this one are in one group, each of them
-// leads it once, and nothing is lost, repeated or out of order.
+// TestUpgrade: a rollout and its way back. Members of the previous version and of this one are in one group, each of
+// them leads it once, and nothing is lost, repeated or out of order.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	old := previousProgram(t)

@@ -5,8 +5,8 @@
 // the bound is. So neither Kafka nor HubSpot can make a loop look wedged, as long as every attempt has a deadline
 // shorter than the bound, which is at least 60 s, and twice --hubspot-timeout:
 //
-//   - fetch: 10.5 s for a request, with the first offsets that it needs; then 6 s for each partition in the answer whose
-//     position the log does not have.
+//   - fetch: 16.5 s for a request, with the first offsets that it needs; then, as a piece of work of its own, 6 s for
+//     each partition in the answer whose position the log does not have.
 //   - commit: a fifth of the session, at most 3 s.
 //   - request to HubSpot: --hubspot-timeout, from dialling and the wait for an access token to the answer's last byte.
 //     Nothing is repeated within it.

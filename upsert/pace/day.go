@@ -241,7 +241,8 @@ func (d *day) tell(out bool) {
 	}
 	d.out = out
 	if out {
-		d.board.Set(holdQuota, hold.All, "the account's calls of the day are used up; sending goes on at "+d.ends.Format(time.RFC3339),
+		d.board.Set(holdQuota, hold.All, "the account's calls of the day are used up; sending goes on at "+
+			d.ends.Format(time.RFC3339),
 			"wait, or raise the account's daily limit in HubSpot; see which other apps use it")
 	} else {
 		d.board.Clear(holdQuota, hold.All)

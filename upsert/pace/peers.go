@@ -54,8 +54,8 @@ func (p *Pace) Note() []byte {
 	return b
 }
 
-// IsNote tells whether b is a note, of this version or another one. A member of the group that says anything else is not
-// a tasksink.
+// IsNote tells whether b is a note, of this version or another one. A member of the group that says anything else is
+// not a tasksink.
 func IsNote(b []byte) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(b, &fields) != nil {

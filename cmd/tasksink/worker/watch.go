@@ -19,9 +19,9 @@ func bound(cfg config.Config) time.Duration {
 	return max(time.Minute, 2*cfg.HubspotTimeout, 2*cfg.DrainTimeout)
 }
 
-const wedgedRemedy = "restart tasksink; Kubernetes does so by itself, as /livez answers 503. What is not committed is " +
-	"read again. A wedged loop is a fault of tasksink: report it, with /debug/pprof/goroutine?debug=2 of --pprof from " +
-	"before the restart if you can"
+const wedgedRemedy = "restart tasksink; Kubernetes does so by itself, as /livez answers 503. What is not committed " +
+	"is read again. A wedged loop is a fault of tasksink: report it, if you can with /debug/pprof/goroutine?debug=2 of " +
+	"--pprof from before the restart"
 
 // watch runs the watchdog until ctx ends, and logs each loop that is wedged, once.
 func watch(ctx context.Context, dog *watchdog.Dog, log zerolog.Logger) {
