@@ -167,7 +167,7 @@ func (g *generation) try(ctx context.Context, loop *watchdog.Loop, leader int, p
 				continue
 			}
 			loop.Busy() // one piece of work for each partition, as each may have to ask the broker once more
-			err := g.take(ctx, loop, leader, p, &t.Partitions[i])
+			err := g.take(ctx, loop, leader, p, p == parts[0], &t.Partitions[i])
 			switch {
 			case ctx.Err() != nil || errors.Is(err, errRevoked):
 				return nil

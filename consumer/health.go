@@ -40,7 +40,7 @@ type activity int
 const (
 	fetching activity = iota // finding its leader, where to begin, and its records
 	committing
-	passing // what an open transaction holds back
+	passing // getting on: nothing is served though the log goes on
 	activities
 )
 
@@ -147,9 +147,9 @@ func (h *health) rests(a activity, now time.Time) (until time.Time) {
 func (h *health) fail(a activity, offset int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	cause, remedy := diagnose(a, err)
+	cause, remedy := diagnose(err)
 	f := h.faults[a]
-	if f == nil || a == passing && f.Offset != offset { // another transaction
+	if f == nil || a == passing && f.Offset != offset { // it has got on
 		f = &fault{Problem: Problem{Since: time.Now()}}
 		h.faults[a] = f
 	}
@@ -188,7 +188,7 @@ func (h *health) inherit(faults [activities]*fault) {
 	}
 }
 
-// current is the fault to show; nil if there is none. An open transaction is none before it is old: most end at once.
+// current is the fault to show; nil if there is none. That it does not get on is none before it is old: most transactions end at once.
 // The lock is held.
 func (h *health) current(now time.Time) *fault {
 	for a, f := range h.faults {
@@ -238,8 +238,8 @@ func (h *health) report(now time.Time) (p *Problem, log, lasting bool) {
 }
 
 // diagnose names the cause of an error that concerns one partition, and what the operator can do about it.
-func diagnose(a activity, err error) (cause, remedy string) {
-	if a == passing {
+func diagnose(err error) (cause, remedy string) {
+	if errors.Is(err, errOpenTransaction) {
 		return causeTransaction, "a transaction began here and was neither committed nor aborted; if it stays open, find " +
 			"its producer " +
 			"with kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --broker-id ID, and abort it there"

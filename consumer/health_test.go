@@ -82,7 +82,7 @@ func TestProblem(t *testing.T) {
 		}
 		for _, offset := range []int64{50, 60} {
 			for range 9 {
-				h.fail(passing, offset, errors.New("open"))
+				h.fail(passing, offset, errOpenTransaction)
 				time.Sleep(time.Second)
 			}
 			if p := h.problem(time.Now()); p != nil {
@@ -108,7 +108,7 @@ func TestDiagnose(t *testing.T) {
 		causeOther:       {kafka.Unknown, kafka.ThrottlingQuotaExceeded},
 	} {
 		for _, err := range errs {
-			if got, remedy := diagnose(fetching, fmt.Errorf("fetch: %w", err)); got != cause || remedy == "" {
+			if got, remedy := diagnose(fmt.Errorf("fetch: %w", err)); got != cause || remedy == "" {
 				t.Errorf("%v: %s, %q; want %s", err, got, remedy, cause)
 			}
 		}

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -227,6 +228,51 @@ func TestErrorInAnswer(t *testing.T) {
 	}
 }
 
+// TestErrorElsewhere: one partition fails in another request than the fetch: where the group left off, where the log
+// begins, who leads it, or its commit. The others flow, and are committed.
+func TestErrorElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]struct {
+		key   kmsg.Key
+		err   *kerr.Error
+		cause string
+	}{
+		"the committed offset": {kmsg.OffsetFetch, kerr.UnstableOffsetCommit, "error"},
+		"the first offset":     {kmsg.ListOffsets, kerr.LeaderNotAvailable, "no-leader"},
+		"the leader":           {kmsg.Metadata, kerr.LeaderNotAvailable, "no-leader"},
+		"the commit":           {kmsg.OffsetCommit, kerr.TopicAuthorizationFailed, "unauthorized"},
+		"its commit's size":    {kmsg.OffsetCommit, kerr.OffsetMetadataTooLarge, "error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := kafkatest.Fake(t)
+			topic := b.Topic(t, 4, nil)
+			for partition := range 4 {
+				put(t, b, topic, partition, 100, "some")
+			}
+			faults := b.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Topic: topic, Partitions: []int32{1}, Err: f.err,
+				Count: -1})
+			s := newSink(t, time.Millisecond)
+			m := join(t, b, topic, "a", s, nil)
+			until(t, "it has its partitions", namedWithin, func() bool { return len(m.Status().Partitions) == 4 })
+			until(t, "the healthy partitions flow", healthyWithin, func() bool {
+				return s.settledOf(topic, 0)+s.settledOf(topic, 2)+s.settledOf(topic, 3) == 300
+			})
+			until(t, "the healthy partitions are committed", healthyWithin, func() bool {
+				committed := b.Committed(t, topic, topic)[topic]
+				return committed[0] == 100 && committed[2] == 100 && committed[3] == 100
+			})
+			m.sick(t, topic, 1, f.cause)
+			faults.Remove()
+			until(t, "the sick one flows, too", namedWithin,
+				func() bool { return s.count() == 400 && b.Lag(t, topic, topic) == 0 })
+			m.healed(t)
+			once(t, s)
+			m.stops(t, 3*time.Second)
+		})
+	}
+}
+
 // TestCorrupt: a byte of a partition's log has flipped. The other partitions flow, and what lies before the broken
 // batch is delivered, too.
 func TestCorrupt(t *testing.T) {
@@ -250,6 +296,42 @@ func TestCorrupt(t *testing.T) {
 	}
 	put(t, b, topic, 2, 100, "later")
 	until(t, "the healthy partitions flow", healthyWithin, func() bool { return s.settledOf(topic, 2) == 200 })
+	once(t, s)
+	m.stops(t, 3*time.Second)
+}
+
+// TestCorruptAnywhere: whichever field of a batch a flipped byte hits, its partition is named, and the others flow.
+func TestCorruptAnywhere(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Kafka(t)
+	places := map[int]string{0: "base offset, high", 7: "base offset, low", 8: "length, high", 11: "length, low", 16: "magic", 17: "checksum",
+		22: "attributes", 26: "last offset delta", 60: "number of records", 61: "length of the first record", -1: "the last byte"}
+	topic := b.Topic(t, len(places)+1, nil)
+	for partition := range len(places) + 1 {
+		put(t, b, topic, partition, 50, "some")
+		put(t, b, topic, partition, 50, "more")
+	}
+	at := slices.Sorted(maps.Keys(places))
+	for i, place := range at {
+		b.CorruptAt(t, topic, i+1, place)
+	}
+	s := newSink(t, time.Millisecond)
+	m := join(t, b, topic, "a", s, nil)
+	until(t, "it has its partitions", namedWithin, func() bool { return len(m.Status().Partitions) == len(places)+1 })
+	for i := range 5 {
+		put(t, b, topic, 0, 20, fmt.Sprint("later-", i))
+		until(t, "the healthy partition flows", healthyWithin, func() bool { return s.settledOf(topic, 0) == 100+20*(i+1) })
+		time.Sleep(2 * time.Second)
+	}
+	for _, p := range m.Status().Partitions {
+		if p.Partition == 0 {
+			continue
+		}
+		place, n := places[at[p.Partition-1]], s.settledOf(topic, p.Partition)
+		if p.Problem == nil || p.Problem.Offset != 50 || p.Problem.Cause != "corrupt" && p.Problem.Cause != "error" || n != 50 {
+			t.Errorf("%s: %d records were delivered; %+v", place, n, p.Problem)
+		}
+	}
 	once(t, s)
 	m.stops(t, 3*time.Second)
 }

@@ -15,7 +15,7 @@ import (
 
 // take delivers what an answer holds of one partition, in order, each record when there is room for it. Meanwhile
 // the rest of the answer is the one decompressed fetch that a leader may have in memory beside the room.
-func (g *generation) take(ctx context.Context, loop *watchdog.Loop, leader int, p *partition,
+func (g *generation) take(ctx context.Context, loop *watchdog.Loop, leader int, p *partition, first bool,
 	res *fetch.ResponsePartition) error {
 	asked := p.nextOffset()
 	switch err := failure(res.ErrorCode); {
@@ -26,7 +26,7 @@ func (g *generation) take(ctx context.Context, loop *watchdog.Loop, leader int, 
 	}
 	g.c.arrived.Add(p.grows(res.HighWatermark))
 	p.starts(res.LogStartOffset)
-	g.watchTransaction(p, asked, res)
+	g.watchProgress(p, asked, first, res)
 	if lost := res.LogStartOffset - asked; lost > 0 { // kafka-go asks for the log's start by itself
 		g.c.lose(p, lost)
 		p.skipTo(res.LogStartOffset)
@@ -41,7 +41,14 @@ func (g *generation) take(ctx context.Context, loop *watchdog.Loop, leader int, 
 	}
 	aborted := newAborted(res.AbortedTransactions)
 	var in intake
+	before := int64(0)
 	for _, batch := range batches {
+		if base := baseOffset(batch); base != oldFormat && (base < before || base >= res.HighWatermark) {
+			return errors.Join(g.admit(ctx, loop, p, &in), fmt.Errorf("%w: a batch says that it begins at offset %d, "+
+				"and the log ends at %d", errUnreadable, base, res.HighWatermark))
+		} else if base != oldFormat {
+			before = base
+		}
 		if control, ok := batch.(*protocol.ControlBatch); ok {
 			aborted.end(control)
 			continue
@@ -123,6 +130,9 @@ func (g *generation) stepPast(p *partition, asked int64, batches []protocol.Reco
 	p.skipTo(next)
 }
 
+const oldFormat = -1 << 62
+
+// baseOffset is where a batch begins. No checksum covers it.
 func baseOffset(batch protocol.RecordReader) int64 {
 	switch b := batch.(type) {
 	case *protocol.RecordBatch:
@@ -130,7 +140,7 @@ func baseOffset(batch protocol.RecordReader) int64 {
 	case *protocol.ControlBatch:
 		return b.BaseOffset
 	default:
-		return -1 // older formats have neither markers nor empty batches
+		return oldFormat // it has neither markers nor empty batches
 	}
 }
 
@@ -159,16 +169,21 @@ func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, a
 	return nil
 }
 
-// watchTransaction takes in whether an open transaction holds the partition back: the log goes on, but the broker
-// serves nothing beyond the transaction's first record.
-func (g *generation) watchTransaction(p *partition, asked int64, res *fetch.ResponsePartition) {
-	if res.LastStableOffset >= 0 && res.LastStableOffset < res.HighWatermark && asked >= res.LastStableOffset {
-		p.health.fail(passing, res.LastStableOffset, fmt.Errorf("an open transaction holds %s at offset %d: %d offsets "+
-			"behind it wait",
-			p, res.LastStableOffset, res.HighWatermark-res.LastStableOffset))
-		return
+// watchProgress takes in whether the broker serves nothing though the log goes on: beyond the first record of an open
+// transaction, or because it finds no batch at our position. Only the first partition of a request must get something.
+func (g *generation) watchProgress(p *partition, asked int64, first bool, res *fetch.ResponsePartition) {
+	switch {
+	case res.LastStableOffset >= 0 && res.LastStableOffset < res.HighWatermark && asked >= res.LastStableOffset:
+		p.health.fail(passing, res.LastStableOffset, fmt.Errorf("%w holds %s at offset %d: %d offsets behind it wait",
+			errOpenTransaction, p, res.LastStableOffset, res.HighWatermark-res.LastStableOffset))
+	case res.RecordSet.Records != nil || asked >= res.HighWatermark:
+		g.well(p, passing)
+	case first:
+		p.health.fail(passing, asked, fmt.Errorf("the broker has nothing at offset %d, and says that the log goes to %d: %w",
+			asked, res.HighWatermark, kafka.InvalidMessage))
 	}
-	g.well(p, passing)
 }
+
+var errOpenTransaction = errors.New("an open transaction")
 
 var errRevoked = errors.New("the partition was given up")

@@ -259,7 +259,7 @@ func (c *Consumer) noteMissing(found layout, joined []string) (gone, come bool) 
 			}
 			gone = gone || slices.Contains(joined, topic) && now.Sub(since) >= goneAfter
 			if now.Sub(since) >= patience {
-				cause, remedy := diagnose(fetching, err)
+				cause, remedy := diagnose(err)
 				c.cfg.Board.Set(holdTopic, topic, fmt.Sprintf("topic %s: %s: %v", topic, cause, err), remedy)
 			}
 			continue

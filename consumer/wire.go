@@ -27,8 +27,14 @@ func (v *versioned) Required(spoken map[protocol.ApiKey]int16) bool {
 	return true
 }
 
-// RawExchange has the connection to itself, so that any correlation id serves.
-func (v *versioned) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+// RawExchange has the connection to itself, so that any correlation id serves. A byte that flipped in a log can make
+// kafka-go's decoder panic, which must not end the process.
+func (v *versioned) RawExchange(rw io.ReadWriter) (_ protocol.Message, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errUnreadable, r)
+		}
+	}()
 	msg, err := protocol.RoundTrip(rw, v.version, 1, v.clientID, v.Message)
 	if err != nil {
 		return nil, err

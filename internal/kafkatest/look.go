@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -100,6 +101,13 @@ func persist(try func() error) error {
 // The test is skipped if the broker's disk is out of reach: kfake, Docker, or a broker that somebody else started.
 func (b *Broker) Corrupt(t testing.TB, topic string, partition int) {
 	t.Helper()
+	b.CorruptAt(t, topic, partition, -3)
+}
+
+// CorruptAt flips one byte of a partition's last batch, as Corrupt does: at is its place in the batch; if it is negative,
+// it counts from the end.
+func (b *Broker) CorruptAt(t testing.TB, topic string, partition, at int) {
+	t.Helper()
 	if b.Fake != nil {
 		t.Skip("kfake has no disk on which a record could be corrupted")
 	}
@@ -112,32 +120,39 @@ func (b *Broker) Corrupt(t testing.TB, topic string, partition int) {
 		err = fmt.Errorf("there is no segment in %s", dir)
 	}
 	if err == nil {
-		err = flip(slices.Max(segments))
+		err = flip(slices.Max(segments), at)
 	}
 	if err != nil {
 		t.Fatalf("corrupt %s/%d: %v", topic, partition, err)
 	}
 }
 
-// flip flips the byte 3 before the end of a file.
-func flip(path string) (err error) {
+// flip flips a byte of the last batch in a segment. A batch begins with its base offset, 8 bytes, and the length of what
+// follows, 4 bytes.
+func flip(path string, at int) (err error) {
+	log, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	begin, end := 0, 0
+	for end+12 <= len(log) {
+		size := int(binary.BigEndian.Uint32(log[end+8:]))
+		if size == 0 || end+12+size > len(log) {
+			break
+		}
+		begin, end = end, end+12+size
+	}
+	if at < 0 {
+		at += end - begin
+	}
+	if at < 0 || begin+at >= end {
+		return fmt.Errorf("%s: the last batch has %d bytes", path, end-begin)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() < 3 {
-		return fmt.Errorf("%s holds %d bytes", path, info.Size())
-	}
-	one := make([]byte, 1)
-	if _, err := f.ReadAt(one, info.Size()-3); err != nil {
-		return err
-	}
-	one[0] ^= 0xff
-	_, err = f.WriteAt(one, info.Size()-3)
+	_, err = f.WriteAt([]byte{log[begin+at] ^ 0xff}, int64(begin+at))
 	return err
 }
