@@ -42,7 +42,7 @@ func TestRecord(t *testing.T) {
 	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		t.Parallel()
-		topic := b.Topic(t, 1, nil)
+		topic := b.Topic(t, 1, map[string]string{"retention.ms": "-1"}) // the records are old
 		at := time.UnixMilli(1_700_000_000_123)
 		want := []kafka.Message{
 			{Key: []byte("\x00k\xff"), Value: []byte("v"), Headers: []kafka.Header{{Key: "h", Value: []byte{0}}, {Key: "h", Value: []byte("2")}, {Key: "", Value: nil}}, Time: at},
