@@ -188,8 +188,8 @@ func (h *health) inherit(faults [activities]*fault) {
 	}
 }
 
-// current is the fault to show; nil if there is none. That it does not get on is none before it is old: most transactions end at once.
-// The lock is held.
+// current is the fault to show; nil if there is none. That it does not get on is none before it is old: most
+// transactions end at once. The lock is held.
 func (h *health) current(now time.Time) *fault {
 	for a, f := range h.faults {
 		if f != nil && (activity(a) != passing || now.Sub(f.Since) >= patience) {

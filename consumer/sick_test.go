@@ -304,8 +304,10 @@ func TestCorrupt(t *testing.T) {
 func TestCorruptAnywhere(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Kafka(t)
-	places := map[int]string{0: "base offset, high", 7: "base offset, low", 8: "length, high", 11: "length, low", 16: "magic", 17: "checksum",
-		22: "attributes", 26: "last offset delta", 60: "number of records", 61: "length of the first record", -1: "the last byte"}
+	places := map[int]string{0: "base offset, high", 7: "base offset, low", 8: "length, high", 11: "length, low",
+		16: "magic", 17: "checksum",
+		22: "attributes", 26: "last offset delta", 60: "number of records", 61: "length of the first record",
+		-1: "the last byte"}
 	topic := b.Topic(t, len(places)+1, nil)
 	for partition := range len(places) + 1 {
 		put(t, b, topic, partition, 50, "some")
@@ -328,7 +330,8 @@ func TestCorruptAnywhere(t *testing.T) {
 			continue
 		}
 		place, n := places[at[p.Partition-1]], s.settledOf(topic, p.Partition)
-		if p.Problem == nil || p.Problem.Offset != 50 || p.Problem.Cause != "corrupt" && p.Problem.Cause != "error" || n != 50 {
+		if p.Problem == nil || p.Problem.Offset != 50 || p.Problem.Cause != "corrupt" && p.Problem.Cause != "error" ||
+			n != 50 {
 			t.Errorf("%s: %d records were delivered; %+v", place, n, p.Problem)
 		}
 	}
