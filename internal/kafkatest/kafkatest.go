@@ -259,12 +259,24 @@ func (b *Broker) produce(t testing.TB, topic string, balancer kafka.Balancer, ms
 	w := &kafka.Writer{Addr: kafka.TCP(b.Addrs...), Topic: topic, Balancer: balancer, RequiredAcks: kafka.RequireAll,
 		MaxAttempts: 30, // a leader may be on its way
 		BatchSize:   1000, BatchBytes: 10 << 20, BatchTimeout: time.Millisecond, Transport: b.client.Transport}
-	if err := w.WriteMessages(context.Background(), msgs...); err != nil {
+	err := w.WriteMessages(context.Background(), msgs...)
+	for deadline := time.Now().Add(15 * time.Second); unled(err, len(msgs)) && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+		b.close() // what the client knew of leaders is old
+		err = w.WriteMessages(context.Background(), msgs...)
+	}
+	if err != nil {
 		t.Fatalf("produce to %s: %v", topic, err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatalf("produce to %s: %v", topic, err)
 	}
+}
+
+// unled tells whether none of n messages was sent, as nobody leads their partitions.
+func unled(err error, n int) bool {
+	var each kafka.WriteErrors
+	return errors.As(err, &each) && each.Count() == n && strings.Contains(err.Error(), "has no leader")
 }
 
 // ends and starts are the offsets of a topic's partitions after their last record, and of their first.
