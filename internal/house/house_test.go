@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/broker":          {"internal/secret"},
 	"tracing":                  {},
 	"tracing/tracingtest":      {},
+	"consumer/recordbatch":     {},
 	"consumer":                 {"tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"dlq":                      {"consumer", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/hubspot", "upsert/pace", "internal/hold", "internal/watchdog"},
