@@ -1,40 +1,33 @@
 package consumer
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/tasksink/tasksink/consumer/recordbatch"
 )
 
 // aborted tells which batches of an answer belong to transactions that were aborted. The broker names for each the
 // producer and the first offset; it lasts until the producer's next control batch.
 type aborted struct {
-	begin  []fetch.ResponseTransaction // by first offset, those not reached yet
-	active map[int64]bool              // producers inside an aborted transaction
+	begin  []abortedTransaction // by first offset, those not reached yet
+	active map[int64]bool       // producers inside an aborted transaction
 }
 
-func newAborted(list []fetch.ResponseTransaction) *aborted {
-	sort.Slice(list, func(i, j int) bool { return list[i].FirstOffset < list[j].FirstOffset })
+func newAborted(list []abortedTransaction) *aborted {
+	slices.SortFunc(list, func(x, y abortedTransaction) int { return cmp.Compare(x.first, y.first) })
 	return &aborted{begin: list, active: map[int64]bool{}}
 }
 
-func (a *aborted) drops(batch protocol.RecordReader) bool {
-	b, ok := batch.(*protocol.RecordBatch)
-	if !ok {
-		return false // older formats know no transactions
-	}
-	for len(a.begin) > 0 && a.begin[0].FirstOffset <= b.BaseOffset {
-		a.active[a.begin[0].ProducerID] = true
+// drops tells whether a batch holds nothing for us: the marker of a transaction's end, or records of an aborted one.
+func (a *aborted) drops(b *recordbatch.Batch) bool {
+	for len(a.begin) > 0 && a.begin[0].first <= b.BaseOffset {
+		a.active[a.begin[0].producer] = true
 		a.begin = a.begin[1:]
 	}
-	return b.Attributes.Transactional() && a.active[b.ProducerID]
-}
-
-func (a *aborted) end(c *protocol.ControlBatch) {
-	for len(a.begin) > 0 && a.begin[0].FirstOffset <= c.BaseOffset {
-		a.active[a.begin[0].ProducerID] = true
-		a.begin = a.begin[1:]
+	if b.Control {
+		delete(a.active, b.ProducerID)
+		return true
 	}
-	delete(a.active, c.ProducerID)
+	return b.Transactional && a.active[b.ProducerID]
 }

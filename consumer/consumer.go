@@ -87,13 +87,17 @@ type Consumer struct {
 	cfg       Config
 	addr      net.Addr
 	transport *kafka.Transport // for fetches, and for what Kafka says of topics and members
+	wire      *wire            // over transport: the requests that kafka-go does not write
 	room      *room
 
+	restarted    atomic.Int64 // partitions whose topic was created again
+	truncated    atomic.Int64 // partitions whose log was truncated
 	lost         atomic.Int64 // records that retention deleted before they were read
 	arrived      atomic.Int64 // records that came to our partitions while they were ours
 	rebalances   atomic.Int64
 	commitErrors atomic.Int64
 	consumed     map[string]*atomic.Int64 // records delivered, by topic
+	oddTimes     sync.Map                 // topics of which a warning was given
 
 	// Run, and what it waits for, have these to themselves.
 	total     int                  // partitions of all topics, as of the last join
@@ -129,7 +133,8 @@ func New(cfg Config) (*Consumer, error) {
 	for _, topic := range cfg.Topics {
 		consumed[topic] = new(atomic.Int64)
 	}
-	return &Consumer{cfg: cfg, addr: kafka.TCP(cfg.Brokers...), transport: cfg.Transport(cfg.Topics...),
+	addr, transport := kafka.TCP(cfg.Brokers...), cfg.Transport(cfg.Topics...)
+	return &Consumer{cfg: cfg, addr: addr, transport: transport, wire: newWire(transport, addr, cfg.ClientID),
 			consumed: consumed,
 			missing:  map[string]time.Time{}, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes)},
 		nil
@@ -288,6 +293,14 @@ func (c *Consumer) Load() (lag, arrived int64) {
 		}
 	}
 	return lag, c.arrived.Load()
+}
+
+// warnOfTime says once of a topic that its records' times cannot be.
+func (c *Consumer) warnOfTime(topic string, ms int64) {
+	if _, warned := c.oddTimes.LoadOrStore(topic, true); !warned && ms >= 0 {
+		c.cfg.Log.Warn().Str("topic", topic).Time("time", time.UnixMilli(ms)).
+			Msg("topic " + topic + ": records have times that cannot be, such as seconds for milliseconds; their age is unknown")
+	}
 }
 
 func (c *Consumer) lose(p *partition, records int64) {

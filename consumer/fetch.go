@@ -12,7 +12,6 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
 
 	"github.com/tasksink/tasksink/internal/watchdog"
@@ -23,19 +22,23 @@ const (
 	fetchTimeout   = 4 * time.Second        // for an answer, beyond the poll
 	fetchBytes     = 512 << 10              // of one answer, compressed
 	partitionBytes = 256 << 10              // of one partition in it
-	readCommitted  = 1
 )
+
+// fetchLoop is what one broker's loop has to itself.
+type fetchLoop struct {
+	leader  int
+	watched *watchdog.Loop
+	buffer  []byte // of the last answer, for the next one
+	intake  intake
+}
 
 // fetchFrom reads the partitions that one broker leads, one request after the other, until ctx ends. The healthy ones
 // share a request; one whose last request failed is asked for alone when its rest is over.
 func (g *generation) fetchFrom(ctx context.Context, leader int) {
-	loop := g.c.cfg.Watch.Loop(fmt.Sprintf("fetch from broker %d", leader))
-	defer loop.End()
+	l := &fetchLoop{leader: leader, watched: g.c.cfg.Watch.Loop(fmt.Sprintf("fetch from broker %d", leader))}
+	defer l.watched.End()
 	for turn := 0; ; turn++ {
-		changed := g.routes.next()
-		if g.c.room.any(ctx) != nil {
-			return
-		}
+		changed, freed := g.routes.next(), g.c.room.freed.next()
 		healthy, suspects, due := g.claim(leader, turn)
 		if len(healthy)+len(suspects) == 0 {
 			var timer <-chan time.Time
@@ -44,6 +47,7 @@ func (g *generation) fetchFrom(ctx context.Context, leader int) {
 			}
 			select {
 			case <-changed:
+			case <-freed:
 			case <-timer:
 			case <-ctx.Done():
 				return
@@ -51,10 +55,10 @@ func (g *generation) fetchFrom(ctx context.Context, leader int) {
 			continue
 		}
 		for _, p := range suspects {
-			g.askAlone(ctx, loop, leader, p)
+			g.askAlone(ctx, l, p)
 		}
 		if len(healthy) > 0 {
-			g.askTogether(ctx, loop, leader, healthy)
+			g.askTogether(ctx, l, healthy)
 		}
 		g.release(leader, suspects, healthy)
 		if ctx.Err() != nil {
@@ -69,7 +73,7 @@ func (g *generation) claim(leader, turn int) (healthy, suspects []*partition, du
 	now := time.Now()
 	for i := range g.parts {
 		p := g.parts[(i+turn)%len(g.parts)]
-		if resolved, _ := p.begun(); !resolved {
+		if resolved, _ := p.begun(); !resolved || p.seat.waits() {
 			continue
 		}
 		claimed, suspect, next := p.health.claim(leader, now)
@@ -98,13 +102,13 @@ func (g *generation) release(leader int, claimed ...[]*partition) {
 
 // askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one,
 // as it cannot be told which.
-func (g *generation) askTogether(ctx context.Context, loop *watchdog.Loop, leader int, parts []*partition) {
-	err := g.try(ctx, loop, leader, parts, poll{wait: fetchWait, bytes: partitionBytes})
+func (g *generation) askTogether(ctx context.Context, l *fetchLoop, parts []*partition) {
+	err := g.try(ctx, l, parts, poll{wait: fetchWait, bytes: partitionBytes})
 	switch {
 	case err == nil:
 	case spoilt(err):
 		for _, p := range parts {
-			g.askAlone(ctx, loop, leader, p)
+			g.askAlone(ctx, l, p)
 		}
 	default:
 		for _, p := range parts {
@@ -116,11 +120,11 @@ func (g *generation) askTogether(ctx context.Context, loop *watchdog.Loop, leade
 
 // askAlone sends a request for one partition. If its answer cannot be read, the next one asks for a single batch: what
 // lies before the broken batch is not lost behind it, and the offset that the fault names is the broken one's.
-func (g *generation) askAlone(ctx context.Context, loop *watchdog.Loop, leader int, p *partition) {
+func (g *generation) askAlone(ctx context.Context, l *fetchLoop, p *partition) {
 	before := p.nextOffset()
-	err := g.try(ctx, loop, leader, []*partition{p}, poll{bytes: partitionBytes})
+	err := g.try(ctx, l, []*partition{p}, poll{bytes: partitionBytes})
 	if spoilt(err) {
-		if single := g.try(ctx, loop, leader, []*partition{p}, poll{bytes: 1}); single != nil {
+		if single := g.try(ctx, l, []*partition{p}, poll{bytes: 1}); single != nil {
 			err = single
 		}
 	}
@@ -143,34 +147,39 @@ type poll struct {
 
 // try sends one request for partitions that were claimed, delivers what comes, and takes in which of the partitions are
 // sick. An error concerns the request.
-func (g *generation) try(ctx context.Context, loop *watchdog.Loop, leader int, parts []*partition, how poll) error {
+func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, how poll) error {
 	patience := fetchTimeout // longer for a broker that is slow each time
 	for _, p := range parts {
 		patience = max(patience, fetchTimeout<<min(p.health.failures(fetching), 2))
 	}
 	attempt, done := g.attempts.begin(ctx, parts, how.wait+patience)
-	loop.Busy()
-	defer loop.Idle()
-	res, err := g.request(attempt, leader, parts, how)
+	l.watched.Busy()
+	defer l.watched.Idle()
+	answer, err := g.request(attempt, l.leader, parts, how, l.buffer)
 	interrupted := errors.Is(attempt.Err(), context.Canceled)
 	done()
 	switch {
 	case err != nil && interrupted: // the generation ends, or a partition has moved to another leader
+		l.buffer = nil
 		return nil
 	case err != nil:
+		l.buffer = nil // the connection may still be reading into it
 		return err
 	}
-	for _, t := range res.Topics {
-		for i := range t.Partitions {
-			p := g.part(t.Topic, int(t.Partitions[i].Partition))
+	l.buffer = answer.buffer
+	for _, t := range answer.topics {
+		for i := range t.partitions {
+			p := g.part(t.name, int(t.partitions[i].id))
 			if p == nil {
 				continue
 			}
-			loop.Busy() // one piece of work for each partition, as each may have to ask the broker once more
-			err := g.take(ctx, loop, leader, p, p == parts[0], &t.Partitions[i])
+			l.watched.Busy() // one piece of work for each partition, as each may have to ask the broker once more
+			err := g.take(ctx, l.leader, p, answer.hasSpace(), &t.partitions[i], &l.intake)
 			switch {
 			case ctx.Err() != nil || errors.Is(err, errRevoked):
 				return nil
+			case errors.Is(err, errNoRoom): // the others of the leader go on
+				g.well(p, fetching)
 			case err != nil && len(parts) == 1:
 				return err
 			case err != nil:
@@ -194,18 +203,19 @@ func spoilt(err error) bool {
 var errNoBeginning = errors.New("the log does not say where it begins")
 
 // request asks where to begin, for those partitions of which that is not known, and fetches the others.
-func (g *generation) request(ctx context.Context, leader int, parts []*partition, how poll) (*fetch.Response, error) {
+func (g *generation) request(ctx context.Context, leader int, parts []*partition, how poll,
+	buffer []byte) (fetchAnswer, error) {
 	if err := g.start(ctx, leader, parts); err != nil {
-		return nil, err
+		return fetchAnswer{}, err
 	}
-	res, err := exchange[*fetch.Response](ctx, g.c.transport, g.c.addr, g.c.toBroker(leader, fetchRequest(parts, how)))
-	if err == nil {
-		err = failure(res.ErrorCode)
+	if err := g.compareLogs(ctx, leader, parts); err != nil {
+		return fetchAnswer{}, err
 	}
+	answer, err := g.c.wire.fetch(ctx, leader, query(parts, how), buffer)
 	if err != nil {
-		return nil, fmt.Errorf("fetch from broker %d: %w", leader, unreadable(err))
+		return fetchAnswer{}, fmt.Errorf("fetch from broker %d: %w", leader, unreadable(err))
 	}
-	return res, nil
+	return answer, nil
 }
 
 // unreadable marks an error that is neither Kafka's nor the network's: the answer came, and cannot be decoded.
@@ -296,22 +306,65 @@ func (c *Consumer) toBroker(id int, req protocol.Message) *toBroker {
 	return &toBroker{versioned{Message: req, clientID: c.cfg.ClientID, newest: newestVersion}, id}
 }
 
-func fetchRequest(parts []*partition, how poll) *fetch.Request {
-	req := &fetch.Request{ReplicaID: -1, MaxWaitTime: int32(how.wait / time.Millisecond), MinBytes: 1,
-		MaxBytes:       fetchBytes,
-		IsolationLevel: readCommitted, SessionEpoch: -1}
+func query(parts []*partition, how poll) *fetchQuery {
+	q := &fetchQuery{wait: how.wait, minBytes: 1, maxBytes: fetchBytes}
 	index := map[string]int{}
 	for _, p := range parts {
 		i, ok := index[p.topic]
 		if !ok {
-			i, index[p.topic] = len(req.Topics), len(req.Topics)
-			req.Topics = append(req.Topics, fetch.RequestTopic{Topic: p.topic})
+			i, index[p.topic] = len(q.topics), len(q.topics)
+			q.topics = append(q.topics, fetchTopic{name: p.topic, id: p.identity()})
 		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, fetch.RequestPartition{
-			Partition: int32(p.id), CurrentLeaderEpoch: -1, FetchOffset: p.nextOffset(), LogStartOffset: -1,
-			PartitionMaxBytes: how.bytes})
+		q.topics[i].partitions = append(q.topics[i].partitions, fetchPartition{id: int32(p.id),
+			leaderEpoch: p.health.leaderEpoch(), offset: p.nextOffset(), lastEpoch: -1, maxBytes: min(how.bytes, p.roomy())})
 	}
-	return req
+	return q
+}
+
+// hasSpace tells whether the answer had space for a batch of each partition: none is empty for want of it.
+func (a *fetchAnswer) hasSpace() bool {
+	bytes := 0
+	for _, t := range a.topics {
+		for i := range t.partitions {
+			bytes += len(t.partitions[i].records)
+		}
+	}
+	return bytes < fetchBytes/2
+}
+
+// compareLogs asks a new leader whether its log has the records that were read last, if their epoch is known. A log that
+// was truncated goes on where it was.
+func (g *generation) compareLogs(ctx context.Context, leader int, parts []*partition) error {
+	var asked []epochQuery
+	for _, p := range parts {
+		if epoch, of, due := p.compare(p.health.leaderEpoch()); due {
+			asked = append(asked, epochQuery{topic: p.topic, partition: int32(p.id), leaderEpoch: of, epoch: epoch})
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	ends, err := g.c.wire.epochEnds(ctx, leader, asked)
+	if errors.Is(err, kafka.UnsupportedVersion) { // a broker before Kafka 2.1
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask broker %d where the logs part: %w", leader, err)
+	}
+	for _, e := range ends {
+		p := g.part(e.topic, int(e.partition))
+		if p == nil {
+			continue
+		}
+		if e.err != nil {
+			return fmt.Errorf("ask broker %d where the logs of %s part: %w: %w", leader, p, errNoBeginning, e.err)
+		}
+		if e.end >= 0 && e.end < p.nextOffset() {
+			g.truncated(p, e.end, e.epoch)
+		}
+		p.compared(p.health.leaderEpoch())
+	}
+	return nil
 }
 
 // attempts are the requests that are out, so that one can be interrupted whose partition has moved to another leader.

@@ -54,7 +54,7 @@ func newGeneration(c *Consumer, m *member, j joined, before *generation, topics 
 		lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	for topic, ids := range j.mine {
 		for _, id := range ids {
-			p := newPartition(topic, id, c.room, c.cfg.Telemetry.Ages())
+			p := newPartition(topic, id, c.room.seat(), c.cfg.Telemetry.Ages())
 			g.parts = append(g.parts, p)
 			if before == nil {
 				continue
@@ -64,6 +64,7 @@ func newGeneration(c *Consumer, m *member, j joined, before *generation, topics 
 			}
 		}
 	}
+	c.room.divide(len(g.parts))
 	g.proven.Store(-int64(24 * time.Hour))
 	g.hurry <- struct{}{} // the first proof
 	return g
@@ -241,6 +242,9 @@ func (g *generation) forget() {
 // sick says that an activity of a partition failed. It concerns this partition only.
 func (g *generation) sick(p *partition, a activity, err error) {
 	p.health.fail(a, p.nextOffset(), err)
+	if a == fetching {
+		p.seat.yield()
+	}
 }
 
 // well says that an activity of a partition works.

@@ -31,6 +31,8 @@ const (
 	causeDenied      = "unauthorized" // we may not read it
 	// a transaction is open at this offset, and what lies behind it is not served yet
 	causeTransaction = "open-transaction"
+	causeOldFormat   = "old-format" // its records are of format v0 or v1
+	causeTooLarge    = "too-large"  // one record is larger than the room
 	causeOther       = "error"
 )
 
@@ -56,8 +58,9 @@ type fault struct {
 // Nothing else knows any of this. Its methods lock it.
 type health struct {
 	mu     sync.Mutex
-	leader int  // -1 if there is none
-	busy   bool // a request for it is out: there is never a second one
+	leader int   // -1 if there is none
+	epoch  int32 // of its leadership; -1 if the brokers do not say
+	busy   bool  // a request for it is out: there is never a second one
 	faults [activities]*fault
 }
 
@@ -70,9 +73,10 @@ const (
 )
 
 // lead takes in who leads the partition; -1 if nobody does. A partition that has moved is tried at once.
-func (h *health) lead(id int) (moved bool) {
+func (h *health) lead(id int, epoch int32) (moved bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.epoch = epoch
 	if h.leader == id {
 		return false
 	}
@@ -90,6 +94,13 @@ func (h *health) progress(a activity) {
 	if f := h.faults[a]; f != nil {
 		f.next, f.tries = time.Time{}, 0
 	}
+}
+
+// leaderEpoch is the epoch of the leadership, as far as we know.
+func (h *health) leaderEpoch() int32 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.epoch
 }
 
 func (h *health) ledBy() int {
@@ -243,6 +254,12 @@ func diagnose(err error) (cause, remedy string) {
 		return causeTransaction, "a transaction began here and was neither committed nor aborted; if it stays open, find " +
 			"its producer " +
 			"with kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --broker-id ID, and abort it there"
+	}
+	if errors.Is(err, errOldFormat) {
+		return causeOldFormat, "tasksink reads format v2, Kafka's since 0.11: docs/upgrading.md says how to rewrite the topic"
+	}
+	if errors.Is(err, errTooLarge) {
+		return causeTooLarge, "raise --max-pending-bytes above the record's size, and the memory limit with it"
 	}
 	var code kafka.Error
 	switch {

@@ -15,11 +15,11 @@ import (
 func TestRests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := &health{leader: -1}
+		h := &health{leader: -1, epoch: -1}
 		if claimed, _, _ := h.claim(1, time.Now()); claimed {
 			t.Error("a partition without a leader was claimed")
 		}
-		h.lead(1)
+		h.lead(1, 0)
 		claimed, suspect, _ := h.claim(1, time.Now())
 		if !claimed || suspect {
 			t.Errorf("a healthy partition: claimed %v, suspect %v", claimed, suspect)
@@ -42,7 +42,7 @@ func TestRests(t *testing.T) {
 			h.release(1)
 		}
 		h.fail(fetching, 7, kafka.NotLeaderForPartition)
-		h.lead(2)
+		h.lead(2, 0)
 		if claimed, suspect, _ := h.claim(2, time.Now()); !claimed || !suspect {
 			t.Errorf("with another leader: claimed %v, suspect %v", claimed, suspect)
 		}

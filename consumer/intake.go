@@ -1,81 +1,92 @@
 package consumer
 
 import (
-	"io"
+	"strings"
+	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer/recordbatch"
 )
 
 const (
 	intakeRecords = 64
 	intakeBytes   = 32 << 10
+
+	maxHeaders = 1000 // of a record: one with more is no task event, and gets none of them
 )
 
-// intake gathers records of one partition out of an answer's pages. They share two allocations, one for the records
-// and one for their keys and values, and no more is allocated than what they take. Such a group stays in memory until
-// the last of its records is settled; as the settled run passes them in order, and all that it has not passed counts
-// as pending, that is one group beyond the count for each partition.
+// intake gathers records of one partition, and then copies them into three allocations that they share: for the
+// records, for their keys and values, and for their headers. No more is allocated than what they take. Such a group stays
+// in memory until the last of its records is settled; as the settled run passes them in order, and all that it has not
+// passed counts as pending, that is one group beyond the count for each partition.
+//
+// An intake is used again for the next answer.
 type intake struct {
-	recs  []protocol.Record // pages and all, until records
-	bytes int
-	next  int64 // the offset behind the last record that is left out
+	gathered []recordbatch.Record
+	buffer   recordbatch.Buffer
+	bytes    int
+	headers  int
 }
 
-// add gathers a record, and tells whether that makes a group.
-func (in *intake) add(rec *protocol.Record) (full bool) {
-	if in.recs == nil {
-		in.recs = make([]protocol.Record, 0, intakeRecords)
+// add gathers the record that the reader is at, and tells whether that makes a group.
+func (in *intake) add(records *recordbatch.Records, rec *recordbatch.Record) (full bool, err error) {
+	if err := records.Read(rec, &in.buffer); err != nil {
+		return false, err
 	}
-	in.recs = append(in.recs, *rec)
-	in.bytes += length(rec.Key) + length(rec.Value)
-	return len(in.recs) == intakeRecords || in.bytes >= intakeBytes
+	in.gathered = append(in.gathered, *rec)
+	in.bytes += len(rec.Key) + len(rec.Value)
+	in.headers += len(rec.Headers)
+	for i := range rec.Headers {
+		in.bytes += len(rec.Headers[i].Value)
+	}
+	return len(in.gathered) == intakeRecords || in.bytes >= intakeBytes, nil
 }
 
-// records copies what was gathered out of the pages, gives them back, and begins anew.
-func (in *intake) records(p *partition) ([]Record, error) {
-	all, buf := make([]Record, len(in.recs)), make([]byte, in.bytes)
-	var failed error
-	for i := range in.recs {
-		rec := &in.recs[i]
-		r := &all[i]
-		r.Topic, r.Partition, r.Offset, r.Time, r.Headers = p.topic, p.id, rec.Offset, rec.Time, rec.Headers
-		var err error
-		if r.Key, buf, err = copyBytes(buf, rec.Key); err != nil {
-			failed = err
+// records copies what was gathered, and begins anew. A large record is alone in its buffer, and keeps that.
+func (in *intake) records(p *partition) []Record {
+	all := make([]Record, len(in.gathered))
+	keep := in.bytes > 2*intakeBytes
+	var bytes []byte
+	if !keep {
+		bytes = make([]byte, 0, in.bytes)
+	}
+	headers := make([]kafka.Header, 0, in.headers)
+	own := func(b []byte) []byte {
+		if b == nil || keep {
+			return b
 		}
-		if r.Value, buf, err = copyBytes(buf, rec.Value); err != nil {
-			failed = err
+		bytes = append(bytes, b...)
+		return bytes[len(bytes)-len(b) : len(bytes) : len(bytes)]
+	}
+	for i := range in.gathered {
+		from, r := &in.gathered[i], &all[i]
+		r.Topic, r.Partition, r.Offset, r.Time = p.topic, p.id, from.Offset, time.UnixMilli(from.Time)
+		r.Key, r.Value, r.HeaderCount = own(from.Key), own(from.Value), from.HeaderCount
+		for _, h := range from.Headers {
+			headers = append(headers, kafka.Header{Key: strings.Clone(h.Key), Value: own(h.Value)})
 		}
-		release(rec)
+		if n := len(from.Headers); n > 0 {
+			r.Headers = headers[len(headers)-n : len(headers) : len(headers)]
+		}
 	}
-	clear(in.recs)
-	in.recs, in.bytes = in.recs[:0], 0
-	return all, failed
+	if keep {
+		in.buffer = recordbatch.Buffer{}
+	}
+	in.forget()
+	return all
 }
 
-func length(b protocol.Bytes) int {
-	if b == nil {
-		return 0
+// forget drops what was gathered. What a large record needed is not kept.
+func (in *intake) forget() {
+	clear(in.gathered)
+	in.gathered, in.bytes, in.headers = in.gathered[:0], 0, 0
+	clear(in.buffer.Headers)
+	in.buffer.Bytes, in.buffer.Headers = in.buffer.Bytes[:0], in.buffer.Headers[:0]
+	if cap(in.buffer.Bytes) > 2*intakeBytes {
+		in.buffer.Bytes = nil
 	}
-	return b.Len()
-}
-
-// copyBytes copies b to the front of buf, and returns that and the rest. It is nil only for what Kafka has as null.
-func copyBytes(buf []byte, b protocol.Bytes) (own, rest []byte, err error) {
-	if b == nil {
-		return nil, buf, nil
-	}
-	n := b.Len()
-	_, err = io.ReadFull(b, buf[:n])
-	return buf[:n:n], buf[n:], err
-}
-
-// release gives a record's pages back.
-func release(rec *protocol.Record) {
-	if rec.Key != nil {
-		_ = rec.Key.Close()
-	}
-	if rec.Value != nil {
-		_ = rec.Value.Close()
+	if cap(in.buffer.Headers) > 2*maxHeaders {
+		in.buffer.Headers = nil
 	}
 }

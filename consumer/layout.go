@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
 // layout is what Kafka says of topics: a topic that is not there, and a partition without a leader, are part of the
@@ -16,13 +15,15 @@ import (
 type layout map[string]topicLayout
 
 type topicLayout struct {
-	err     error // why nothing is known of its partitions; nil if they are known
+	id      topicID // zero if the brokers have none
+	err     error   // why nothing is known of its partitions; nil if they are known
 	leaders map[int]leading
 }
 
 // leading is who leads a partition.
 type leading struct {
 	broker int
+	epoch  int32 // counts up with each election; -1 if the brokers do not say
 	err    error // why nobody does; nil if broker does
 }
 
@@ -74,26 +75,24 @@ func (l layout) leader(topic string, id int) leading {
 func (c *Consumer) look(ctx context.Context, topics []string) (layout, error) {
 	ctx, stop := context.WithTimeout(ctx, lookTimeout)
 	defer stop()
-	res, err := exchange[*metadata.Response](ctx, c.transport, c.addr,
-		&toAny{versioned{clientID: c.cfg.ClientID, newest: newestVersion,
-			Message: &metadata.Request{TopicNames: topics}}})
+	answer, err := c.wire.metadata(ctx, topics)
 	if err != nil {
 		return nil, fmt.Errorf("ask Kafka for the topics: %w", err)
 	}
 	found := layout{}
-	for _, t := range res.Topics {
-		topic := topicLayout{err: failure(t.ErrorCode), leaders: map[int]leading{}}
-		for _, p := range t.Partitions {
-			at := leading{broker: int(p.LeaderID), err: failure(p.ErrorCode)}
+	for _, t := range answer {
+		topic := topicLayout{id: t.id, err: t.err, leaders: map[int]leading{}}
+		for _, p := range t.partitions {
+			at := leading{broker: int(p.leader), epoch: p.epoch, err: p.err}
 			switch {
 			case errors.Is(at.err, kafka.ReplicaNotAvailable): // another one than the leader
 				at.err = nil
 			case at.err == nil && at.broker < 0:
 				at.err = kafka.LeaderNotAvailable
 			}
-			topic.leaders[int(p.PartitionIndex)] = at
+			topic.leaders[int(p.id)] = at
 		}
-		found[t.Name] = topic
+		found[t.name] = topic
 	}
 	for _, topic := range topics {
 		if _, ok := found[topic]; !ok {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/findcoordinator"
 	"github.com/segmentio/kafka-go/protocol/heartbeat"
 	"github.com/segmentio/kafka-go/protocol/joingroup"
 	"github.com/segmentio/kafka-go/protocol/leavegroup"
@@ -29,7 +31,8 @@ type member struct {
 	addr      net.Addr
 	transport *kafka.Transport
 	sockets   sockets
-	id        string // the coordinator's name for us; empty until it gave one
+	id        string       // the coordinator's name for us; empty until it gave one
+	broker    atomic.Int64 // that coordinates the group; -1 while that is unknown
 }
 
 // The newest versions in which kafka-go writes the request and reads the answer as Kafka defines them.
@@ -43,23 +46,62 @@ const (
 
 func newMember(cfg *Config) *member {
 	m := &member{cfg: cfg, addr: kafka.TCP(cfg.Brokers...)}
+	m.broker.Store(-1)
 	m.transport = cfg.Transport(cfg.Topics...)
 	m.transport.Dial = m.sockets.over(m.transport.Dial)
 	return m
 }
 
-// ask sends a request to the group's coordinator. An answer that does not come in time closes the connections.
+// ask sends a request to the group's coordinator. An answer that does not come in time closes the connections; after any
+// failure the coordinator is looked up again.
 func ask[R protocol.Message](ctx context.Context, m *member, limit time.Duration, newest int16,
 	req protocol.Message) (R, error) {
 	attempt, stop := context.WithTimeout(ctx, limit)
 	defer stop()
-	res, err := exchange[R](attempt, m.transport, m.addr,
-		&toCoordinator{versioned{Message: req, clientID: m.cfg.ClientID, newest: newest}, m.cfg.Group})
-	if err != nil && attempt.Err() != nil && ctx.Err() == nil {
+	broker, err := m.find(attempt)
+	var res R
+	if err == nil {
+		res, err = exchange[R](attempt, m.transport, m.addr,
+			&toBroker{versioned{Message: req, clientID: m.cfg.ClientID, newest: newest}, broker})
+	}
+	if err == nil {
+		return res, nil
+	}
+	m.lost()
+	if attempt.Err() != nil && ctx.Err() == nil {
 		m.cut()
 		err = fmt.Errorf("no answer within %v: %w", limit, err)
 	}
 	return res, err
+}
+
+// find returns the broker that coordinates the group. kafka-go would look it up for each request, and take no notice of
+// an error in the answer.
+func (m *member) find(ctx context.Context) (int, error) {
+	if known := m.broker.Load(); known >= 0 {
+		return int(known), nil
+	}
+	res, err := exchange[*findcoordinator.Response](ctx, m.transport, m.addr, &versioned{
+		Message: &findcoordinator.Request{Key: m.cfg.Group}, clientID: m.cfg.ClientID, newest: newestVersion})
+	if err == nil {
+		err = failure(res.ErrorCode)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the group's coordinator: %w", err)
+	}
+	m.broker.Store(int64(res.NodeID))
+	return int(res.NodeID), nil
+}
+
+// lost says that the coordinator must be looked up again.
+func (m *member) lost() { m.broker.Store(-1) }
+
+// moved passes an error of the coordinator's on, and takes in that it may be another broker by now.
+func (m *member) moved(err error) error {
+	if errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) {
+		m.lost()
+	}
+	return err
 }
 
 // cut closes all connections to the group's coordinator.
@@ -69,7 +111,7 @@ func (m *member) cut() {
 }
 
 // attempt is how long the coordinator may take for one answer: several attempts fit into a session.
-func (m *member) attempt() time.Duration { return min(m.cfg.SessionTimeout/5, 3*time.Second) }
+func (m *member) attempt() time.Duration { return min(m.cfg.SessionTimeout/4, 4*time.Second) }
 
 // rebalanceTimeout is how long the group waits for its members to drain and to join again.
 func (m *member) rebalanceTimeout() time.Duration { return m.cfg.DrainTimeout + slack }
@@ -99,7 +141,7 @@ func (m *member) join(ctx context.Context, topics []string,
 	synced, err := ask[*syncgroup.Response](ctx, m, m.cfg.SessionTimeout+m.attempt(), syncVersion, &syncgroup.Request{
 		GroupID: m.cfg.Group, GenerationID: res.GenerationID, MemberID: m.id, Assignments: assignments})
 	if err == nil {
-		err = failure(synced.ErrorCode)
+		err = m.moved(failure(synced.ErrorCode))
 	}
 	if err != nil {
 		return joined{}, fmt.Errorf("wait for the group's assignment: %w", err)
@@ -125,7 +167,7 @@ func (m *member) askToJoin(ctx context.Context, own subscription) (*joingroup.Re
 			RebalanceTimeoutMS: int32(m.rebalanceTimeout().Milliseconds()),
 			Protocols:          []joingroup.RequestProtocol{{Name: "range", Metadata: own.bytes()}}})
 		if err == nil {
-			err = failure(res.ErrorCode)
+			err = m.moved(failure(res.ErrorCode))
 		}
 		switch {
 		case err == nil:
@@ -172,7 +214,7 @@ func (m *member) heartbeat(ctx context.Context, generation int32) error {
 	if err != nil {
 		return err
 	}
-	return failure(res.ErrorCode)
+	return m.moved(failure(res.ErrorCode))
 }
 
 // commit commits offsets, and returns what became of each partition. An error concerns all of them.
@@ -187,7 +229,7 @@ func (m *member) commit(ctx context.Context, generation int32,
 	for _, t := range res.Topics {
 		results[t.Name] = map[int]error{}
 		for _, p := range t.Partitions {
-			results[t.Name][int(p.PartitionIndex)] = failure(p.ErrorCode)
+			results[t.Name][int(p.PartitionIndex)] = m.moved(failure(p.ErrorCode))
 		}
 	}
 	return results, nil
@@ -208,7 +250,7 @@ func (m *member) leave(ctx context.Context) error {
 		res, err = ask[*leavegroup.Response](ctx, m, m.attempt(), leaveVersion,
 			&leavegroup.Request{GroupID: m.cfg.Group, MemberID: m.id})
 		if err == nil {
-			err = failure(res.ErrorCode)
+			err = m.moved(failure(res.ErrorCode))
 		}
 		if err == nil || evicting(err) {
 			m.id = ""

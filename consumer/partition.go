@@ -17,7 +17,7 @@ import (
 type partition struct {
 	topic  string
 	id     int
-	room   *room
+	seat   *seat // in the room
 	ages   *tracing.Ages
 	health health
 
@@ -33,8 +33,14 @@ type partition struct {
 	lost      bool          // no longer ours: nothing of it may be started, settled or committed
 	progress  chan struct{} // closed when the settled run moves; nil while nobody waits
 
+	log   topicID // that the offsets belong to; zero if the broker has no ids
+	epoch int32   // of the leader that wrote the last record before next; -1 if that is unknown
+	same  int32   // the newest leadership under which the log is known to be the same
+	cuts  []cut   // where the log turned out to be another one
+
 	followed []followed // traces of settled records that are not committed yet
 
+	wire     int64 // bytes of the log that a record took lately
 	late     int64 // offset of the last late record; -1 if there was none
 	end      int64 // the log's end as of the last fetch, -1 before
 	logStart int64
@@ -50,10 +56,9 @@ type waiter struct {
 	f      func()
 }
 
-func newPartition(topic string, id int, room *room, ages *tracing.Ages) *partition {
-	return &partition{topic: topic, id: id, health: health{leader: -1}, next: -1, committed: -1, sent: -1, end: -1,
-		late: -1,
-		room: room, ages: ages}
+func newPartition(topic string, id int, seat *seat, ages *tracing.Ages) *partition {
+	return &partition{topic: topic, id: id, health: health{leader: -1, epoch: -1}, next: -1, wire: 1 << 10, committed: -1, sent: -1,
+		end: -1, late: -1, epoch: -1, same: -1, seat: seat, ages: ages}
 }
 
 func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }
@@ -81,6 +86,34 @@ func (p *partition) nextOffset() int64 {
 	defer p.mu.Unlock()
 	return p.next
 }
+
+// roomy is about how many bytes of the log the partition has room for, as its last records were.
+func (p *partition) roomy() int32 {
+	free := p.seat.free()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int32(max(leastBytes, min(free.bytes, int64(free.records)*max(p.wire, 1), partitionBytes)))
+}
+
+// pass moves the fetch position behind a batch.
+func (p *partition) pass(next int64, epoch int32) {
+	p.skipTo(next)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.epoch = epoch
+}
+
+// weigh takes in how many bytes of the log some records took.
+func (p *partition) weigh(bytes, records int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if records > 0 {
+		p.wire = int64(bytes / records)
+	}
+}
+
+// leastBytes is what a fetch asks for at the least.
+const leastBytes = 4 << 10
 
 // starts takes in where the log begins.
 func (p *partition) starts(at int64) {
@@ -115,7 +148,7 @@ func (p *partition) add(recs []Record) bool {
 	p.waits = time.Time{}
 	for i := range recs {
 		r := &recs[i]
-		r.part = p
+		r.part, r.cuts = p, len(p.cuts)
 		// Never before an earlier late one of its own partition: a drain would have to send all that was overtaken.
 		r.Late = p.end-r.Offset > farBehind || len(p.delivered) > 0 && p.delivered[0].Offset <= p.late
 		if r.Late {
@@ -131,7 +164,9 @@ func (p *partition) add(recs []Record) bool {
 func (r *Record) Sent() {
 	if p := r.part; p != nil {
 		p.mu.Lock()
-		p.sent = max(p.sent, r.Offset)
+		if !p.cutOff(r) {
+			p.sent = max(p.sent, r.Offset)
+		}
 		turn := p.turn()
 		p.mu.Unlock()
 		call(turn)
@@ -158,7 +193,7 @@ func (r *Record) Lost() bool {
 	}
 	r.part.mu.Lock()
 	defer r.part.mu.Unlock()
-	return r.part.lost
+	return r.part.lost || r.part.cutOff(r)
 }
 
 // WhenDue calls f once when every earlier record of the partition is settled or was sent; at once, if that is so.
@@ -171,6 +206,10 @@ func (r *Record) WhenDue(f func()) {
 		return
 	}
 	p.mu.Lock()
+	if p.cutOff(r) {
+		p.mu.Unlock()
+		return
+	}
 	p.due = append(p.due, waiter{r.Offset, f})
 	turn := p.turn()
 	p.mu.Unlock()
@@ -195,7 +234,7 @@ func (p *partition) advance() []waiter {
 	}
 	clear(p.delivered[:n])
 	p.delivered = p.delivered[n:]
-	p.room.give(n, bytes)
+	p.seat.give(n, bytes)
 	if p.progress != nil {
 		close(p.progress)
 		p.progress = nil
@@ -299,21 +338,6 @@ func (p *partition) skipTo(next int64) {
 	p.next, p.started = max(p.next, next), true
 }
 
-// idle tells whether everything that was delivered is settled.
-func (p *partition) idle() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.delivered) == 0
-}
-
-// startAt begins anew in a log that has nothing to do with the old one. The partition must be idle: offsets of both
-// would be compared.
-func (p *partition) startAt(next int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next, p.sent, p.end, p.late, p.waits = next, -1, -1, -1, time.Time{}
-}
-
 // revoke ends the fetching. gone then tells of a record whether it is given up unsent.
 func (p *partition) revoke() {
 	p.mu.Lock()
@@ -333,7 +357,7 @@ func (p *partition) lose() {
 	for _, r := range p.delivered {
 		bytes += r.size()
 	}
-	p.room.give(len(p.delivered), bytes)
+	p.seat.give(len(p.delivered), bytes)
 	p.delivered = nil
 }
 
@@ -345,7 +369,7 @@ func (r *Record) gone() bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lost || p.revoked && r.Offset > p.sent
+	return p.lost || p.cutOff(r) || p.revoked && r.Offset > p.sent
 }
 
 // drained tells whether everything that was sent is settled; if not, wait ends when that may have changed.

@@ -13,6 +13,20 @@ type twin struct {
 	sent    int64
 	revoked bool
 	lost    bool
+	cut     []*twinRecord // no longer in the log
+}
+
+// cutFrom says that the log is another one from an offset on.
+func (w *twin) cutFrom(at int64) {
+	kept := w.records[:0:0]
+	for _, r := range w.records {
+		if r.rec.Offset >= at {
+			w.cut = append(w.cut, r)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	w.records, w.sent = kept, min(w.sent, at-1)
 }
 
 type twinRecord struct {
@@ -59,22 +73,13 @@ func (w *twin) due(i int) bool {
 	return !w.revoked
 }
 
-// roomFor takes places, and tells for how many of the records there were some.
-func roomFor(t *rapid.T, room *room, recs []Record) int {
-	n, err := room.take(t.Context(), recs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // TestPartition holds the tracking of offsets against its twin, through deliveries with gaps, and records that are
 // sent and settled in any order.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
-		p := newPartition("tasks", 0, room, nil)
+		p := newPartition("tasks", 0, room.seat(), nil)
 		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"))
 		w := &twin{next: p.next, sent: -1}
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
@@ -96,13 +101,13 @@ func TestPartition(t *testing.T) {
 					recs[i].Offset, recs[i].Value = end+rapid.Int64Range(0, 3).Draw(t, "gap"), []byte("x")
 					end = recs[i].Offset + 1
 				}
-				recs = recs[:roomFor(t, room, recs)]
+				recs = recs[:p.seat.take(recs)]
 				added := p.add(recs)
 				if added == (w.revoked || w.lost) {
 					t.Fatalf("added: %v", added)
 				}
 				if !added {
-					room.give(len(recs), sizes(recs))
+					p.seat.give(len(recs), sizes(recs))
 					return
 				}
 				for i := range recs {
@@ -142,6 +147,24 @@ func TestPartition(t *testing.T) {
 				r.waits = true
 				r.rec.WhenDue(func() { r.called++; r.rec.Sent() })
 			},
+			"truncate": func(t *rapid.T) {
+				if w.revoked || w.lost {
+					t.Skip()
+				}
+				at := rapid.Int64Range(max(0, w.next-6), w.next).Draw(t, "at")
+				p.truncate(at, 0)
+				w.cutFrom(at)
+				w.next = at
+			},
+			"restart": func(t *rapid.T) {
+				if w.revoked || w.lost {
+					t.Skip()
+				}
+				p.restart()
+				p.skipTo(0)
+				w.cutFrom(0)
+				w.next = 0
+			},
 			"revoke": func(*rapid.T) {
 				w.revoked = true
 				p.revoke()
@@ -150,7 +173,20 @@ func TestPartition(t *testing.T) {
 				w.revoked, w.lost = true, true
 				p.lose()
 			},
+			"send or settle what was cut off": func(t *rapid.T) {
+				if len(w.cut) == 0 {
+					t.Skip()
+				}
+				r := rapid.SampledFrom(w.cut).Draw(t, "record")
+				r.rec.Sent()
+				r.rec.Settle()
+			},
 			"": func(t *rapid.T) {
+				for _, r := range w.cut {
+					if !r.rec.gone() || !r.rec.Lost() {
+						t.Fatalf("offset %d was cut off: gone %v, lost %v", r.rec.Offset, r.rec.gone(), r.rec.Lost())
+					}
+				}
 				for i, r := range w.records {
 					if r.waits && w.due(i) && !w.lost { // its turn sends it
 						w.sent = max(w.sent, r.rec.Offset)
@@ -164,7 +200,7 @@ func TestPartition(t *testing.T) {
 						t.Fatalf("record %d: gone %v, lost %v", i, r.rec.gone(), r.rec.Lost())
 					}
 				}
-				records, _ := room.used()
+				records, _ := room.usage()
 				if w.lost {
 					if done, _ := p.drained(); !done || records != 0 {
 						t.Fatalf("lost: drained %v, %d places", done, records)

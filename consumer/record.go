@@ -20,9 +20,12 @@ type Record struct {
 	Key       []byte // nil for a record without a key
 	Value     []byte // nil for a tombstone
 	Headers   []kafka.Header
-	Late      bool // its partition was far behind when it was fetched, or an earlier one like that is still on its way
+	// HeaderCount is how many headers the record has in Kafka. If they are more than a thousand, Headers is nil.
+	HeaderCount int
+	Late        bool // its partition was far behind when it was fetched, or an earlier one like that is still on its way
 
 	part    *partition // who delivered it
+	cuts    int        // how often its partition's log had turned out to be another one when it was delivered
 	settled atomic.Bool
 }
 
@@ -39,22 +42,29 @@ func (r *Record) AppendTraceID(dst []byte) []byte {
 	return strconv.AppendInt(dst, r.Offset, 10)
 }
 
-// age is how long ago the record was written, by its own time; 0 if it has none, or comes from the future.
+// age is how long ago the record was written, by its own time; 0 if it has none, or one that cannot be.
 func (r *Record) age(now time.Time) time.Duration {
-	if r.Time.Unix() <= 0 {
+	if !plausible(r.Time) {
 		return 0
 	}
 	return max(0, now.Sub(r.Time))
 }
 
+// plausible tells whether a record can have been written at a time. Kafka is from 2011; a producer that gives seconds for
+// milliseconds is in 1970.
+func plausible(at time.Time) bool { return at.Unix() >= 1_293_840_000 }
+
 // size is what the record holds of the memory that MaxPendingBytes bounds.
 func (r *Record) size() int64 {
-	n := recordOverhead + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value)
+	n := recordOverhead + len(r.Key) + len(r.Value) + len(r.Headers)*headerOverhead
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
 	}
 	return int64(n)
 }
+
+// headerOverhead is what a header takes beside its bytes: a string and a slice.
+const headerOverhead = 40
 
 func sizes(recs []Record) (n int64) {
 	for i := range recs {

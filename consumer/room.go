@@ -1,81 +1,226 @@
 package consumer
 
 import (
-	"context"
+	"slices"
 	"sync"
 )
 
-// room bounds the records and bytes in memory. Places are taken before a record is delivered, and given back when
-// the settled run passes it: a settled record that cannot be committed yet keeps its place.
+// room bounds the records and bytes in memory. Places are taken before a record is delivered, and given back when the
+// settled run passes it.
+//
+// Half of the room is divided among the partitions: each has a share of its own, which no other can fill. The other
+// half is common, first come, first served. A partition that finds no place waits for its turn; what found no place is
+// fetched again then, so that nothing waits inside of the room.
+//
+// A record that does not fit passes all the same when its partition holds nothing else, one such at a time. So the room
+// is exceeded by one record at the most, and a large record starves behind no backlog.
 type room struct {
-	maxRecords int
-	maxBytes   int64
+	max amount
 
-	mu      sync.Mutex
+	mu     sync.Mutex
+	share  amount  // of each partition
+	pool   amount  // the common part
+	common amount  // what of the pool is taken or kept free
+	used   amount  // of the whole room
+	queue  []*seat // the partitions that wait for the common part, the first come first
+	large  *seat   // whose partition holds a record that did not fit
+	freed  signal  // rung when a turn has come
+}
+
+// amount is a number of records, and the memory that they take.
+type amount struct {
 	records int
 	bytes   int64
-	changed chan struct{} // closed when places come free; nil while nobody waits
 }
+
+func (a amount) plus(b amount) amount  { return amount{a.records + b.records, a.bytes + b.bytes} }
+func (a amount) minus(b amount) amount { return amount{a.records - b.records, a.bytes - b.bytes} }
+func (a amount) within(b amount) bool  { return a.records <= b.records && a.bytes <= b.bytes }
+func (a amount) least(b amount) amount {
+	return amount{min(a.records, b.records), min(a.bytes, b.bytes)}
+}
+func (a amount) most(b amount) amount {
+	return amount{max(a.records, b.records), max(a.bytes, b.bytes)}
+}
+
+// quantum is what a partition whose turn has come gets of the common part: less would not be worth a fetch.
+var quantum = amount{256, 128 << 10}
 
 func newRoom(records int, bytes int64) *room {
-	return &room{maxRecords: records, maxBytes: bytes}
+	m := &room{max: amount{records, bytes}}
+	m.divide(1)
+	return m
 }
 
-// take waits for a place, and takes places for as many of the records, from the first on, as there are. A record larger
-// than all of the room gets it when the room is empty.
-func (m *room) take(ctx context.Context, recs []Record) (n int, err error) {
-	err = m.wait(ctx, func() bool {
-		for n = 0; n < len(recs); n++ {
-			bytes := recs[n].size()
-			if m.records >= m.maxRecords || m.records > 0 && m.bytes+bytes > m.maxBytes {
-				break
-			}
-			m.records++
-			m.bytes += bytes
+// divide gives each of n partitions a share, while none has a place.
+func (m *room) divide(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n = max(n, 1)
+	m.share = m.max
+	if n > 1 {
+		m.share = amount{max(1, m.max.records/2/n), m.max.bytes / 2 / int64(n)}
+	}
+	m.pool = m.max.minus(amount{m.share.records * n, m.share.bytes * int64(n)}).most(amount{})
+}
+
+func (m *room) seat() *seat { return &seat{room: m} }
+
+func (m *room) usage() (records int, bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used.records, m.used.bytes
+}
+
+// seat is one partition's place in the room. The room's mutex guards it.
+type seat struct {
+	room  *room
+	held  amount // of its records
+	kept  amount // kept free for it since its turn came
+	needs amount // of the record that found no place; zero: it does not wait
+}
+
+// take takes places for as many of the records, from the first on, as there are. If that is not all of them, the seat
+// waits from now on.
+func (s *seat) take(recs []Record) (n int) {
+	m := s.room
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	promised := s.held.plus(s.kept)
+	s.set(s.held, amount{})
+	for n < len(recs) && s.enter(amount{1, recs[n].size()}, promised) {
+		n++
+	}
+	if n < len(recs) && s.needs == (amount{}) {
+		s.needs = amount{1, recs[n].size()}
+		m.queue = append(m.queue, s)
+	}
+	m.admit() // what was kept free for it, and was not needed, is for the next
+	return n
+}
+
+// enter takes places for one record, if there are: those kept free, those of the share, those of the pool if nobody
+// waits for them, or, for a record that is alone, those beyond all bounds.
+func (s *seat) enter(one, promised amount) bool {
+	m, after := s.room, s.held.plus(one)
+	switch {
+	case after.within(promised):
+	case after.within(m.share):
+	case len(m.queue) == 0 && s.poolFits(after):
+	case s.held == amount{} && (m.large == nil || m.large == s):
+		m.large = s
+	default:
+		return false
+	}
+	s.set(after, amount{})
+	return true
+}
+
+// open tells whether the seat could take one more record of about that amount. If not, it waits from now on.
+func (s *seat) open(one amount) bool {
+	m := s.room
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	after := s.held.plus(one)
+	if one.within(s.kept) || after.within(m.share) || len(m.queue) == 0 && s.poolFits(after) ||
+		s.held == (amount{}) && (m.large == nil || m.large == s) {
+		return true
+	}
+	if s.needs == (amount{}) {
+		s.set(s.held, amount{})
+		s.needs = one
+		m.queue = append(m.queue, s)
+		m.admit()
+	}
+	return false
+}
+
+// poolFits tells whether the seat could hold so much with what the pool has left.
+func (s *seat) poolFits(held amount) bool {
+	m := s.room
+	return m.common.minus(s.beyond(s.held.plus(s.kept))).plus(s.beyond(held)).within(m.pool)
+}
+
+// beyond is what an amount takes of the pool.
+func (s *seat) beyond(a amount) amount { return a.minus(s.room.share).most(amount{}) }
+
+// set changes what the seat holds, and what is kept free for it.
+func (s *seat) set(held, kept amount) {
+	m := s.room
+	m.used = m.used.minus(s.held).plus(held)
+	m.common = m.common.minus(s.beyond(s.held.plus(s.kept))).plus(s.beyond(held.plus(kept)))
+	s.held, s.kept = held, kept
+}
+
+// give gives places back.
+func (s *seat) give(records int, bytes int64) {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	s.set(s.held.minus(amount{records, bytes}), s.kept)
+	s.leaveLarge()
+}
+
+// yield gives up the seat's turn, or what is kept free for it: its partition is sick, has nothing, or is given up.
+func (s *seat) yield() {
+	m := s.room
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.needs == (amount{}) && s.kept == (amount{}) && m.large != s {
+		return
+	}
+	s.set(s.held, amount{})
+	s.needs = amount{}
+	m.queue = slices.DeleteFunc(m.queue, func(w *seat) bool { return w == s })
+	s.leaveLarge()
+}
+
+func (s *seat) leaveLarge() {
+	if s.room.large == s && s.held == (amount{}) {
+		s.room.large = nil
+	}
+	s.room.admit()
+}
+
+// waits tells whether the seat waits for its turn.
+func (s *seat) waits() bool {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.needs != amount{}
+}
+
+// free is about how much the seat could take now.
+func (s *seat) free() amount {
+	m := s.room
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	free := s.kept.most(m.share.minus(s.held))
+	if len(m.queue) == 0 {
+		free = free.most(m.share.plus(m.pool).minus(m.common).minus(s.held))
+	}
+	return free.most(amount{})
+}
+
+// admit tells those whose turn has come. Places of the pool are kept free for the first of the queue only, those of
+// their own shares for all. The lock is held.
+func (m *room) admit() {
+	first, rung := true, false
+	m.queue = slices.DeleteFunc(m.queue, func(s *seat) bool {
+		turn := s.needs.most(quantum.least(m.pool))
+		switch {
+		case s.held.plus(s.needs).within(m.share):
+			s.set(s.held, s.needs)
+		case first && s.poolFits(s.held.plus(turn)):
+			s.set(s.held, turn)
+		case s.held == amount{} && m.large == nil:
+			m.large = s
+		default:
+			first = false
+			return false
 		}
-		return n > 0
+		s.needs, rung = amount{}, true
+		return true
 	})
-	return n, err
-}
-
-// any waits until there is a place at all: while there is none, fetching is no use.
-func (m *room) any(ctx context.Context) error {
-	return m.wait(ctx, func() bool { return m.records < m.maxRecords && m.bytes < m.maxBytes })
-}
-
-func (m *room) wait(ctx context.Context, try func() bool) error {
-	for {
-		m.mu.Lock()
-		if try() {
-			m.mu.Unlock()
-			return nil
-		}
-		if m.changed == nil {
-			m.changed = make(chan struct{})
-		}
-		changed := m.changed
-		m.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if rung {
+		m.freed.ring()
 	}
-}
-
-func (m *room) give(records int, bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.records -= records
-	m.bytes -= bytes
-	if m.changed != nil {
-		close(m.changed)
-		m.changed = nil
-	}
-}
-
-func (m *room) used() (records int, bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.records, m.bytes
 }

@@ -325,14 +325,19 @@ func TestCorruptAnywhere(t *testing.T) {
 		until(t, "the healthy partition flows", healthyWithin, func() bool { return s.settledOf(topic, 0) == 100+20*(i+1) })
 		time.Sleep(2 * time.Second)
 	}
-	for _, p := range m.Status().Partitions {
-		if p.Partition == 0 {
-			continue
+	said := map[int]consumer.PartitionStatus{}
+	until(t, "each corrupt partition is named", namedWithin, func() bool {
+		for _, p := range m.Status().Partitions {
+			if said[p.Partition] = p; p.Partition > 0 && p.Problem == nil {
+				return false
+			}
 		}
-		place, n := places[at[p.Partition-1]], s.settledOf(topic, p.Partition)
-		if p.Problem == nil || p.Problem.Offset != 50 || p.Problem.Cause != "corrupt" && p.Problem.Cause != "error" ||
-			n != 50 {
-			t.Errorf("%s: %d records were delivered; %+v", place, n, p.Problem)
+		return true
+	})
+	for i, place := range at {
+		n, p := s.settledOf(topic, i+1), said[i+1].Problem
+		if n != 50 || p.Offset != 50 || p.Cause != "corrupt" && p.Cause != "error" {
+			t.Errorf("%s: %d records were delivered; %+v", places[place], n, p)
 		}
 	}
 	once(t, s)

@@ -42,7 +42,7 @@ func (c *Consumer) Status() Status {
 	for topic, n := range c.consumed {
 		st.Consumed[topic] = n.Load()
 	}
-	st.Pending, st.PendingBytes = c.room.used()
+	st.Pending, st.PendingBytes = c.room.usage()
 	g, _ := c.generation()
 	if g == nil {
 		return st

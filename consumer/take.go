@@ -5,147 +5,166 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 
-	"github.com/tasksink/tasksink/internal/watchdog"
+	"github.com/tasksink/tasksink/consumer/recordbatch"
 )
 
-// take delivers what an answer holds of one partition, in order, each record when there is room for it. Meanwhile
-// the rest of the answer is the one decompressed fetch that a leader may have in memory beside the room.
-func (g *generation) take(ctx context.Context, loop *watchdog.Loop, leader int, p *partition, first bool,
-	res *fetch.ResponsePartition) error {
+// take delivers what an answer holds of one partition, in order, as far as there is room for it. space says that the
+// answer had space for more.
+func (g *generation) take(ctx context.Context, leader int, p *partition, space bool, res *fetchedPartition,
+	in *intake) error {
 	asked := p.nextOffset()
-	switch err := failure(res.ErrorCode); {
-	case errors.Is(err, kafka.OffsetOutOfRange):
+	switch {
+	case errors.Is(res.err, kafka.OffsetOutOfRange):
 		return g.outOfRange(ctx, leader, p, asked)
-	case err != nil:
-		return fmt.Errorf("fetch from broker %d: %w", leader, err)
+	case res.err != nil:
+		return fmt.Errorf("fetch from broker %d: %w", leader, res.err)
 	}
-	g.c.arrived.Add(p.grows(res.HighWatermark))
-	p.starts(res.LogStartOffset)
-	g.watchProgress(p, asked, first, res)
-	if lost := res.LogStartOffset - asked; lost > 0 { // kafka-go asks for the log's start by itself
+	g.c.arrived.Add(p.grows(res.highWatermark))
+	p.starts(res.logStart)
+	if lost := res.logStart - asked; lost > 0 {
 		g.c.lose(p, lost)
-		p.skipTo(res.LogStartOffset)
-		asked = res.LogStartOffset
+		p.skipTo(res.logStart)
+		asked = res.logStart
 	}
-	if res.RecordSet.Records == nil {
-		return nil // an empty answer, perhaps an open transaction: never step past it
+	g.watchProgress(p, asked, space, res)
+	err := g.read(p, asked, res, in)
+	in.forget()
+	if p.nextOffset() == asked {
+		p.seat.yield() // what was kept free for it
 	}
-	batches := []protocol.RecordReader{res.RecordSet.Records}
-	if stream, ok := res.RecordSet.Records.(*protocol.RecordStream); ok {
-		batches = stream.Records
-	}
-	aborted := newAborted(res.AbortedTransactions)
-	var in intake
-	before := int64(0)
-	for _, batch := range batches {
-		if base := baseOffset(batch); base != oldFormat && (base < before || base >= res.HighWatermark) {
-			return errors.Join(g.admit(ctx, loop, p, &in), fmt.Errorf("%w: a batch says that it begins at offset %d, "+
-				"and the log ends at %d", errUnreadable, base, res.HighWatermark))
-		} else if base != oldFormat {
-			before = base
-		}
-		if control, ok := batch.(*protocol.ControlBatch); ok {
-			aborted.end(control)
-			continue
-		}
-		drop := aborted.drops(batch)
-		for {
-			rec, err := batch.ReadRecord()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return errors.Join(g.admit(ctx, loop, p, &in), fmt.Errorf("read a batch: %w: %w", errUnreadable, err))
-			}
-			if rec.Offset < asked || drop {
-				release(rec)
-				if drop {
-					in.next = max(in.next, rec.Offset+1)
-				}
-				continue
-			}
-			if in.add(rec) {
-				if err := g.admit(ctx, loop, p, &in); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if err := g.admit(ctx, loop, p, &in); err != nil {
-		return err
-	}
-	p.skipTo(in.next)
-	g.stepPast(p, asked, batches)
-	return nil
+	return err
 }
 
-// admit delivers what was gathered, each record when there is room for it.
-func (g *generation) admit(ctx context.Context, loop *watchdog.Loop, p *partition, in *intake) error {
-	recs, err := in.records(p)
-	if err != nil {
-		return fmt.Errorf("read a record: %w: %w", errUnreadable, err)
-	}
-	for len(recs) > 0 {
-		loop.Idle() // to wait for room is no fault
-		n, err := g.c.room.take(ctx, recs)
-		if err != nil {
+// read delivers the records of an answer's batches.
+func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *intake) error {
+	aborted := newAborted(res.aborted)
+	from := asked // no batch that we are sent ends before it
+	for set := res.records; ; {
+		batch, rest, err := recordbatch.Next(set)
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, recordbatch.ErrPartial):
+			return g.admit(p, in)
+		case err != nil:
+			return errors.Join(g.admit(p, in), named(err))
+		case batch.LastOffset < from || batch.BaseOffset > batch.LastOffset || batch.LastOffset >= res.highWatermark:
+			// No checksum covers a batch's base offset.
+			return errors.Join(g.admit(p, in), fmt.Errorf("%w: at offset %d of a log that ends at %d stands a batch of the offsets %d to %d",
+				errUnreadable, from, res.highWatermark, batch.BaseOffset, batch.LastOffset))
+		}
+		if !aborted.drops(&batch) {
+			if err := g.readBatch(p, asked, &batch, in); err != nil {
+				return err
+			}
+		}
+		if err := g.admit(p, in); err != nil {
 			return err
 		}
-		loop.Busy()
-		if !p.add(recs[:n]) {
-			g.c.room.give(n, sizes(recs[:n]))
-			return errRevoked
+		from, set = batch.LastOffset+1, rest
+		p.pass(from, batch.LeaderEpoch)
+	}
+}
+
+// readBatch gathers the records of one batch, and delivers them in groups.
+func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Batch, in *intake) error {
+	p.weigh(batch.Size, batch.Count)
+	records := batch.Records(maxHeaders)
+	defer records.Close()
+	var rec recordbatch.Record
+	for {
+		err := records.Next(&rec)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return errors.Join(g.admit(p, in), named(err))
+		case rec.Offset < asked:
+			continue
 		}
-		// the group's leader may be another program, and assign what nobody asked for
-		if count := g.c.consumed[p.topic]; count != nil {
-			count.Add(int64(n))
+		if rec.Size > intakeBytes { // not read before there is room for it
+			if err := g.admit(p, in); err != nil {
+				return err
+			}
+			if err := g.makeRoom(p, rec.Offset, int64(rec.Size)); err != nil {
+				return err
+			}
 		}
-		for i := range recs[:n] {
-			g.deliver(&recs[i])
+		full, err := in.add(records, &rec)
+		if err != nil {
+			return errors.Join(g.admit(p, in), named(err))
 		}
-		recs = recs[n:]
+		if !plausible(time.UnixMilli(rec.Time)) {
+			g.c.warnOfTime(p.topic, rec.Time)
+		}
+		if full || rec.Size > intakeBytes {
+			if err := g.admit(p, in); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// named makes an error of the reader's one that says what to do about it.
+func named(err error) error {
+	var old *recordbatch.OldFormatError
+	if errors.As(err, &old) {
+		return fmt.Errorf("%w: %w", errOldFormat, err)
+	}
+	return fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
+// makeRoom tells whether there is room for a large record.
+func (g *generation) makeRoom(p *partition, offset, size int64) error {
+	one := amount{1, size + recordOverhead}
+	if most := g.c.room.max.bytes; one.bytes > most {
+		return fmt.Errorf("%w: the record at offset %d takes %d bytes, and --max-pending-bytes is %d", errTooLarge, offset,
+			one.bytes, most)
+	}
+	if !p.seat.open(one) {
+		return errNoRoom
 	}
 	return nil
 }
 
-// stepPast moves on when batches came, but no record at or after the offset asked for: a marker of a transaction, or
-// what compaction emptied. Then the next batch's start is next, or, as the end of a batch is not shown, the next
-// offset.
-func (g *generation) stepPast(p *partition, asked int64, batches []protocol.RecordReader) {
-	if p.nextOffset() != asked || len(batches) == 0 {
-		return
+// admit delivers what was gathered, as far as there is room for it.
+func (g *generation) admit(p *partition, in *intake) error {
+	if len(in.gathered) == 0 {
+		return nil
 	}
-	next := asked + 1
-	for _, batch := range batches {
-		if base := baseOffset(batch); base > asked {
-			next = base
-			break
-		}
+	recs := in.records(p)
+	n := p.seat.take(recs)
+	if !p.add(recs[:n]) {
+		p.seat.give(n, sizes(recs[:n]))
+		return errRevoked
 	}
-	p.skipTo(next)
+	// the group's leader may be another program, and assign what nobody asked for
+	if count := g.c.consumed[p.topic]; count != nil {
+		count.Add(int64(n))
+	}
+	for i := range recs[:n] {
+		g.deliver(&recs[i])
+	}
+	if n < len(recs) {
+		return errNoRoom
+	}
+	return nil
 }
 
-const oldFormat = -1 << 62
-
-// baseOffset is where a batch begins. No checksum covers it.
-func baseOffset(batch protocol.RecordReader) int64 {
-	switch b := batch.(type) {
-	case *protocol.RecordBatch:
-		return b.BaseOffset
-	case *protocol.ControlBatch:
-		return b.BaseOffset
-	default:
-		return oldFormat // it has neither markers nor empty batches
-	}
-}
+var (
+	errRevoked = errors.New("the partition was given up")
+	// errNoRoom ends the reading of an answer. What found no room is fetched again when there is some.
+	errNoRoom    = errors.New("there is no room")
+	errTooLarge  = errors.New("a record is larger than the room")
+	errOldFormat = errors.New("the log has records of an old format")
+	// errOpenTransaction is what keeps a partition from getting on.
+	errOpenTransaction = errors.New("an open transaction")
+)
 
 // outOfRange resolves a position that the log does not have. Below its start, records were lost to retention. Beyond
-// its end the topic was created anew: the one case in which a position, and a commit, moves back.
+// its end either the topic was created again, or the log was truncated.
 func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, asked int64) error {
 	begin, err := g.c.offset(ctx, leader, p, kafka.FirstOffset)
 	if err != nil {
@@ -159,31 +178,64 @@ func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, a
 	case asked < begin:
 		g.c.lose(p, begin-asked)
 		p.skipTo(begin)
-	case asked > end && !p.idle():
-		return errors.New("the topic was created anew, and records of the old one are still on their way")
 	case asked > end:
-		g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", asked).Int64("end", end).
-			Msg("the position lies beyond the end of the log: the topic was created anew; starting at its first record")
-		p.startAt(begin)
+		return g.beyondEnd(ctx, p, end)
 	}
 	return nil
 }
 
-// watchProgress takes in whether the broker serves nothing though the log goes on: beyond the first record of an open
-// transaction, or because it finds no batch at our position. Only the first partition of a request must get something.
-func (g *generation) watchProgress(p *partition, asked int64, first bool, res *fetch.ResponsePartition) {
-	switch {
-	case res.LastStableOffset >= 0 && res.LastStableOffset < res.HighWatermark && asked >= res.LastStableOffset:
-		p.health.fail(passing, res.LastStableOffset, fmt.Errorf("%w holds %s at offset %d: %d offsets behind it wait",
-			errOpenTransaction, p, res.LastStableOffset, res.HighWatermark-res.LastStableOffset))
-	case res.RecordSet.Records != nil || asked >= res.HighWatermark:
-		g.well(p, passing)
-	case first:
-		p.health.fail(passing, asked, fmt.Errorf("the broker has nothing at offset %d, and says that the log goes to %d: %w",
-			asked, res.HighWatermark, kafka.InvalidMessage))
+// beyondEnd tells a topic that was created again from a log that was truncated, by the topic's id as it is now.
+func (g *generation) beyondEnd(ctx context.Context, p *partition, end int64) error {
+	found, err := g.c.look(ctx, []string{p.topic})
+	if err != nil {
+		return err
 	}
+	now := found[p.topic]
+	switch known := p.identity(); {
+	case now.err != nil:
+		return fmt.Errorf("look up the topic: %w", now.err)
+	case known != topicID{} && known == now.id:
+		g.truncated(p, end, -1)
+	default: // without ids nobody knows: to read a log again loses nothing
+		p.bind(now.id)
+		g.recreated(p)
+	}
+	return nil
 }
 
-var errOpenTransaction = errors.New("an open transaction")
+// recreated begins a new log at its beginning.
+func (g *generation) recreated(p *partition) {
+	g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", p.nextOffset()).
+		Msg("partition " + p.String() + ": the topic was deleted and created again; starting at its first record")
+	g.c.restarted.Add(1)
+	p.restart()
+	g.drop((*Record).gone)
+	g.routes.ring()
+}
 
-var errRevoked = errors.New("the partition was given up")
+// truncated goes on where a log was truncated.
+func (g *generation) truncated(p *partition, at int64, epoch int32) {
+	before := p.nextOffset()
+	beyond := p.truncate(at, epoch)
+	g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", before).Int64("at", at).
+		Int64("records", beyond).Msg("partition " + p.String() + ": the log was truncated below the records that were read " +
+		"of it; going on there. What was written to HubSpot of the others stays there")
+	g.c.truncated.Add(1)
+	g.drop((*Record).gone)
+	g.routes.ring()
+}
+
+// watchProgress takes in whether the broker serves nothing though the log goes on: beyond the first record of an open
+// transaction, or because it finds no batch at our position though the answer had space for one.
+func (g *generation) watchProgress(p *partition, asked int64, space bool, res *fetchedPartition) {
+	switch {
+	case res.lastStable >= 0 && res.lastStable < res.highWatermark && asked >= res.lastStable:
+		p.health.fail(passing, res.lastStable, fmt.Errorf("%w holds %s at offset %d: %d offsets behind it wait",
+			errOpenTransaction, p, res.lastStable, res.highWatermark-res.lastStable))
+	case len(res.records) > 0 || asked >= res.highWatermark:
+		g.well(p, passing)
+	case space:
+		p.health.fail(passing, asked, fmt.Errorf("the broker has nothing at offset %d, and says that the log goes to %d: %w",
+			asked, res.highWatermark, kafka.InvalidMessage))
+	}
+}

@@ -27,6 +27,9 @@ func (r *Record) Follow(span trace.SpanContext) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.cutOff(r) {
+		return
+	}
 	for i := len(p.followed) - 1; i >= 0; i-- {
 		if f := &p.followed[i]; f.span.TraceID() == span.TraceID() {
 			f.offset = max(f.offset, r.Offset)

@@ -90,7 +90,7 @@ func (g *generation) resolve(ctx context.Context) {
 	res, err := ask[*offsetfetch.Response](ctx, g.member, g.member.attempt(), offsetFetchVersion,
 		&offsetfetch.Request{GroupID: g.c.cfg.Group, Topics: topics})
 	if err == nil {
-		err = failure(res.ErrorCode)
+		err = g.member.moved(failure(res.ErrorCode))
 	}
 	if err != nil {
 		for _, p := range g.parts {
@@ -130,7 +130,10 @@ func (g *generation) route(found layout) {
 			leader = -1
 			g.sick(p, fetching, fmt.Errorf("find its leader: %w", at.err))
 		}
-		if p.health.lead(leader) {
+		if p.bind(found[p.topic].id) {
+			g.recreated(p)
+		}
+		if p.health.lead(leader, at.epoch) {
 			g.attempts.interrupt(p)
 			moved = true
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 // kafka-go's Client lacks some of what a member of a group needs. Its Transport leaves a door open for messages that
-// exchange request and answer themselves (protocol.RawExchanger). Three kinds of requests go through it.
+// exchange request and answer themselves (protocol.RawExchanger). A versioned request goes to any broker,
+// or to a certain one. What kafka-go cannot write at all is in wire_raw.go.
 
 // versioned is a request in a version no newer than newest. From the versions with tagged fields on, kafka-go writes
 // Heartbeat, JoinGroup and SyncGroup in a form that no broker reads.
@@ -45,14 +46,6 @@ func (v *versioned) RawExchange(rw io.ReadWriter) (_ protocol.Message, err error
 // answer hides an answer's type from kafka-go, which would look for the request that it knows beside some types.
 type answer struct{ protocol.Message }
 
-// toCoordinator is a request for the broker that coordinates a group.
-type toCoordinator struct {
-	versioned
-	group string
-}
-
-func (r *toCoordinator) Group() string { return r.group }
-
 // toBroker is a request for one broker, whoever leads the partitions that it names: the broker's answer says for each
 // partition whether it leads it. kafka-go would refuse the whole request if one of them had moved.
 type toBroker struct {
@@ -61,15 +54,16 @@ type toBroker struct {
 }
 
 func (r *toBroker) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	b, ok := cluster.Brokers[int32(r.id)]
+	return brokerOf(cluster, r.id)
+}
+
+func brokerOf(cluster protocol.Cluster, id int) (protocol.Broker, error) {
+	b, ok := cluster.Brokers[int32(id)]
 	if !ok {
-		return b, fmt.Errorf("broker %d: %w", r.id, kafka.BrokerNotAvailable)
+		return b, fmt.Errorf("broker %d: %w", id, kafka.BrokerNotAvailable)
 	}
 	return b, nil
 }
-
-// toAny is a request for any broker. A request for metadata that is sent so is not answered from the Transport's cache.
-type toAny struct{ versioned }
 
 const newestVersion = 1<<15 - 1
 

@@ -1,0 +1,100 @@
+package consumer
+
+import (
+	"slices"
+	"time"
+)
+
+// topicID is Kafka's own name of a topic. A topic that is deleted and created again has another one.
+
+// A log can turn out to be another one than it was: its topic was deleted and created again, or it was truncated, and
+// other records stand at the same offsets. Then the partition is cut: what was delivered from there on is no longer in the
+// log. It is not settled or committed any more, and not sent if it was not sent yet.
+
+// cut is the first offset at which the log is another one.
+type cut struct{ from int64 }
+
+// cutOff tells whether a record is no longer in the log. The partition's lock is held.
+func (p *partition) cutOff(r *Record) bool {
+	for _, c := range p.cuts[min(r.cuts, len(p.cuts)):] {
+		if r.Offset >= c.from {
+			return true
+		}
+	}
+	return false
+}
+
+// bind takes in which log the offsets belong to. anew tells whether they belonged to another one.
+func (p *partition) bind(log topicID) (anew bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if log == (topicID{}) || log == p.log {
+		return false
+	}
+	anew = p.log != topicID{}
+	p.log = log
+	return anew
+}
+
+// identity is the log that the offsets belong to; zero if that is unknown.
+func (p *partition) identity() topicID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log
+}
+
+// compare tells whether a leader must be asked if its log has the record before the position: the epoch of that record, and
+// of the leadership.
+func (p *partition) compare(leadership int32) (epoch, of int32, due bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.epoch, leadership, p.epoch >= 0 && leadership > p.same
+}
+
+// compared says that the log was found to be the same under a leadership.
+func (p *partition) compared(leadership int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.same = leadership
+}
+
+// restart begins a new log at its first offset, which is not known yet. Its position is committed as soon as it is: a
+// commit of the old log's that was on the wire is overwritten by it.
+func (p *partition) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAt(0)
+	p.next, p.committed, p.started, p.epoch, p.same = -1, -1, false, -1, -1
+}
+
+// truncate goes on at an offset at which the log was truncated, and returns how many records were taken in beyond it.
+func (p *partition) truncate(at int64, epoch int32) (beyond int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	beyond = p.next - at
+	p.cutAt(at)
+	p.next, p.epoch = at, epoch
+	return beyond
+}
+
+// cutAt forgets what was delivered from an offset on. The lock is held.
+func (p *partition) cutAt(from int64) {
+	p.cuts = append(p.cuts, cut{from})
+	kept := slices.IndexFunc(p.delivered, func(r *Record) bool { return r.Offset >= from })
+	if kept >= 0 {
+		bytes := int64(0)
+		for _, r := range p.delivered[kept:] {
+			bytes += r.size()
+		}
+		p.seat.give(len(p.delivered)-kept, bytes)
+		clear(p.delivered[kept:])
+		p.delivered = p.delivered[:kept]
+	}
+	p.due = slices.DeleteFunc(p.due, func(w waiter) bool { return w.offset >= from })
+	p.followed = slices.DeleteFunc(p.followed, func(f followed) bool { return f.offset >= from })
+	p.sent, p.late, p.end, p.waits = min(p.sent, from-1), min(p.late, from-1), -1, time.Time{}
+	if p.progress != nil { // a drain need not wait for what was cut off
+		close(p.progress)
+		p.progress = nil
+	}
+}

@@ -1,0 +1,114 @@
+package consumer
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// sized is a record that takes so much of the room.
+func sized(bytes int64) Record { return Record{Value: make([]byte, bytes-recordOverhead)} }
+
+// TestRoomShares holds the room against what it promises, through partitions that take, settle and give up in any
+// order.
+func TestRoomShares(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		partitions := rapid.IntRange(1, 5).Draw(t, "partitions")
+		m := newRoom(rapid.IntRange(10, 60).Draw(t, "records"), rapid.Int64Range(20_000, 200_000).Draw(t, "bytes"))
+		m.divide(partitions)
+		seats, held := make([]*seat, partitions), make([][]int64, partitions)
+		for i := range seats {
+			seats[i] = m.seat()
+		}
+		pick := rapid.IntRange(0, partitions-1)
+		t.Repeat(map[string]func(*rapid.T){
+			"take": func(t *rapid.T) {
+				i := pick.Draw(t, "partition")
+				if seats[i].waits() {
+					t.Skip() // it is not fetched
+				}
+				recs := make([]Record, rapid.IntRange(1, 6).Draw(t, "records"))
+				for r := range recs {
+					recs[r] = sized(rapid.Int64Range(recordOverhead, 30_000).Draw(t, "bytes"))
+				}
+				own := seats[i].held.plus(amount{1, recs[0].size()}).within(m.share)
+				alone := seats[i].held.records == 0 && m.large == nil
+				turn := seats[i].kept != amount{} || m.large == seats[i]
+				n := seats[i].take(recs)
+				if n == 0 && (own || alone) {
+					t.Fatalf("nothing was taken: own share %v, alone %v, its turn %v", own, alone, turn)
+				}
+				for r := range recs[:n] {
+					held[i] = append(held[i], recs[r].size())
+				}
+				if waits := seats[i].waits(); n == len(recs) && waits {
+					t.Fatal("it waits though all was taken")
+				}
+			},
+			"give": func(t *rapid.T) {
+				i := pick.Draw(t, "partition")
+				n := min(rapid.IntRange(1, 4).Draw(t, "records"), len(held[i]))
+				bytes := int64(0)
+				for _, b := range held[i][:n] {
+					bytes += b
+				}
+				held[i] = held[i][n:]
+				seats[i].give(n, bytes)
+			},
+			"yield": func(t *rapid.T) { seats[pick.Draw(t, "partition")].yield() },
+			"": func(t *rapid.T) {
+				all, largest := amount{}, amount{}
+				for i := range seats {
+					for _, b := range held[i] {
+						all = all.plus(amount{1, b})
+						largest = largest.most(amount{1, b})
+					}
+				}
+				if all != m.used {
+					t.Fatalf("the room counts %+v, and %+v is held", m.used, all)
+				}
+				if m.large == nil && !all.within(m.max) || !all.minus(largest).within(m.max) {
+					t.Fatalf("%+v is held of %+v, large: %v", all, m.max, m.large != nil)
+				}
+				for i, s := range seats { // nobody waits who need not
+					if s.waits() && (s.held.plus(s.needs).within(m.share) || s.held.records == 0 && m.large == nil) {
+						t.Fatalf("partition %d waits for %+v though there is a place", i, s.needs)
+					}
+				}
+				if len(m.queue) > 0 {
+					s := m.queue[0]
+					if s.poolFits(s.held.plus(s.needs.most(quantum.least(m.pool)))) {
+						t.Fatal("the first of the queue waits though there is a place")
+					}
+				}
+			},
+		})
+	})
+}
+
+// TestLargeRecord: a record larger than the whole room passes when its partition holds nothing else, one such at a
+// time.
+func TestLargeRecord(t *testing.T) {
+	t.Parallel()
+	m := newRoom(100, 100_000)
+	m.divide(3)
+	a, b, c := m.seat(), m.seat(), m.seat()
+	large, small := []Record{sized(1_000_000)}, []Record{sized(10_000)}
+	if n := a.take(large); n != 1 {
+		t.Error("a large record found no place in an empty room")
+	}
+	if n := b.take(large); n != 0 || !b.waits() {
+		t.Error("a second large record passed beside the first")
+	}
+	if n := c.take(small); n != 1 {
+		t.Error("a small record found no place in its own share")
+	}
+	a.give(1, large[0].size())
+	if b.waits() {
+		t.Error("the second waits though the first is gone")
+	}
+	if n := b.take(large); n != 1 {
+		t.Error("the second found no place when its turn had come")
+	}
+}
