@@ -12,9 +12,10 @@ import (
 const (
 	intakeRecords = 64
 	intakeBytes   = 32 << 10
-
-	maxHeaders = 1000 // of a record: one with more is no task event, and gets none of them
 )
+
+// MaxHeaders is how many headers a Record has at the most. A record with more is no task event, and its Record has none.
+const MaxHeaders = 1000
 
 // intake gathers records of one partition, and then copies them into three allocations that they share: for the
 // records, for their keys and values, and for their headers. No more is allocated than what they take. Such a group stays
@@ -86,7 +87,7 @@ func (in *intake) forget() {
 	if cap(in.buffer.Bytes) > 2*intakeBytes {
 		in.buffer.Bytes = nil
 	}
-	if cap(in.buffer.Headers) > 2*maxHeaders {
+	if cap(in.buffer.Headers) > 2*MaxHeaders {
 		in.buffer.Headers = nil
 	}
 }

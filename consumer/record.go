@@ -20,7 +20,7 @@ type Record struct {
 	Key       []byte // nil for a record without a key
 	Value     []byte // nil for a tombstone
 	Headers   []kafka.Header
-	// HeaderCount is how many headers the record has in Kafka. If they are more than a thousand, Headers is nil.
+	// HeaderCount is how many headers the record has in Kafka. If they are more than MaxHeaders, Headers is nil.
 	HeaderCount int
 	Late        bool // its partition was far behind when it was fetched, or an earlier one like that is still on its way
 

@@ -71,7 +71,7 @@ func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *
 // readBatch gathers the records of one batch, and delivers them in groups.
 func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Batch, in *intake) error {
 	p.weigh(batch.Size, batch.Count)
-	records := batch.Records(maxHeaders)
+	records := batch.Records(MaxHeaders)
 	defer records.Close()
 	var rec recordbatch.Record
 	for {

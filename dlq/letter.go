@@ -19,6 +19,12 @@ const (
 	maxMessage = 1024 // bytes of the message header
 )
 
+// Why a letter is not the whole record: the values of its header truncated.
+const (
+	TruncatedSize    = "too-large"        // the value is missing, and perhaps headers and key
+	TruncatedHeaders = "too-many-headers" // the record's own headers are missing
+)
+
 // message is the letter as Kafka gets it: the record byte for byte, and the reason in headers. Those of an earlier
 // failure are replaced, but for the count of redrives, which goes on.
 func (l letter) message(topic, group string) kafka.Message {
@@ -51,9 +57,12 @@ func (l letter) message(topic, group string) kafka.Message {
 	add("attempts", strconv.Itoa(l.reason.Attempts))
 	add("failed_at", l.at.UTC().Format(time.RFC3339Nano))
 	add("redrive_count", redrives)
-	if l.small > 0 {
-		add("truncated", "too-large")
+	switch {
+	case l.small > 0:
+		add("truncated", TruncatedSize)
 		m.Value = nil
+	case l.rec.HeaderCount > consumer.MaxHeaders:
+		add("truncated", TruncatedHeaders)
 	}
 	if l.small > 2 {
 		m.Key = nil

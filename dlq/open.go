@@ -24,8 +24,8 @@ type Letter struct {
 	Group      string // the consumer group that gave it up
 	Reason     Reason // but for Property, which no header has
 	FailedAt   time.Time
-	Redrives   int  // how often it was sent back to its topic before
-	Truncated  bool // the record was too large for the topic: the value is missing, and perhaps headers and key
+	Redrives   int    // how often it was sent back to its topic before
+	Truncated  string // TruncatedSize or TruncatedHeaders; empty: the letter is the whole record
 
 	ours []kafka.Header // those with Prefix
 }
@@ -63,7 +63,7 @@ func (l *Letter) open(headers []kafka.Header) {
 	l.Reason = Reason{Stage: own["stage"], Category: own["category"], Code: own["code"], Message: own["message"],
 		CorrelationID: own["correlation_id"], Attempts: int(attempts)}
 	l.FailedAt = failed.UTC()
-	l.Redrives, l.Truncated = int(redrives), own["truncated"] != ""
+	l.Redrives, l.Truncated = int(redrives), own["truncated"]
 }
 
 // moment is a time in Kafka, which is whatever the producer said; the zero time where no calendar has it.

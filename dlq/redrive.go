@@ -8,16 +8,20 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer"
 )
 
 // Why a letter is not sent back.
 const (
 	RefusedForeign   = "no dead letter of tasksink's"
 	RefusedTruncated = "truncated: the value was too large for the dead-letter topic and is not in the letter"
+	RefusedHeaders   = "truncated: the record has too many headers, and they are not in the letter"
 	RefusedOften     = "redriven too often before (--max-redrives)"
 	RefusedTopic     = "from a topic that is not among --kafka-topics"
 	RefusedPartition = "from a partition that its topic does not have"
 	RefusedSize      = "too large for its topic, with the letter's headers"
+	RefusedCount     = "more headers than tasksink takes (1,000), with those of the letter"
 )
 
 // Redriver sends letters back to the topics they came from. It is for one goroutine at a time.
@@ -117,7 +121,9 @@ func (r *Redriver) refuses(l *Letter) string {
 	switch {
 	case l.Foreign:
 		return RefusedForeign
-	case l.Truncated:
+	case l.Truncated == TruncatedHeaders:
+		return RefusedHeaders
+	case l.Truncated != "":
 		return RefusedTruncated
 	case l.Redrives >= r.MaxRedrives:
 		return RefusedOften
@@ -125,6 +131,8 @@ func (r *Redriver) refuses(l *Letter) string {
 		return RefusedTopic
 	case l.Source.Partition >= n:
 		return RefusedPartition
+	case len(l.back()) > consumer.MaxHeaders:
+		return RefusedCount
 	default:
 		return ""
 	}

@@ -105,9 +105,12 @@ func TestLetter(t *testing.T) {
 		d.Write(whole, reason)
 		d.Write(bare, dlq.Reason{Stage: dlq.StageDecode, Category: "TOMBSTONE", Message: strings.Repeat("é", 600)})
 		d.Write(again, reason)
-		settled(t, whole, bare, again)
+		many := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 45, Time: at, Key: []byte("k"), Value: []byte("v"),
+			HeaderCount: consumer.MaxHeaders + 1}
+		d.Write(many, dlq.Reason{Stage: dlq.StageDecode, Category: "TOO_MANY_HEADERS", Message: "1001 headers"})
+		settled(t, whole, bare, again, many)
 		letters := b.ReadAll(t, topic)
-		if len(letters) != 3 {
+		if len(letters) != 4 {
 			t.Fatalf("%d letters", len(letters))
 		}
 		for i, want := range []struct {
@@ -163,6 +166,22 @@ tasksink.dlq.correlation_id="c0ffee"
 tasksink.dlq.attempts="2"
 tasksink.dlq.failed_at="(a time)"
 tasksink.dlq.redrive_count="7"
+`},
+			{many.Key, many.Value, `tasksink.dlq.schema="1"
+tasksink.dlq.topic="tasks"
+tasksink.dlq.partition="3"
+tasksink.dlq.offset="45"
+tasksink.dlq.timestamp="1700000000123"
+tasksink.dlq.group="tasksink"
+tasksink.dlq.stage="decode"
+tasksink.dlq.category="TOO_MANY_HEADERS"
+tasksink.dlq.code=""
+tasksink.dlq.message="1001 headers"
+tasksink.dlq.correlation_id=""
+tasksink.dlq.attempts="0"
+tasksink.dlq.failed_at="(a time)"
+tasksink.dlq.redrive_count="0"
+tasksink.dlq.truncated="too-many-headers"
 `},
 		} {
 			m := letters[i]

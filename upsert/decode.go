@@ -21,6 +21,7 @@ const (
 	categoryInvalidEvent     = "INVALID_EVENT"     // JSON, but not the endpoint's input object
 	categoryUnsupportedField = "UNSUPPORTED_FIELD" // a field that upsert does not take, and whose loss would be silent
 	categoryTombstone        = "TOMBSTONE"         // no value; upsert cannot delete
+	categoryTooManyHeaders   = "TOO_MANY_HEADERS"  // more than consumer.MaxHeaders
 )
 
 const (
@@ -46,6 +47,10 @@ var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewR
 
 // Decode reads one record. The reason is nil if it is a task event.
 func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
+	if rec.HeaderCount > consumer.MaxHeaders {
+		return nil, undecodable(categoryTooManyHeaders, "", "", fmt.Sprintf("the record has %d headers, and tasksink takes "+
+			"%d at the most; let the producer write fewer", rec.HeaderCount, consumer.MaxHeaders))
+	}
 	if rec.Value == nil {
 		return nil, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
 	}

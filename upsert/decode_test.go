@@ -18,8 +18,9 @@ import (
 // TestDecode holds what becomes of an event: the request that HubSpot sees, or the reason of its dead letter.
 func TestDecode(t *testing.T) {
 	var got strings.Builder
+	headers := 0
 	decode := func(name, idProperty, key string, value []byte) {
-		rec := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 17, Value: value}
+		rec := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 17, Value: value, HeaderCount: headers}
 		if key != "" {
 			rec.Key = []byte(key)
 		}
@@ -105,6 +106,11 @@ func TestDecode(t *testing.T) {
 	decode("tombstone", "ext", "key-1", nil)
 	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]",
 		20_000)+`,"properties":{}}`))
+	headers = consumer.MaxHeaders
+	decode("as many headers as may be", "ext", "key-1", []byte(`{"properties":{}}`))
+	headers++
+	decode("one header more", "ext", "key-1", []byte(`{"properties":{}}`))
+	decode("a tombstone with too many headers", "ext", "key-1", nil)
 	golden.Compare(t, "decode.golden", got.String())
 }
 

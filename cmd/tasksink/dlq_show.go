@@ -116,10 +116,13 @@ func page(l *dlq.Letter) string {
 		line("attempts", strconv.Itoa(l.Reason.Attempts))
 		line("redriven", strconv.Itoa(l.Redrives))
 		line("what it means", wrap(dlq.Explain(l.Reason.Category, l.Reason.Code), 80, 16))
-		if l.Truncated {
-			line("redrive", "not possible: the record was too large for this topic, and its value is not here")
-		} else {
+		switch l.Truncated {
+		case "":
 			line("redrive", "tasksink dlq redrive "+l.Place.String())
+		case dlq.TruncatedHeaders:
+			line("redrive", "not possible: the record has too many headers, and they are not here")
+		default:
+			line("redrive", "not possible: the record was too large for this topic, and its value is not here")
 		}
 	}
 	payload := func(name string, value []byte) {
@@ -209,7 +212,7 @@ func describeLetter(l *dlq.Letter) described {
 		FailedAt: l.FailedAt,
 		Stage:    l.Reason.Stage, Category: l.Reason.Category, Code: l.Reason.Code, Message: l.Reason.Message,
 		CorrelationID: l.Reason.CorrelationID,
-		Attempts:      l.Reason.Attempts, Redrives: l.Redrives, Truncated: l.Truncated}
+		Attempts:      l.Reason.Attempts, Redrives: l.Redrives, Truncated: l.Truncated != ""}
 	if !l.Foreign {
 		d.Explanation = dlq.Explain(l.Reason.Category, l.Reason.Code)
 	}

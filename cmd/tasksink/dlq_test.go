@@ -58,6 +58,8 @@ func letters(t *testing.T, b *kafkatest.Broker) (topic string) {
 	b.CreateTopic(t, topic+".dlq", 1, nil)
 	value := []byte(`{"id":"task-1","properties":{"hs_task_status":"NONSENSE"}}`)
 	often := letter(topic, 6, []byte("task-6"), value, "redrive_count", "3")
+	many := letter(topic, 11, []byte("task-11"), value)
+	many.Headers = append(many.Headers, make([]kafka.Header, 990)...)
 	b.Produce(t, topic+".dlq",
 		letter(topic, 0, []byte("task-0"), value),
 		letter(topic, 1, []byte("task-1"), []byte("{"), "stage", "decode", "category", "INVALID_JSON", "code", "SYNTAX",
@@ -72,7 +74,11 @@ func letters(t *testing.T, b *kafkatest.Broker) (topic string) {
 		often,
 		letter("elsewhere", 7, []byte("task-7"), value),
 		letter(topic, 8, []byte("task-8"), value, "partition", "9"),
-		letter(topic, 9, []byte("task-9"), value, "redrive_count", "1"))
+		letter(topic, 9, []byte("task-9"), value, "redrive_count", "1"),
+		letter(topic, 10, []byte("task-10"), value, "stage", "decode", "category", "TOO_MANY_HEADERS", "code", "",
+			"attempts", "0", "correlation_id", "", "truncated", "too-many-headers",
+			"message", "the record has 450000 headers, and tasksink takes 1000 at the most; let the producer write fewer"),
+		many)
 	return topic
 }
 
@@ -117,6 +123,7 @@ func TestLetters(t *testing.T) {
 		tell("show", "0/99")
 		tell("show", "7/0")
 		tell("show", "0/3", "--raw")
+		tell("show", "0/10")
 		if _, raw, _ := tasksink(t, nil, "dlq", "show", "0/4", "--raw", "--kafka-brokers="+strings.Join(b.Addrs, ","),
 			"--kafka-topics="+topic); raw != hostile {
 			t.Errorf("--raw: %q, want %q", raw, hostile)
@@ -148,8 +155,8 @@ func TestLetters(t *testing.T) {
 		if got, want := fmt.Sprintf("%s", sent[0].Headers), fmt.Sprintf("%s", first); got != want {
 			t.Errorf("headers\n%s\nwant\n%s", got, want)
 		}
-		if n := len(b.ReadAll(t, topic+".dlq")); n != 10 {
-			t.Errorf("%d letters are left, want all 10", n)
+		if n := len(b.ReadAll(t, topic+".dlq")); n != 12 {
+			t.Errorf("%d letters are left, want all 12", n)
 		}
 	})
 }
