@@ -205,6 +205,9 @@ func TestTopicCreatedAnew(t *testing.T) {
 		if at := b.Committed(t, topic, topic)[topic][0]; at != 10 {
 			t.Errorf("committed %d, want 10", at)
 		}
+		if st := m.Status(); st.Restarted != 1 || st.Truncated != 0 {
+			t.Errorf("%d restarted and %d truncated partitions, want 1 and 0", st.Restarted, st.Truncated)
+		}
 	})
 }
 

@@ -16,8 +16,12 @@ type Status struct {
 	Arrived      int64             `json:"arrived"` // records that came to our partitions while they were ours
 	Lost         int64             `json:"lost"`    // records deleted by retention before they were read
 	Rebalances   int64             `json:"rebalances"`
-	CommitErrors int64             `json:"commit_errors"` // commits that failed and were tried again
-	Consumed     map[string]int64  `json:"consumed"`      // records delivered, by topic
+	// Restarted and Truncated count how often a partition's log turned out to be another one: its topic was deleted and
+	// created again, or it was truncated below what was read of it.
+	Restarted    int64            `json:"restarted_partitions"`
+	Truncated    int64            `json:"truncated_partitions"`
+	CommitErrors int64            `json:"commit_errors"` // commits that failed and were tried again
+	Consumed     map[string]int64 `json:"consumed"`      // records delivered, by topic
 }
 
 // PartitionStatus is one partition of this member.
@@ -37,7 +41,7 @@ type PartitionStatus struct {
 // Status tells where the Consumer stands. Partitions is never nil.
 func (c *Consumer) Status() Status {
 	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(),
-		Rebalances:   c.rebalances.Load(),
+		Rebalances: c.rebalances.Load(), Restarted: c.restarted.Load(), Truncated: c.truncated.Load(),
 		CommitErrors: c.commitErrors.Load(), Consumed: map[string]int64{}}
 	for topic, n := range c.consumed {
 		st.Consumed[topic] = n.Load()

@@ -109,6 +109,8 @@ func TestMetrics(t *testing.T) {
 		{"tasksink_consumer_committed_offset", nil, 352},
 		{"tasksink_assigned_partitions", nil, 2},
 		{"tasksink_rebalances_total", nil, 1},
+		{"tasksink_log_resets_total", []string{"cause=recreated"}, 0},
+		{"tasksink_log_resets_total", []string{"cause=truncated"}, 0},
 		{"tasksink_hold", []string{"reason=auth"}, 0},
 		{"tasksink_breaker_state", []string{"state=closed"}, 1},
 		{"tasksink_breaker_state", []string{"state=open"}, 0},
@@ -180,6 +182,7 @@ func flowsBesideHold(t *testing.T, m *member) {
 
 // breakDisk makes the broker answer each fetch of the topic's partition 1 with a storage error.
 func breakDisk(b *kafkatest.Broker, topic string) {
+	id := b.Fake.TopicInfo(topic).TopicID // newer fetches have no names
 	b.Fake.ControlKey(int16(kmsg.Fetch), func(asked kmsg.Request) (kmsg.Response, error, bool) {
 		b.Fake.KeepControl()
 		req, ok := asked.(*kmsg.FetchRequest)
@@ -188,7 +191,7 @@ func breakDisk(b *kafkatest.Broker, topic string) {
 		}
 		for _, of := range req.Topics {
 			for _, p := range of.Partitions {
-				if of.Topic != topic || p.Partition != 1 {
+				if of.Topic != topic && of.TopicID != id || p.Partition != 1 {
 					continue
 				}
 				res := req.ResponseKind().(*kmsg.FetchResponse)

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"tracing":                  {},
 	"tracing/tracingtest":      {},
 	"consumer/recordbatch":     {},
-	"consumer":                 {"tracing", "internal/broker", "internal/hold", "internal/watchdog"},
+	"consumer":                 {"consumer/recordbatch", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"dlq":                      {"consumer", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/hubspot", "upsert/pace", "internal/hold", "internal/watchdog"},
 	"upsert/hubspot":           {"internal/secret"},

@@ -30,10 +30,11 @@ func (p *statusPage) observe(meter metric.Meter) error {
 
 // instruments are the metrics.
 type instruments struct {
-	records, requests, letters, letterFails, commitFails, lost, rebalances metric.Int64ObservableCounter
-	lag, committed, assigned, breaker, holds, scoped, pending, problems    metric.Int64ObservableGauge
-	bytes, flying, maxPending, dailyLimit, dailyLeft, build                metric.Int64ObservableGauge
-	lagSeconds, rate, share                                                metric.Float64ObservableGauge
+	records, requests, letters, letterFails, commitFails, lost, resets  metric.Int64ObservableCounter
+	rebalances                                                          metric.Int64ObservableCounter
+	lag, committed, assigned, breaker, holds, scoped, pending, problems metric.Int64ObservableGauge
+	bytes, flying, maxPending, dailyLimit, dailyLeft, build             metric.Int64ObservableGauge
+	lagSeconds, rate, share                                             metric.Float64ObservableGauge
 
 	consumed messagingconv.ClientConsumedMessagesObservable
 	sent     messagingconv.ClientSentMessagesObservable
@@ -48,6 +49,8 @@ func newInstruments(m *observed) (i instruments) {
 		"Writes to the dead-letter topic that failed and were tried again.")
 	i.commitFails = m.counter("tasksink.commit.errors", "{commit}", "Commits of offsets that failed and were tried again.")
 	i.lost = m.counter("tasksink.lost_records", "{record}", "Records that retention deleted before they were read.")
+	i.resets = m.counter("tasksink.log_resets", "{partition}",
+		"Partitions whose log turned out to be another one: recreated with its topic, or truncated.")
 	i.rebalances = m.counter("tasksink.rebalances", "{rebalance}",
 		"Generations of the consumer group that this replica joined.")
 	i.lag = m.gauge("tasksink.consumer.lag", "{record}", "Records of the partition that are not settled.")

@@ -43,6 +43,8 @@ func (s scrape) observeRecords(reasons []dlq.Count) {
 func (s scrape) observeKafka(group string) {
 	s.number(s.commitFails, s.group.CommitErrors)
 	s.number(s.lost, s.group.Lost)
+	s.number(s.resets, s.group.Restarted, attribute.String("cause", "recreated"))
+	s.number(s.resets, s.group.Truncated, attribute.String("cause", "truncated"))
 	s.number(s.rebalances, s.group.Rebalances)
 	s.number(s.assigned, int64(len(s.group.Partitions)))
 	for _, part := range s.group.Partitions {

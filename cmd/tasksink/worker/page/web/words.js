@@ -184,12 +184,15 @@ const causes = {
   "storage": "has a storage error",
   "unauthorized": "may not be read",
   "open-transaction": "is held by an open transaction",
+  "old-format": "has records of an old format",
+  "too-large": "has a record larger than the memory for records",
   "error": "fails",
 };
 
 /** What is wrong with a partition, and since when: has no leader since 03:12. */
 export function sickness({ cause, offset, since }, now) {
-  const at = (cause === "corrupt" || cause === "open-transaction") && offset >= 0 ? ` at offset ${offset}` : "";
+  const named = ["corrupt", "open-transaction", "old-format", "too-large"].includes(cause);
+  const at = named && offset >= 0 ? ` at offset ${offset}` : "";
   return `${causes[cause] || `has the problem ${cause}`}${at} since ${clock(new Date(since), now)}`;
 }
 
