@@ -8,8 +8,8 @@ import (
 // topicID is Kafka's own name of a topic. A topic that is deleted and created again has another one.
 
 // A log can turn out to be another one than it was: its topic was deleted and created again, or it was truncated, and
-// other records stand at the same offsets. Then the partition is cut: what was delivered from there on is no longer in the
-// log. It is not settled or committed any more, and not sent if it was not sent yet.
+// other records stand at the same offsets. Then the partition is cut: what was delivered from there on is no longer in
+// the log. It is not settled or committed any more, and not sent if it was not sent yet.
 
 // cut is the first offset at which the log is another one.
 type cut struct{ from int64 }
@@ -43,8 +43,8 @@ func (p *partition) identity() topicID {
 	return p.log
 }
 
-// compare tells whether a leader must be asked if its log has the record before the position: the epoch of that record, and
-// of the leadership.
+// compare tells whether a leader must be asked if its log has the record before the position: the epoch of that record,
+// and of the leadership.
 func (p *partition) compare(leadership int32) (epoch, of int32, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

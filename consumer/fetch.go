@@ -332,8 +332,8 @@ func (a *fetchAnswer) hasSpace() bool {
 	return bytes < fetchBytes/2
 }
 
-// compareLogs asks a new leader whether its log has the records that were read last, if their epoch is known. A log that
-// was truncated goes on where it was.
+// compareLogs asks a new leader whether its log has the records that were read last, if their epoch is known. A log
+// that was truncated goes on where it was.
 func (g *generation) compareLogs(ctx context.Context, leader int, parts []*partition) error {
 	var asked []epochQuery
 	for _, p := range parts {

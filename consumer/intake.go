@@ -14,13 +14,14 @@ const (
 	intakeBytes   = 32 << 10
 )
 
-// MaxHeaders is how many headers a Record has at the most. A record with more is no task event, and its Record has none.
+// MaxHeaders is how many headers a Record has at the most. A record with more is no task event, and its Record has
+// none.
 const MaxHeaders = 1000
 
 // intake gathers records of one partition, and then copies them into three allocations that they share: for the
-// records, for their keys and values, and for their headers. No more is allocated than what they take. Such a group stays
-// in memory until the last of its records is settled; as the settled run passes them in order, and all that it has not
-// passed counts as pending, that is one group beyond the count for each partition.
+// records, for their keys and values, and for their headers. No more is allocated than what they take. Such a group
+// stays in memory until the last of its records is settled; as the settled run passes them in order, and all that it
+// has not passed counts as pending, that is one group beyond the count for each partition.
 //
 // An intake is used again for the next answer.
 type intake struct {

@@ -52,8 +52,8 @@ func newMember(cfg *Config) *member {
 	return m
 }
 
-// ask sends a request to the group's coordinator. An answer that does not come in time closes the connections; after any
-// failure the coordinator is looked up again.
+// ask sends a request to the group's coordinator. An answer that does not come in time closes the connections; after
+// any failure the coordinator is looked up again.
 func ask[R protocol.Message](ctx context.Context, m *member, limit time.Duration, newest int16,
 	req protocol.Message) (R, error) {
 	attempt, stop := context.WithTimeout(ctx, limit)

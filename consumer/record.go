@@ -50,8 +50,8 @@ func (r *Record) age(now time.Time) time.Duration {
 	return max(0, now.Sub(r.Time))
 }
 
-// plausible tells whether a record can have been written at a time. Kafka is from 2011; a producer that gives seconds for
-// milliseconds is in 1970.
+// plausible tells whether a record can have been written at a time. Kafka is from 2011; a producer that gives seconds
+// for milliseconds is in 1970.
 func plausible(at time.Time) bool { return at.Unix() >= 1_293_840_000 }
 
 // size is what the record holds of the memory that MaxPendingBytes bounds.

@@ -52,7 +52,8 @@ func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *
 			return errors.Join(g.admit(p, in), named(err))
 		case batch.LastOffset < from || batch.BaseOffset > batch.LastOffset || batch.LastOffset >= res.highWatermark:
 			// No checksum covers a batch's base offset.
-			return errors.Join(g.admit(p, in), fmt.Errorf("%w: at offset %d of a log that ends at %d stands a batch of the offsets %d to %d",
+			return errors.Join(g.admit(p, in), fmt.Errorf("%w: at offset %d of a log that ends at %d stands a batch of the "+
+				"offsets %d to %d",
 				errUnreadable, from, res.highWatermark, batch.BaseOffset, batch.LastOffset))
 		}
 		if !aborted.drops(&batch) {

@@ -37,7 +37,8 @@ var explanations = map[string]string{
 		"a call of their own, and leave them out of the event; a redrive ends here again.",
 	"TOMBSTONE": "The record has no value, which would mean to delete, and an upsert cannot. Archive the task " +
 		"in HubSpot if that was meant; --tombstones=skip lets such records pass from now on.",
-	"TOO_MANY_HEADERS": "The record has more than 1,000 headers. Each takes memory, so tasksink reads none of them, and the " +
+	"TOO_MANY_HEADERS": "The record has more than 1,000 headers. Each takes memory, so tasksink reads none of them, and " +
+		"the " +
 		"letter has none. Let the producer write fewer headers and send the event again; a redrive refuses the letter.",
 
 	"VALIDATION_ERROR": "HubSpot refuses a value of the event; the message has " +

@@ -104,8 +104,8 @@ func (b *Broker) Corrupt(t testing.TB, topic string, partition int) {
 	b.CorruptAt(t, topic, partition, -3)
 }
 
-// CorruptAt flips one byte of a partition's last batch, as Corrupt does: at is its place in the batch; if it is negative,
-// it counts from the end.
+// CorruptAt flips one byte of a partition's last batch, as Corrupt does: at is its place in the batch; if it is
+// negative, it counts from the end.
 func (b *Broker) CorruptAt(t testing.TB, topic string, partition, at int) {
 	t.Helper()
 	if b.Fake != nil {
@@ -127,8 +127,8 @@ func (b *Broker) CorruptAt(t testing.TB, topic string, partition, at int) {
 	}
 }
 
-// flip flips a byte of the last batch in a segment. A batch begins with its base offset, 8 bytes, and the length of what
-// follows, 4 bytes.
+// flip flips a byte of the last batch in a segment. A batch begins with its base offset, 8 bytes, and the length of
+// what follows, 4 bytes.
 func flip(path string, at int) (err error) {
 	log, err := os.ReadFile(path)
 	if err != nil {
