@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
+	"github.com/tasksink/tasksink/dlq"
 	"github.com/tasksink/tasksink/internal/kafkatest"
 	"github.com/tasksink/tasksink/internal/visible"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
@@ -238,6 +240,45 @@ func TestHostileRecords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTooManyHeaders: a record with as many headers as may be is written; one with more is a dead letter without them,
+// which cannot be redriven.
+func TestTooManyHeaders(t *testing.T) {
+	t.Parallel()
+	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
+		t.Parallel()
+		topic, hubspot, args := world(t, b, 1, hubspottest.Config{})
+		b.CreateTopic(t, topic+".dlq", 1, nil)
+		value := []byte(`{"properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":"x"}}`)
+		b.Produce(t, topic, kafka.Message{Key: []byte("too many"), Value: value, Headers: make([]kafka.Header, 1001)},
+			kafka.Message{Key: []byte("as many as may be"), Value: value, Headers: make([]kafka.Header, 1000)})
+		m := start(t, "headers", args...)
+		until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+		if journal := hubspot.Journal(); len(journal) != 1 || journal[0].ID != "as many as may be" {
+			t.Errorf("written: %+v", journal)
+		}
+		letters := b.ReadAll(t, topic+".dlq")
+		if len(letters) != 1 {
+			t.Fatalf("%d letters, want 1", len(letters))
+		}
+		own := map[string]string{}
+		for _, h := range letters[0].Headers {
+			own[h.Key] = string(h.Value)
+		}
+		if len(letters[0].Headers) != len(own) || own["tasksink.dlq.category"] != "TOO_MANY_HEADERS" ||
+			own["tasksink.dlq.truncated"] != "too-many-headers" || !bytes.Equal(letters[0].Value, value) {
+			t.Errorf("the letter has the value %q and the headers %q", letters[0].Value, own)
+		}
+		if err := m.terminate(t); err != nil {
+			t.Errorf("SIGTERM: %v", err)
+		}
+		_, stdout, stderr := tasksink(t, nil, "dlq", "redrive", "--dry-run", "--kafka-brokers="+strings.Join(b.Addrs, ","),
+			"--kafka-topics="+topic)
+		if !strings.Contains(stdout, "0  would be sent") || !strings.Contains(stdout, dlq.RefusedHeaders) {
+			t.Errorf("redrive: %s%s", stdout, stderr)
+		}
+	})
 }
 
 // harmless is text without control characters but line feeds.
