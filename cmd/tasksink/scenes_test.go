@@ -155,6 +155,9 @@ const (
 	openTransaction = "an open transaction holds tasks/0 at offset 50: 12 offsets behind it wait"
 	openRemedy      = "a transaction began here and was neither committed nor aborted; if it stays open, find its " +
 		"producer with kafka-transactions.sh --bootstrap-server HOST:PORT find-hanging --broker-id ID, and abort it there"
+	tooLarge = "a record is larger than the room: the record at offset 50 takes 73401344 bytes, " +
+		"and --max-pending-bytes is 67108864"
+	tooLargeRemedy     = "raise --max-pending-bytes above the record's size, and the memory limit with it"
 	missingTopic       = "topic calls: missing: [3] Unknown Topic Or Partition"
 	missingTopicRemedy = "create the topic again, or take it out of --kafka-topics; tasksink goes on with the others, " +
 		"and with this one when it is there"
@@ -284,6 +287,9 @@ func scenes() []scene {
 			s.status.Partitions = s.status.Partitions[:1]
 			s.sick(0, "open-transaction", openTransaction, openRemedy, 50, 4*time.Minute)
 			s.status.Partitions[0].Lag = waiting(12)
+		}),
+		calm("a record is too large", func(s *scene) {
+			s.sick(2, "too-large", tooLarge, tooLargeRemedy, 50, 4*time.Minute)
 		}),
 		calm("held, and a partition is sick", func(s *scene) {
 			token(s)

@@ -184,8 +184,8 @@ const causes = {
   "storage": "has a storage error",
   "unauthorized": "may not be read",
   "open-transaction": "is held by an open transaction",
-  "old-format": "has records of an old format",
-  "too-large": "has a record larger than the memory for records",
+  "old-format": "has old-format records",
+  "too-large": "has an oversized record",
   "error": "fails",
 };
 
