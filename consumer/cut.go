@@ -24,6 +24,14 @@ func (p *partition) cutOff(r *Record) bool {
 	return false
 }
 
+// ask is what to fetch next. What the answer brings is taken in only if the log is not cut meanwhile.
+func (p *partition) ask() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = len(p.cuts)
+	return p.next
+}
+
 // bind takes in which log the offsets belong to. anew tells whether they belonged to another one.
 func (p *partition) bind(log topicID) (anew bool) {
 	p.mu.Lock()

@@ -103,7 +103,7 @@ func (g *generation) release(leader int, claimed ...[]*partition) {
 // askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one,
 // as it cannot be told which.
 func (g *generation) askTogether(ctx context.Context, l *fetchLoop, parts []*partition) {
-	err := g.try(ctx, l, parts, poll{wait: fetchWait, bytes: partitionBytes})
+	err := g.try(ctx, l, parts, fetchWait)
 	switch {
 	case err == nil:
 	case spoilt(err):
@@ -118,16 +118,10 @@ func (g *generation) askTogether(ctx context.Context, l *fetchLoop, parts []*par
 	}
 }
 
-// askAlone sends a request for one partition. If its answer cannot be read, the next one asks for a single batch: what
-// lies before the broken batch is not lost behind it, and the offset that the fault names is the broken one's.
+// askAlone sends a request for one partition.
 func (g *generation) askAlone(ctx context.Context, l *fetchLoop, p *partition) {
 	before := p.nextOffset()
-	err := g.try(ctx, l, []*partition{p}, poll{bytes: partitionBytes})
-	if spoilt(err) {
-		if single := g.try(ctx, l, []*partition{p}, poll{bytes: 1}); single != nil {
-			err = single
-		}
-	}
+	err := g.try(ctx, l, []*partition{p}, 0)
 	if err == nil {
 		return
 	}
@@ -138,24 +132,17 @@ func (g *generation) askAlone(ctx context.Context, l *fetchLoop, p *partition) {
 	g.lookAgain()
 }
 
-// poll is how long a broker may wait for records, and how many bytes of each partition it may send; it sends one batch
-// at least.
-type poll struct {
-	wait  time.Duration
-	bytes int32
-}
-
 // try sends one request for partitions that were claimed, delivers what comes, and takes in which of the partitions are
-// sick. An error concerns the request.
-func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, how poll) error {
+// sick. The broker may wait for records for a while. An error concerns the request.
+func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, wait time.Duration) error {
 	patience := fetchTimeout // longer for a broker that is slow each time
 	for _, p := range parts {
 		patience = max(patience, fetchTimeout<<min(p.health.failures(fetching), 2))
 	}
-	attempt, done := g.attempts.begin(ctx, parts, how.wait+patience)
+	attempt, done := g.attempts.begin(ctx, parts, wait+patience)
 	l.watched.Busy()
 	defer l.watched.Idle()
-	answer, err := g.request(attempt, l.leader, parts, how, l.buffer)
+	answer, err := g.request(attempt, l.leader, parts, wait, l.buffer)
 	interrupted := errors.Is(attempt.Err(), context.Canceled)
 	done()
 	switch {
@@ -185,7 +172,7 @@ func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, 
 			case err != nil:
 				g.sick(p, fetching, err)
 				g.lookAgain()
-			case how.bytes == partitionBytes:
+			default:
 				g.well(p, fetching)
 			}
 		}
@@ -203,7 +190,7 @@ func spoilt(err error) bool {
 var errNoBeginning = errors.New("the log does not say where it begins")
 
 // request asks where to begin, for those partitions of which that is not known, and fetches the others.
-func (g *generation) request(ctx context.Context, leader int, parts []*partition, how poll,
+func (g *generation) request(ctx context.Context, leader int, parts []*partition, wait time.Duration,
 	buffer []byte) (fetchAnswer, error) {
 	if err := g.start(ctx, leader, parts); err != nil {
 		return fetchAnswer{}, err
@@ -211,7 +198,7 @@ func (g *generation) request(ctx context.Context, leader int, parts []*partition
 	if err := g.compareLogs(ctx, leader, parts); err != nil {
 		return fetchAnswer{}, err
 	}
-	answer, err := g.c.wire.fetch(ctx, leader, query(parts, how), buffer)
+	answer, err := g.c.wire.fetch(ctx, leader, query(parts, wait), buffer)
 	if err != nil {
 		return fetchAnswer{}, fmt.Errorf("fetch from broker %d: %w", leader, unreadable(err))
 	}
@@ -306,8 +293,8 @@ func (c *Consumer) toBroker(id int, req protocol.Message) *toBroker {
 	return &toBroker{versioned{Message: req, clientID: c.cfg.ClientID, newest: newestVersion}, id}
 }
 
-func query(parts []*partition, how poll) *fetchQuery {
-	q := &fetchQuery{wait: how.wait, minBytes: 1, maxBytes: fetchBytes}
+func query(parts []*partition, wait time.Duration) *fetchQuery {
+	q := &fetchQuery{wait: wait, minBytes: 1, maxBytes: fetchBytes}
 	index := map[string]int{}
 	for _, p := range parts {
 		i, ok := index[p.topic]
@@ -316,7 +303,7 @@ func query(parts []*partition, how poll) *fetchQuery {
 			q.topics = append(q.topics, fetchTopic{name: p.topic, id: p.identity()})
 		}
 		q.topics[i].partitions = append(q.topics[i].partitions, fetchPartition{id: int32(p.id),
-			leaderEpoch: p.health.leaderEpoch(), offset: p.nextOffset(), lastEpoch: -1, maxBytes: min(how.bytes, p.roomy())})
+			leaderEpoch: p.health.leaderEpoch(), offset: p.ask(), lastEpoch: -1, maxBytes: p.roomy()})
 	}
 	return q
 }

@@ -36,6 +36,7 @@ type partition struct {
 	log   topicID // that the offsets belong to; zero if the broker has no ids
 	epoch int32   // of the leader that wrote the last record before next; -1 if that is unknown
 	same  int32   // the newest leadership under which the log is known to be the same
+	asked int     // how many cuts there were at the last request
 	cuts  []cut   // where the log turned out to be another one
 
 	followed []followed // traces of settled records that are not committed yet
@@ -98,10 +99,12 @@ func (p *partition) roomy() int32 {
 
 // pass moves the fetch position behind a batch.
 func (p *partition) pass(next int64, epoch int32) {
-	p.skipTo(next)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.epoch = epoch
+	if p.asked == len(p.cuts) {
+		p.move(next)
+		p.epoch = epoch
+	}
 }
 
 // weigh takes in how many bytes of the log some records took.
@@ -139,11 +142,12 @@ func (p *partition) saved(at int64) []trace.SpanContext {
 	return p.covered()
 }
 
-// add takes records in that are about to be delivered. It returns false if the partition was given up meanwhile.
+// add takes records in that are about to be delivered. It returns false if the partition was given up, or its log cut,
+// meanwhile.
 func (p *partition) add(recs []Record) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.revoked || p.lost {
+	if p.revoked || p.lost || p.asked != len(p.cuts) {
 		return false
 	}
 	p.waits = time.Time{}
@@ -333,6 +337,11 @@ func (p *partition) status(now time.Time) PartitionStatus {
 func (p *partition) skipTo(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.move(next)
+}
+
+// move is skipTo while the lock is held.
+func (p *partition) move(next int64) {
 	if next > p.next {
 		p.waits = time.Time{}
 	}

@@ -153,6 +153,7 @@ func TestPartition(t *testing.T) {
 				}
 				at := rapid.Int64Range(max(0, w.next-6), w.next).Draw(t, "at")
 				p.truncate(at, 0)
+				p.ask()
 				w.cutFrom(at)
 				w.next = at
 			},
@@ -162,6 +163,7 @@ func TestPartition(t *testing.T) {
 				}
 				p.restart()
 				p.skipTo(0)
+				p.ask()
 				w.cutFrom(0)
 				w.next = 0
 			},
