@@ -153,7 +153,9 @@ func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, 
 		l.buffer = nil // the connection may still be reading into it
 		return err
 	}
-	l.buffer = answer.buffer
+	if l.buffer = answer.buffer; cap(l.buffer) > 4*fetchBytes { // a large batch needed it once
+		l.buffer = nil
+	}
 	for _, t := range answer.topics {
 		for i := range t.partitions {
 			p := g.part(t.name, int(t.partitions[i].id))
