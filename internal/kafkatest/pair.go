@@ -34,10 +34,15 @@ type Pair struct {
 
 const offsetsTopic = "__consumer_offsets"
 
+// pairs bounds how many pairs a package's tests have at once: more nodes than that start too slowly on a small machine.
+var pairs = make(chan struct{}, 2)
+
 // Two starts two nodes of the release Current, which end with the test. The lines of extra, name=value, override the
-// settings of both.
+// settings of both. It waits until no more than one other test of the package has a pair.
 func Two(t testing.TB, extra ...string) *Pair {
 	t.Helper()
+	pairs <- struct{}{}
+	t.Cleanup(func() { <-pairs })
 	if err := installed(); err != nil {
 		unavailable(t, err)
 	}
