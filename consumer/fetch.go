@@ -335,6 +335,9 @@ func (g *generation) compareLogs(ctx context.Context, leader int, parts []*parti
 	}
 	ends, err := g.c.wire.epochEnds(ctx, leader, asked)
 	if errors.Is(err, kafka.UnsupportedVersion) { // a broker before Kafka 2.1
+		for _, p := range parts {
+			p.compared(p.health.leaderEpoch())
+		}
 		return nil
 	}
 	if err != nil {
@@ -345,10 +348,11 @@ func (g *generation) compareLogs(ctx context.Context, leader int, parts []*parti
 		if p == nil {
 			continue
 		}
-		if e.err != nil {
+		denied := errors.Is(e.err, kafka.ClusterAuthorizationFailed) || errors.Is(e.err, kafka.TopicAuthorizationFailed)
+		if e.err != nil && !denied { // brokers before Kafka 2.3 answer only who has rights over the cluster
 			return fmt.Errorf("ask broker %d where the logs of %s part: %w: %w", leader, p, errNoBeginning, e.err)
 		}
-		if e.end >= 0 && e.end < p.nextOffset() {
+		if !denied && e.end >= 0 && e.end < p.nextOffset() {
 			g.truncated(p, e.end, e.epoch)
 		}
 		p.compared(p.health.leaderEpoch())

@@ -524,7 +524,10 @@ func TestPartitionsAddedBehindOldMetadata(t *testing.T) {
 		return res, nil, true
 	})
 	m := join(t, b, topic, "a", newSink(t, time.Millisecond), nil)
-	until(t, "the group is divided by old metadata", namedWithin, func() bool { return len(m.Status().Partitions) == 1 })
+	until(t, "the group is divided by old metadata", namedWithin, func() bool {
+		_, all := m.share()
+		return strings.HasPrefix(all, "1/4")
+	})
 	until(t, "the added partitions are assigned", 10*time.Second, func() bool { return len(m.Status().Partitions) == 4 })
 	m.stops(t, 5*time.Second)
 }
