@@ -43,8 +43,12 @@ func (a amount) most(b amount) amount {
 	return amount{max(a.records, b.records), max(a.bytes, b.bytes)}
 }
 
-// quantum is what a partition whose turn has come gets of the common part: less would not be worth a fetch.
+// quantum is what a partition gets whose turn has come, or half of its share if that is less. For fewer places a fetch
+// would cost too much: while HubSpot sets the pace the room is always full.
 var quantum = amount{256, 128 << 10}
+
+// turn is how many places must be free for a seat that waits.
+func (s *seat) turn(of amount) amount { return s.needs.most(quantum.least(of)) }
 
 func newRoom(records int, bytes int64) *room {
 	m := &room{max: amount{records, bytes}}
@@ -205,12 +209,12 @@ func (s *seat) free() amount {
 func (m *room) admit() {
 	first, rung := true, false
 	m.queue = slices.DeleteFunc(m.queue, func(s *seat) bool {
-		turn := s.needs.most(quantum.least(m.pool))
+		own, common := s.turn(amount{m.share.records / 2, m.share.bytes / 2}), s.turn(m.pool)
 		switch {
-		case s.held.plus(s.needs).within(m.share):
-			s.set(s.held, s.needs)
-		case first && s.poolFits(s.held.plus(turn)):
-			s.set(s.held, turn)
+		case s.held.plus(own).within(m.share):
+			s.set(s.held, own)
+		case first && s.poolFits(s.held.plus(common)):
+			s.set(s.held, common)
 		case s.held == amount{} && m.large == nil:
 			m.large = s
 		default:

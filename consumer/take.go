@@ -34,8 +34,8 @@ func (g *generation) take(ctx context.Context, leader int, p *partition, space b
 	g.watchProgress(p, asked, space, res)
 	err := g.read(p, asked, res, in)
 	in.forget()
-	if p.nextOffset() == asked {
-		p.seat.yield() // what was kept free for it
+	if err == nil && p.nextOffset() == asked {
+		p.seat.yield() // what was kept free for it is not needed
 	}
 	return err
 }
