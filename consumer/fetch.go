@@ -20,6 +20,7 @@ import (
 const (
 	fetchWait      = 500 * time.Millisecond // the longest poll
 	fetchTimeout   = 4 * time.Second        // for an answer, beyond the poll
+	roomPatience   = time.Second            // for room for what an answer brought: the leader's other partitions wait meanwhile
 	fetchBytes     = 512 << 10              // of one answer, compressed
 	partitionBytes = 256 << 10              // of one partition in it
 )
@@ -156,6 +157,7 @@ func (g *generation) try(ctx context.Context, l *fetchLoop, parts []*partition, 
 	if l.buffer = answer.buffer; cap(l.buffer) > 4*fetchBytes { // a large batch needed it once
 		l.buffer = nil
 	}
+	l.intake.until, l.intake.done = time.Now().Add(roomPatience), ctx.Done()
 	for _, t := range answer.topics {
 		for i := range t.partitions {
 			p := g.part(t.name, int(t.partitions[i].id))

@@ -25,6 +25,8 @@ const MaxHeaders = 1000
 //
 // An intake is used again for the next answer.
 type intake struct {
+	until    time.Time       // when an answer is given up that finds no room
+	done     <-chan struct{} // closed when the generation ends
 	gathered []recordbatch.Record
 	buffer   recordbatch.Buffer
 	bytes    int

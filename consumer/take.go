@@ -142,22 +142,33 @@ func (g *generation) admit(p *partition, in *intake) error {
 		return nil
 	}
 	recs := in.records(p)
-	n := p.seat.take(recs)
-	if !p.add(recs[:n]) {
-		p.seat.give(n, sizes(recs[:n]))
-		return errRevoked
+	for {
+		given := g.c.room.given.next()
+		n := p.seat.take(recs)
+		if !p.add(recs[:n]) {
+			p.seat.give(n, sizes(recs[:n]))
+			return errRevoked
+		}
+		// the group's leader may be another program, and assign what nobody asked for
+		if count := g.c.consumed[p.topic]; count != nil {
+			count.Add(int64(n))
+		}
+		for i := range recs[:n] {
+			g.deliver(&recs[i])
+		}
+		if recs = recs[n:]; len(recs) == 0 {
+			p.seat.stay()
+			return nil
+		}
+		// To fetch the rest again would cost more than to wait for a moment.
+		select {
+		case <-given:
+		case <-time.After(time.Until(in.until)):
+			return errNoRoom
+		case <-in.done:
+			return errNoRoom
+		}
 	}
-	// the group's leader may be another program, and assign what nobody asked for
-	if count := g.c.consumed[p.topic]; count != nil {
-		count.Add(int64(n))
-	}
-	for i := range recs[:n] {
-		g.deliver(&recs[i])
-	}
-	if n < len(recs) {
-		return errNoRoom
-	}
-	return nil
 }
 
 var (
