@@ -134,7 +134,10 @@ func (g *generation) makeRoom(p *partition, offset, size int64) error {
 	return nil
 }
 
-const collectAbove = 8 << 20
+const (
+	collectAbove = 8 << 20
+	gather       = 2 * time.Millisecond // so that several places are taken at once
+)
 
 // admit delivers what was gathered, as far as there is room for it.
 func (g *generation) admit(p *partition, in *intake) error {
@@ -163,6 +166,7 @@ func (g *generation) admit(p *partition, in *intake) error {
 		// To fetch the rest again would cost more than to wait for a moment.
 		select {
 		case <-given:
+			time.Sleep(gather)
 		case <-time.After(time.Until(in.until)):
 			return errNoRoom
 		case <-in.done:
