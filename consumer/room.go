@@ -25,7 +25,6 @@ type room struct {
 	queue  []*seat // the partitions that wait for the common part, the first come first
 	large  *seat   // whose partition holds a record that did not fit
 	freed  signal  // rung when a turn has come
-	given  signal  // rung when any places come free
 }
 
 // amount is a number of records, and the memory that they take.
@@ -163,7 +162,6 @@ func (s *seat) give(records int, bytes int64) {
 	defer s.room.mu.Unlock()
 	s.set(s.held.minus(amount{records, bytes}), s.kept)
 	s.leaveLarge()
-	s.room.given.ring()
 }
 
 // yield gives up the seat's turn, or what is kept free for it: its partition is sick, has nothing, or is given up.
@@ -178,18 +176,6 @@ func (s *seat) yield() {
 	s.needs = amount{}
 	m.queue = slices.DeleteFunc(m.queue, func(w *seat) bool { return w == s })
 	s.leaveLarge()
-}
-
-// stay says that the seat has found its places after all, and waits no longer.
-func (s *seat) stay() {
-	m := s.room
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s.needs != (amount{}) {
-		s.needs = amount{}
-		m.queue = slices.DeleteFunc(m.queue, func(w *seat) bool { return w == s })
-		m.admit()
-	}
 }
 
 func (s *seat) leaveLarge() {

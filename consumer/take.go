@@ -134,10 +134,27 @@ func (g *generation) makeRoom(p *partition, offset, size int64) error {
 	return nil
 }
 
-const (
-	collectAbove = 8 << 20
-	gather       = 2 * time.Millisecond // so that several places are taken at once
-)
+const collectAbove = 8 << 20
+
+// turn waits a moment until the partition's turn in the room has come: to fetch the rest of the answer again would cost
+// more.
+func (g *generation) turn(p *partition, in *intake) bool {
+	late := time.NewTimer(time.Until(in.until))
+	defer late.Stop()
+	for {
+		freed := g.c.room.freed.next()
+		if !p.seat.waits() {
+			return true
+		}
+		select {
+		case <-freed:
+		case <-late.C:
+			return false
+		case <-in.done:
+			return false
+		}
+	}
+}
 
 // admit delivers what was gathered, as far as there is room for it.
 func (g *generation) admit(p *partition, in *intake) error {
@@ -146,7 +163,6 @@ func (g *generation) admit(p *partition, in *intake) error {
 	}
 	recs := in.records(p)
 	for {
-		given := g.c.room.given.next()
 		n := p.seat.take(recs)
 		if !p.add(recs[:n]) {
 			p.seat.give(n, sizes(recs[:n]))
@@ -160,16 +176,9 @@ func (g *generation) admit(p *partition, in *intake) error {
 			g.deliver(&recs[i])
 		}
 		if recs = recs[n:]; len(recs) == 0 {
-			p.seat.stay()
 			return nil
 		}
-		// To fetch the rest again would cost more than to wait for a moment.
-		select {
-		case <-given:
-			time.Sleep(gather)
-		case <-time.After(time.Until(in.until)):
-			return errNoRoom
-		case <-in.done:
+		if !g.turn(p, in) {
 			return errNoRoom
 		}
 	}
