@@ -18,11 +18,12 @@ import (
 )
 
 const (
-	fetchWait      = 500 * time.Millisecond // the longest poll
-	fetchTimeout   = 4 * time.Second        // for an answer, beyond the poll
-	roomPatience   = time.Second            // for room for what an answer brought: the leader's other partitions wait meanwhile
-	fetchBytes     = 512 << 10              // of one answer, compressed
-	partitionBytes = 256 << 10              // of one partition in it
+	fetchWait    = 500 * time.Millisecond // the longest poll
+	fetchTimeout = 4 * time.Second        // for an answer, beyond the poll
+	// roomPatience is for room for what an answer brought. The leader's other partitions wait meanwhile.
+	roomPatience   = time.Second
+	fetchBytes     = 512 << 10 // of one answer, compressed
+	partitionBytes = 256 << 10 // of one partition in it
 )
 
 // fetchLoop is what one broker's loop has to itself.
