@@ -56,10 +56,11 @@ func newRoom(records int, bytes int64) *room {
 	return m
 }
 
-// divide gives each of n partitions a share, while none has a place.
+// divide gives each of n partitions a share, while none has a place. Seats from before wait for nothing any more.
 func (m *room) divide(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.queue, m.large, m.common = nil, nil, amount{}
 	n = max(n, 1)
 	m.share = m.max
 	if n > 1 {

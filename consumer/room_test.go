@@ -88,6 +88,24 @@ func TestRoomShares(t *testing.T) {
 	})
 }
 
+// TestRoomDividedAgain: what partitions of an earlier generation waited for, or was kept free for them, holds up none of
+// the next.
+func TestRoomDividedAgain(t *testing.T) {
+	t.Parallel()
+	m := newRoom(10_000, 1_000_000)
+	m.divide(2)
+	a, b, c := m.seat(), m.seat(), m.seat()
+	large := []Record{sized(2_000_000)}
+	if a.take(large) != 1 || b.take(large) != 0 || c.take(large) != 0 {
+		t.Fatal("more than one record that does not fit has passed")
+	}
+	a.give(1, large[0].size()) // the turn of another one comes, and nobody takes it
+	m.divide(2)
+	if m.seat().take(large) != 1 {
+		t.Error("a large record finds no place in an empty room")
+	}
+}
+
 // TestLargeRecord: a record larger than the whole room passes when its partition holds nothing else, one such at a
 // time.
 func TestLargeRecord(t *testing.T) {
