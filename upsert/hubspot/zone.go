@@ -27,7 +27,7 @@ func (c *Client) FindZone(ctx context.Context, found func(*time.Location), log z
 			found(zone)
 			return
 		case final:
-			log.Info().Err(err).Msg("the account's time zone is not to be had: the end of its day is assumed at midnight UTC, " +
+			log.Info().Err(err).Msg("the account's time zone is unknown: the end of its day is assumed at midnight UTC, " +
 				"until it is seen; --hubspot-timezone tells it")
 			return
 		}
