@@ -36,6 +36,7 @@ type amount struct {
 func (a amount) plus(b amount) amount  { return amount{a.records + b.records, a.bytes + b.bytes} }
 func (a amount) minus(b amount) amount { return amount{a.records - b.records, a.bytes - b.bytes} }
 func (a amount) within(b amount) bool  { return a.records <= b.records && a.bytes <= b.bytes }
+func (a amount) part(n int) amount     { return amount{a.records / n, a.bytes / int64(n)} }
 func (a amount) least(b amount) amount {
 	return amount{min(a.records, b.records), min(a.bytes, b.bytes)}
 }
@@ -43,7 +44,7 @@ func (a amount) most(b amount) amount {
 	return amount{max(a.records, b.records), max(a.bytes, b.bytes)}
 }
 
-// quantum is what a partition gets whose turn has come, or half of its share if that is less. For fewer places a fetch
+// quantum is what a partition gets whose turn has come, or half of its share or a quarter of the pool if that is less. For fewer places a fetch
 // would cost too much: while HubSpot sets the pace the room is always full.
 var quantum = amount{256, 128 << 10}
 
@@ -64,7 +65,7 @@ func (m *room) divide(n int) {
 	n = max(n, 1)
 	m.share = m.max
 	if n > 1 {
-		m.share = amount{max(1, m.max.records/2/n), m.max.bytes / 2 / int64(n)}
+		m.share = amount{m.max.records / 2 / n, m.max.bytes / 2 / int64(n)}
 	}
 	m.pool = m.max.minus(amount{m.share.records * n, m.share.bytes * int64(n)}).most(amount{})
 }
@@ -179,11 +180,13 @@ func (s *seat) yield() {
 	s.leaveLarge()
 }
 
+// leaveLarge lets another large record pass when ours no longer exceeds the room.
 func (s *seat) leaveLarge() {
-	if s.room.large == s && s.held == (amount{}) {
-		s.room.large = nil
+	m := s.room
+	if m.large == s && (s.held == amount{} || s.held.within(m.share) || m.common.within(m.pool)) {
+		m.large = nil
 	}
-	s.room.admit()
+	m.admit()
 }
 
 // waits tells whether the seat waits for its turn.
@@ -210,7 +213,7 @@ func (s *seat) free() amount {
 func (m *room) admit() {
 	first, rung := true, false
 	m.queue = slices.DeleteFunc(m.queue, func(s *seat) bool {
-		own, common := s.turn(amount{m.share.records / 2, m.share.bytes / 2}), s.turn(m.pool)
+		own, common := s.turn(m.share.part(2)), s.turn(m.pool.part(4))
 		switch {
 		case s.held.plus(own).within(m.share):
 			s.set(s.held, own)

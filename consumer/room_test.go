@@ -14,8 +14,8 @@ func sized(bytes int64) Record { return Record{Value: make([]byte, bytes-recordO
 func TestRoomShares(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		partitions := rapid.IntRange(1, 5).Draw(t, "partitions")
-		m := newRoom(rapid.IntRange(10, 60).Draw(t, "records"), rapid.Int64Range(20_000, 200_000).Draw(t, "bytes"))
+		partitions := rapid.IntRange(1, 20).Draw(t, "partitions")
+		m := newRoom(rapid.IntRange(4, 60).Draw(t, "records"), rapid.Int64Range(20_000, 200_000).Draw(t, "bytes"))
 		m.divide(partitions)
 		seats, held := make([]*seat, partitions), make([][]int64, partitions)
 		for i := range seats {
@@ -72,14 +72,14 @@ func TestRoomShares(t *testing.T) {
 					t.Fatalf("%+v is held of %+v, large: %v", all, m.max, m.large != nil)
 				}
 				for i, s := range seats { // nobody waits who need not
-					own := s.turn(amount{m.share.records / 2, m.share.bytes / 2})
+					own := s.turn(m.share.part(2))
 					if s.waits() && (s.held.plus(own).within(m.share) || s.held.records == 0 && m.large == nil) {
 						t.Fatalf("partition %d waits for %+v though there is a place", i, s.needs)
 					}
 				}
 				if len(m.queue) > 0 {
 					s := m.queue[0]
-					if s.poolFits(s.held.plus(s.turn(m.pool))) {
+					if s.poolFits(s.held.plus(s.turn(m.pool.part(4)))) {
 						t.Fatal("the first of the queue waits though there is a place")
 					}
 				}
