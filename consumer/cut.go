@@ -66,6 +66,15 @@ func (p *partition) compared(leadership int32) {
 	p.same = leadership
 }
 
+// jump moves the position to where the log begins now: retention deleted what lay before. Nobody knows in which epoch
+// the record before it was written.
+func (p *partition) jump(next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.move(next)
+	p.epoch = -1
+}
+
 // restart begins a new log at its first offset, which is not known yet. Its position is committed as soon as it is: a
 // commit of the old log's that was on the wire is overwritten by it.
 func (p *partition) restart() {
@@ -73,6 +82,7 @@ func (p *partition) restart() {
 	defer p.mu.Unlock()
 	p.cutAt(0)
 	p.next, p.committed, p.started, p.epoch, p.same = -1, -1, false, -1, -1
+	p.resolved = true // what the group committed was the old log's
 }
 
 // truncate goes on at an offset at which the log was truncated, and returns how many records were taken in beyond it.

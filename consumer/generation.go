@@ -46,7 +46,8 @@ type generation struct {
 
 var errEvicted = errors.New("the group gave the partitions to others")
 
-// newGeneration takes over from the generation before, if there was one, since when a partition is sick.
+// newGeneration takes over from the generation before, if there was one, which log a partition had, and since when it
+// is sick.
 func newGeneration(c *Consumer, m *member, j joined, before *generation, topics []string, deliver func(*Record),
 	drop func(func(*Record) bool)) *generation {
 	g := &generation{c: c, member: m, id: j.generation, topics: topics, deliver: deliver, drop: drop, born: time.Now(),
@@ -61,6 +62,7 @@ func newGeneration(c *Consumer, m *member, j joined, before *generation, topics 
 			}
 			if old := before.part(topic, id); old != nil {
 				p.health.inherit(old.health.list())
+				p.bind(old.identity()) // if the topic is another one by now, the committed offset may be the old one's
 			}
 		}
 	}

@@ -73,6 +73,22 @@ func (w *twin) due(i int) bool {
 	return !w.revoked
 }
 
+// TestJump: behind what retention deleted, no leader is asked about the epoch that was read before.
+func TestJump(t *testing.T) {
+	t.Parallel()
+	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
+	p.resume(100)
+	p.ask()
+	p.pass(101, 3)
+	if epoch, _, due := p.compare(7); !due || epoch != 3 {
+		t.Errorf("a new leader is asked about epoch %d: %v", epoch, due)
+	}
+	p.jump(500)
+	if _, _, due := p.compare(7); due || p.nextOffset() != 500 {
+		t.Error("a new leader is asked about an epoch whose end lies before the position")
+	}
+}
+
 // TestPartition holds the tracking of offsets against its twin, through deliveries with gaps, and records that are
 // sent and settled in any order.
 func TestPartition(t *testing.T) {

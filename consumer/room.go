@@ -44,8 +44,8 @@ func (a amount) most(b amount) amount {
 	return amount{max(a.records, b.records), max(a.bytes, b.bytes)}
 }
 
-// quantum is what a partition gets whose turn has come, or half of its share or a quarter of the pool if that is less. For fewer places a fetch
-// would cost too much: while HubSpot sets the pace the room is always full.
+// quantum is what a partition gets whose turn has come, or half of its share or a quarter of the pool if that is less.
+// For fewer places a fetch would cost too much: while HubSpot sets the pace the room is always full.
 var quantum = amount{256, 128 << 10}
 
 // turn is how many places must be free for a seat that waits.

@@ -88,8 +88,8 @@ func TestRoomShares(t *testing.T) {
 	})
 }
 
-// TestRoomDividedAgain: what partitions of an earlier generation waited for, or was kept free for them, holds up none of
-// the next.
+// TestRoomDividedAgain: what partitions of an earlier generation waited for, or was kept free for them, holds up none
+// of the next.
 func TestRoomDividedAgain(t *testing.T) {
 	t.Parallel()
 	m := newRoom(10_000, 1_000_000)

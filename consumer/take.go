@@ -28,7 +28,7 @@ func (g *generation) take(ctx context.Context, leader int, p *partition, space b
 	p.starts(res.logStart)
 	if lost := res.logStart - asked; lost > 0 {
 		g.c.lose(p, lost)
-		p.skipTo(res.logStart)
+		p.jump(res.logStart)
 		asked = res.logStart
 	}
 	g.watchProgress(p, asked, space, res)
@@ -208,7 +208,7 @@ func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, a
 	switch {
 	case asked < begin:
 		g.c.lose(p, begin-asked)
-		p.skipTo(begin)
+		p.jump(begin)
 	case asked > end:
 		return g.beyondEnd(ctx, p, end)
 	}
