@@ -256,9 +256,9 @@ type found struct {
 func (c *Consumer) offsets(ctx context.Context, leader int, parts []*partition, kind int64) (map[*partition]found,
 	error) {
 	req := &listoffsets.Request{ReplicaID: -1}
-	offsets, index := map[*partition]found{}, map[string]int{}
+	offsets, asked, index := map[*partition]found{}, map[place]*partition{}, map[string]int{}
 	for _, p := range parts {
-		offsets[p] = found{err: kafka.Unknown}
+		offsets[p], asked[place{p.topic, p.id}] = found{err: kafka.Unknown}, p
 		i, ok := index[p.topic]
 		if !ok {
 			i, index[p.topic] = len(req.Topics), len(req.Topics)
@@ -273,10 +273,8 @@ func (c *Consumer) offsets(ctx context.Context, leader int, parts []*partition, 
 	}
 	for _, t := range res.Topics {
 		for _, a := range t.Partitions {
-			for _, p := range parts {
-				if p.topic == t.Topic && p.id == int(a.Partition) {
-					offsets[p] = found{a.Offset, failure(a.ErrorCode)}
-				}
+			if p := asked[place{t.Topic, int(a.Partition)}]; p != nil {
+				offsets[p] = found{a.Offset, failure(a.ErrorCode)}
 			}
 		}
 	}

@@ -21,6 +21,7 @@ type generation struct {
 	deliver func(*Record)
 	drop    func(gone func(*Record) bool)
 	parts   []*partition
+	index   map[place]*partition // of parts
 
 	draining atomic.Bool
 	ending   chan struct{} // closed when the partitions are to be given up
@@ -35,7 +36,9 @@ type generation struct {
 	lookup chan struct{} // asks to look who leads what
 
 	attempts attempts // fetches that are out
-	orphans  int      // looks in a row that saw a partition which nobody has
+	group    peers    // when last asked
+	asked    time.Time
+	orphans  int // looks in a row that saw a partition which nobody has
 
 	committing sync.Mutex    // one commit at a time
 	refused    atomic.Int64  // since when commits are refused, all of them, in ns since born; 0: they are not
@@ -51,12 +54,12 @@ var errEvicted = errors.New("the group gave the partitions to others")
 func newGeneration(c *Consumer, m *member, j joined, before *generation, topics []string, deliver func(*Record),
 	drop func(func(*Record) bool)) *generation {
 	g := &generation{c: c, member: m, id: j.generation, topics: topics, deliver: deliver, drop: drop, born: time.Now(),
-		ending: make(chan struct{}), evicted: make(chan struct{}), drained: make(chan struct{}),
+		index: map[place]*partition{}, ending: make(chan struct{}), evicted: make(chan struct{}), drained: make(chan struct{}),
 		lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	for topic, ids := range j.mine {
 		for _, id := range ids {
 			p := newPartition(topic, id, c.room.seat(), c.cfg.Telemetry.Ages())
-			g.parts = append(g.parts, p)
+			g.parts, g.index[place{topic, id}] = append(g.parts, p), p
 			if before == nil {
 				continue
 			}
@@ -72,13 +75,12 @@ func newGeneration(c *Consumer, m *member, j joined, before *generation, topics 
 	return g
 }
 
-func (g *generation) part(topic string, id int) *partition {
-	for _, p := range g.parts {
-		if p.id == id && p.topic == topic {
-			return p
-		}
-	}
-	return nil
+func (g *generation) part(topic string, id int) *partition { return g.index[place{topic, id}] }
+
+// place names a partition.
+type place struct {
+	topic string
+	id    int
 }
 
 // over tells whether the generation is of no more use: drained, or taken away.

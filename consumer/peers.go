@@ -15,7 +15,7 @@ type peers struct {
 	first    bool // of tasksink's members we are the first
 	notes    [][]byte
 	foreign  []foreigner
-	assigned parts // to anybody
+	assigned map[place]bool // to anybody
 }
 
 // foreigner is a member that is not tasksink's: another program in our group.
@@ -38,12 +38,14 @@ func (c *Consumer) peers(ctx context.Context, own string) (peers, error) {
 	if err != nil || len(res.Groups) != 1 {
 		return peers{}, fmt.Errorf("describe the group: %w", err)
 	}
-	seen := peers{stable: res.Groups[0].GroupState == "Stable", first: true, assigned: parts{}}
+	seen := peers{stable: res.Groups[0].GroupState == "Stable", first: true, assigned: map[place]bool{}}
 	for _, m := range res.Groups[0].Members {
 		has, err := parseAssignment(m.MemberAssignment)
 		if err == nil {
 			for topic, ids := range has {
-				seen.assigned[topic] = append(seen.assigned[topic], ids...)
+				for _, id := range ids {
+					seen.assigned[place{topic, id}] = true
+				}
 			}
 		}
 		s, err := parseSubscription(m.MemberID, m.MemberMetadata)
@@ -64,7 +66,7 @@ func (c *Consumer) peers(ctx context.Context, own string) (peers, error) {
 func (p peers) missing(topics layout) bool {
 	for topic, ids := range topics.partitions() {
 		for _, id := range ids {
-			if !slices.Contains(p.assigned[topic], id) {
+			if !p.assigned[place{topic, id}] {
 				return true
 			}
 		}
@@ -72,8 +74,8 @@ func (p peers) missing(topics layout) bool {
 	return false
 }
 
-// watchForeigners makes a hold of the members that are not tasksink's, one for each topic of which they have
-// partitions; if they have none, one for each of our topics. It stops nothing.
+// watchForeigners holds the topics whose partitions members of other programs have. If those members have no
+// partitions, it holds all our topics. A hold here only reports: nothing stops.
 func (c *Consumer) watchForeigners(foreign []foreigner) {
 	var who []string
 	takes := map[string]int{}

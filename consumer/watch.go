@@ -13,7 +13,8 @@ import (
 
 const (
 	reportEvery  = time.Second            // on sick partitions
-	lookEvery    = 2 * time.Second        // for topics, leaders and peers
+	lookEvery    = 2 * time.Second        // for topics and leaders
+	peersEvery   = 10 * time.Second       // or with each look, while a partition seems to be assigned to nobody
 	lookPause    = 100 * time.Millisecond // between two looks that somebody asked for
 	measureEvery = 5 * time.Second        // the ends of the logs, for the lag of what is not being fetched
 	peersTimeout = 2 * time.Second
@@ -156,11 +157,8 @@ func (g *generation) unled(err error) {
 // programs that are not tasksink.
 func (g *generation) check(ctx context.Context, found layout) {
 	gone, come := g.c.noteMissing(found, g.topics)
-	who, err := g.c.peers(ctx, g.member.id)
-	if err == nil && who.stable {
-		g.c.watchForeigners(who.foreign)
-	}
-	if err == nil && who.stable && len(who.foreign) == 0 && who.missing(found) {
+	known := !g.group.missing(found) && time.Since(g.asked) < peersEvery || g.askPeers(ctx)
+	if known && len(g.group.foreign) == 0 && g.group.missing(found) {
 		g.orphans++
 	} else {
 		g.orphans = 0
@@ -170,9 +168,20 @@ func (g *generation) check(ctx context.Context, found layout) {
 		g.rejoin("a topic has appeared")
 	case gone:
 		g.rejoin("a topic was deleted")
-	case g.orphans > 2 || g.orphans > 0 && who.first: // one member is enough
+	case g.orphans > 2 || g.orphans > 0 && g.group.first: // one member is enough
 		g.rejoin("partitions were added")
 	}
+}
+
+// askPeers asks who is in the group, and tells whether the answer can be relied on.
+func (g *generation) askPeers(ctx context.Context) bool {
+	who, err := g.c.peers(ctx, g.member.id)
+	if err != nil || !who.stable {
+		return false
+	}
+	g.group, g.asked = who, time.Now()
+	g.c.watchForeigners(who.foreign)
+	return true
 }
 
 // rejoin leaves the group and joins it again, so that it divides the partitions once more. Kafka does not
