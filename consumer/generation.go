@@ -54,8 +54,8 @@ var errEvicted = errors.New("the group gave the partitions to others")
 func newGeneration(c *Consumer, m *member, j joined, before *generation, topics []string, deliver func(*Record),
 	drop func(func(*Record) bool)) *generation {
 	g := &generation{c: c, member: m, id: j.generation, topics: topics, deliver: deliver, drop: drop, born: time.Now(),
-		index: map[place]*partition{}, ending: make(chan struct{}), evicted: make(chan struct{}), drained: make(chan struct{}),
-		lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+		index: map[place]*partition{}, ending: make(chan struct{}), evicted: make(chan struct{}),
+		drained: make(chan struct{}), lookup: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	for topic, ids := range j.mine {
 		for _, id := range ids {
 			p := newPartition(topic, id, c.room.seat(), c.cfg.Telemetry.Ages())
