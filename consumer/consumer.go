@@ -86,7 +86,7 @@ const (
 type Consumer struct {
 	cfg       Config
 	addr      net.Addr
-	transport *kafka.Transport // for fetches, and for what Kafka says of topics and members
+	transport *kafka.Transport // for fetches, and for what Kafka says of topics and members; look knows the leaders
 	wire      *wire            // over transport: the requests that kafka-go does not write
 	room      *room
 
@@ -133,11 +133,11 @@ func New(cfg Config) (*Consumer, error) {
 	for _, topic := range cfg.Topics {
 		consumed[topic] = new(atomic.Int64)
 	}
-	addr, transport := kafka.TCP(cfg.Brokers...), cfg.Transport(cfg.Topics...)
-	return &Consumer{cfg: cfg, addr: addr, transport: transport, wire: newWire(transport, addr, cfg.ClientID),
-			consumed: consumed,
-			missing:  map[string]time.Time{}, changed: make(chan struct{}), room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes)},
-		nil
+	addr, transport := kafka.TCP(cfg.Brokers...), cfg.Transport()
+	c := &Consumer{cfg: cfg, addr: addr, transport: transport, wire: newWire(transport, addr, cfg.ClientID),
+		consumed: consumed, missing: map[string]time.Time{}, changed: make(chan struct{}),
+		room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes)}
+	return c, nil
 }
 
 // Run consumes until ctx ends. It hands each record to deliver, in the order of its partition; deliver must not

@@ -47,7 +47,7 @@ const (
 func newMember(cfg *Config) *member {
 	m := &member{cfg: cfg, addr: kafka.TCP(cfg.Brokers...)}
 	m.broker.Store(-1)
-	m.transport = cfg.Transport(cfg.Topics...)
+	m.transport = cfg.Transport()
 	m.transport.Dial = m.sockets.over(m.transport.Dial)
 	return m
 }

@@ -58,9 +58,8 @@ type waiter struct {
 }
 
 func newPartition(topic string, id int, seat *seat, ages *tracing.Ages) *partition {
-	return &partition{topic: topic, id: id, health: health{leader: -1, epoch: -1}, next: -1, wire: 1 << 10, committed: -1,
-		sent: -1,
-		end:  -1, late: -1, epoch: -1, same: -1, seat: seat, ages: ages}
+	return &partition{topic: topic, id: id, seat: seat, ages: ages, health: health{leader: -1, epoch: -1},
+		next: -1, committed: -1, sent: -1, end: -1, late: -1, epoch: -1, same: -1, wire: 1 << 10}
 }
 
 func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }

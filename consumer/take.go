@@ -54,8 +54,7 @@ func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *
 		case batch.LastOffset < from || batch.BaseOffset > batch.LastOffset || batch.LastOffset >= res.highWatermark:
 			// No checksum covers a batch's base offset.
 			return errors.Join(g.admit(p, in), fmt.Errorf("%w: at offset %d of a log that ends at %d stands a batch of the "+
-				"offsets %d to %d",
-				errUnreadable, from, res.highWatermark, batch.BaseOffset, batch.LastOffset))
+				"offsets %d to %d", errUnreadable, from, res.highWatermark, batch.BaseOffset, batch.LastOffset))
 		}
 		if !aborted.drops(&batch) {
 			if err := g.readBatch(p, asked, &batch, in); err != nil {

@@ -18,7 +18,7 @@ func TestWedged(t *testing.T) {
 	topic := b.Topic(t, 1, nil)
 	dog, release := watchdog.New(time.Second), make(chan struct{})
 	go dog.Run(t.Context())
-	d := openWith(t, b, dog, func(string) string { <-release; return topic })
+	d := openWith(t, b, dog, topic, func(string) string { <-release; return topic })
 	goOn := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(goOn)
 	for range 4 {

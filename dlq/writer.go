@@ -43,6 +43,7 @@ type Config struct {
 	broker.Connection
 
 	Topic     func(source string) string // the dead-letter topic of a source topic
+	Topics    []string                   // all that Topic returns
 	Group     string                     // for the letter's header
 	Telemetry *tracing.Telemetry         // nil: off
 	Watch     *watchdog.Dog              // nil: nobody watches Run
@@ -84,7 +85,7 @@ type Status struct {
 
 // NewWriter returns a Writer that waits for Run.
 func NewWriter(cfg Config) *Writer {
-	transport := cfg.Transport()
+	transport := cfg.Transport(cfg.Topics...)
 	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), tally: tally{},
 		status: Status{Written: map[string]int{}, Sent: map[string]int{}},
 		kafka: &kafka.Writer{

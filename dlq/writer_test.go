@@ -34,14 +34,14 @@ type desk struct {
 
 func open(t *testing.T, b *kafkatest.Broker, topic string) *desk {
 	t.Helper()
-	return openWith(t, b, nil, func(string) string { return topic })
+	return openWith(t, b, nil, topic, func(string) string { return topic })
 }
 
-func openWith(t *testing.T, b *kafkatest.Broker, dog *watchdog.Dog, topic func(string) string) *desk {
+func openWith(t *testing.T, b *kafkatest.Broker, dog *watchdog.Dog, topic string, of func(string) string) *desk {
 	t.Helper()
 	board := hold.NewBoard(zerolog.Nop())
 	w := dlq.NewWriter(dlq.Config{Connection: broker.Connection{Brokers: b.Addrs, ClientID: "test"}, Group: "tasksink",
-		Topic: topic, Watch: dog, Board: board, Log: zerolog.New(zerolog.NewTestWriter(t))})
+		Topic: of, Topics: []string{topic}, Watch: dog, Board: board, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })

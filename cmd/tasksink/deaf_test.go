@@ -59,7 +59,7 @@ func TestNobodyReads(t *testing.T) {
 		return true
 	})
 	b.Produce(t, topic, versions(0, 20_000, 20_000)...)
-	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+	until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}

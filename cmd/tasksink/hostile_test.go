@@ -254,7 +254,7 @@ func TestTooManyHeaders(t *testing.T) {
 		b.Produce(t, topic, kafka.Message{Key: []byte("too many"), Value: value, Headers: make([]kafka.Header, 1001)},
 			kafka.Message{Key: []byte("as many as may be"), Value: value, Headers: make([]kafka.Header, 1000)})
 		m := start(t, "headers", args...)
-		until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+		until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 		if journal := hubspot.Journal(); len(journal) != 1 || journal[0].ID != "as many as may be" {
 			t.Errorf("written: %+v", journal)
 		}

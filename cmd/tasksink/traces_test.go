@@ -112,7 +112,7 @@ func TestTrace(t *testing.T) {
 				"--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+topic, "--kafka-group="+topic, "--hubspot-url="+server.URL,
 				"--hubspot-token="+canary+"-token", "--hubspot-id-property=external_task_id", "--hubspot-rate=0", "--log-level=debug")
 			b.Produce(t, topic, append(msgs, bad, worse, huge, broken)...)
-			until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+			until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 			_, metrics := m.get(t, "/metrics")
 			clean(t, "/metrics", metrics)
 			if err := m.terminate(t); err != nil {
@@ -235,7 +235,7 @@ func TestSampling(t *testing.T) {
 	b.Produce(t, topic, versions(0, 200, 200)...)
 	m := traced(t, c.GRPC, []string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5"},
 		args...)
-	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+	until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
@@ -276,7 +276,7 @@ func TestWaits(t *testing.T) {
 		return open == 1
 	})
 	mend()
-	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+	until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	if err := m.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
@@ -321,7 +321,7 @@ func TestMuteCollector(t *testing.T) {
 			b.Produce(t, topic, versions(0, 20_000, 20_000)...)
 			m := traced(t, mute, []string{"OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_METRICS_EXPORTER=otlp",
 				"OTEL_METRIC_EXPORT_INTERVAL=200"}, args...)
-			until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+			until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 			asked := time.Now()
 			if err := m.terminate(t); err != nil {
 				t.Errorf("SIGTERM: %v", err)

@@ -146,7 +146,7 @@ func (g *guest) join() {
 		g.t.Fatal(err)
 	}
 	w := dlq.NewWriter(dlq.Config{Connection: conn, Group: g.topic,
-		Topic: func(source string) string { return source + ".dlq" }, Board: g.board, Log: log})
+		Topic: func(source string) string { return source + ".dlq" }, Topics: []string{g.topic + ".dlq"}, Board: g.board, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
 	downstream, end := context.WithCancel(context.Background())
 	var letters sync.WaitGroup
@@ -259,7 +259,7 @@ func TestSecured(t *testing.T) {
 // flow. So none is listed in vain.
 func TestEachACL(t *testing.T) {
 	for i, want := range []struct{ reasons, says string }{{"kafka", "READ on the topics"}, {"kafka", "READ on the group"},
-		{"dlq", "WRITE on it"}} {
+		{"dlq", "WRITE on the dead-letter topic"}} {
 		t.Run(want.says, func(t *testing.T) {
 			t.Parallel()
 			kafkatest.EachSecured(t, kafkatest.Scram512, func(t *testing.T, s *kafkatest.Secured) {

@@ -172,12 +172,17 @@ func (b *Broker) CreateTopic(t testing.TB, name string, partitions int, config m
 	for k, v := range config {
 		topic.ConfigEntries = append(topic.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
 	}
+	tried := false
 	if err := persist(func() error {
 		res, err := b.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
-		if err != nil {
-			return err
+		if err == nil {
+			err = res.Errors[name]
 		}
-		return res.Errors[name]
+		if tried && errors.Is(err, kafka.TopicAlreadyExists) { // the answer to the last attempt was lost
+			return nil
+		}
+		tried = true
+		return err
 	}); err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}

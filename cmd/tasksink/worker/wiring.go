@@ -69,7 +69,7 @@ func (w wiring) queueConfig() batcher.Config[*upsert.Task] {
 
 func (w wiring) lettersConfig() dlq.Config {
 	return dlq.Config{Connection: w.conn, Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board,
-		Log: w.log, Topic: w.cfg.DeadLetters}
+		Log: w.log, Topic: w.cfg.DeadLetters, Topics: w.cfg.DeadLetterTopics()}
 }
 
 func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubspot.Client, pacer *pace.Pace,
