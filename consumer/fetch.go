@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	fetchWait    = 500 * time.Millisecond // the longest poll
+	longestPoll  = time.Second
+	shortPoll    = 250 * time.Millisecond // while others of the broker's partitions may be due soon
 	fetchTimeout = 4 * time.Second        // for an answer, beyond the poll
 	// roomPatience is for room for what an answer brought. The leader's other partitions wait meanwhile.
 	roomPatience   = time.Second
@@ -41,11 +42,11 @@ func (g *generation) fetchFrom(ctx context.Context, leader int) {
 	defer l.watched.End()
 	for turn := 0; ; turn++ {
 		changed, freed := g.routes.next(), g.c.room.freed.next()
-		healthy, suspects, due := g.claim(leader, turn)
-		if len(healthy)+len(suspects) == 0 {
+		c := g.claim(leader, turn)
+		if len(c.healthy)+len(c.suspects) == 0 {
 			var timer <-chan time.Time
-			if !due.IsZero() {
-				timer = time.After(time.Until(due))
+			if !c.due.IsZero() {
+				timer = time.After(time.Until(c.due))
 			}
 			select {
 			case <-changed:
@@ -56,39 +57,62 @@ func (g *generation) fetchFrom(ctx context.Context, leader int) {
 			}
 			continue
 		}
-		for _, p := range suspects {
+		for _, p := range c.suspects {
 			g.askAlone(ctx, l, p)
 		}
-		if len(healthy) > 0 {
-			g.askTogether(ctx, l, healthy)
+		if len(c.healthy) > 0 {
+			g.askTogether(ctx, l, c.healthy, c.poll())
 		}
-		g.release(leader, suspects, healthy)
+		g.release(leader, c.suspects, c.healthy)
 		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// claim reserves the partitions of a broker that may be asked for now. If there are none, due is when the next one may
-// be. The broker fills its answer in the order of the request, so that each turn begins with another partition.
-func (g *generation) claim(leader, turn int) (healthy, suspects []*partition, due time.Time) {
+// claims are the partitions of a broker that are reserved for its next requests.
+type claims struct {
+	healthy, suspects []*partition
+	crowded           bool      // others wait for room
+	due               time.Time // when the first of those may be asked for that rest; zero if none does
+}
+
+// claim reserves the partitions of a broker that may be asked for now. The broker fills its answer in the order of the
+// request, so that each turn begins with another partition.
+func (g *generation) claim(leader, turn int) (c claims) {
 	now := time.Now()
 	for i := range g.parts {
 		p := g.parts[(i+turn)%len(g.parts)]
-		if resolved, _ := p.begun(); !resolved || p.seat.waits() {
+		if resolved, _ := p.begun(); !resolved {
+			continue
+		}
+		if p.seat.waits() {
+			c.crowded = c.crowded || p.health.ledBy() == leader
 			continue
 		}
 		claimed, suspect, next := p.health.claim(leader, now)
 		switch {
 		case claimed && suspect:
-			suspects = append(suspects, p)
+			c.suspects = append(c.suspects, p)
 		case claimed:
-			healthy = append(healthy, p)
-		case !next.IsZero() && (due.IsZero() || next.Before(due)):
-			due = next
+			c.healthy = append(c.healthy, p)
+		case !next.IsZero() && (c.due.IsZero() || next.Before(c.due)):
+			c.due = next
 		}
 	}
-	return healthy, suspects, due
+	return c
+}
+
+// poll is how long the broker may wait for records: the partitions that were not claimed wait as long.
+func (c claims) poll() time.Duration {
+	switch {
+	case c.crowded:
+		return shortPoll
+	case !c.due.IsZero():
+		return min(max(shortPoll, time.Until(c.due)), longestPoll)
+	default:
+		return longestPoll
+	}
 }
 
 // release ends the claims, and wakes the loops of brokers that lead one of the partitions by now.
@@ -104,8 +128,8 @@ func (g *generation) release(leader int, claimed ...[]*partition) {
 
 // askTogether sends one request for all the partitions. If one of them spoils the answer they are asked for one by one,
 // as it cannot be told which.
-func (g *generation) askTogether(ctx context.Context, l *fetchLoop, parts []*partition) {
-	err := g.try(ctx, l, parts, fetchWait)
+func (g *generation) askTogether(ctx context.Context, l *fetchLoop, parts []*partition, poll time.Duration) {
+	err := g.try(ctx, l, parts, poll)
 	switch {
 	case err == nil:
 	case spoilt(err):
