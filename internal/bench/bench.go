@@ -52,6 +52,7 @@ var rows = []row{
 	{"f", "Partitions: CPU and memory, idle and busy", takesPartitions, (*bench).partitions},
 	{"g", "Memory full of records while HubSpot is slow", takesMemory, (*bench).memory},
 	{"h", "Traces: none, and a tenth of the batches", takesTelemetry, (*bench).telemetry},
+	{"i", "Reading alone", takesFetch, (*bench).fetch},
 }
 
 // say tells what is going on, and how long it still takes.

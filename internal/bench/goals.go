@@ -25,6 +25,8 @@ var goals = []goal{
 	{"d", "", "dead_letters", true, 0},
 	{"e", "", "quota_used_percent", false, 95},
 	{"e", "", "answers_429_percent", true, 0.1},
+	{"f", "600 partitions", "idle_cpu_percent", true, 0.5},
+	{"i", "", "cpu_us_per_record", true, 0.8},
 }
 
 // judge derives the ratios to the yardsticks, and holds the worker's figures against the goals.

@@ -80,7 +80,7 @@ func (l *lab) close() {
 
 // build makes the programs.
 func (l *lab) build(ctx context.Context, worker string) error {
-	for _, name := range []string{"cmd/tasksink", "internal/bench/yardstick"} {
+	for _, name := range []string{"cmd/tasksink", "internal/bench/yardstick", "internal/bench/fetcher"} {
 		out, err := exec.CommandContext(ctx, "go", "build", "-o", l.dir+"/", module+name).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, out)

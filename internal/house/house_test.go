@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/house":           {},
 	"internal/observe":         {},
 	"internal/bench":           {"internal/kafkatest", "upsert/hubspottest"},
+	"internal/bench/fetcher":   {"consumer", "internal/broker", "internal/hold"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/config", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
 	"cmd/tasksink/check":       {"cmd/tasksink/config", "internal/broker", "upsert/hubspot", "upsert/pace", "internal/terminal"},
