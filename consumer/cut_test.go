@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/internal/kafkatest"
@@ -127,6 +128,30 @@ func TestTruncated(t *testing.T) {
 			m.stops(t, 5*time.Second)
 		})
 	}
+}
+
+// TestNoRoomAfterElection: the room is full in the middle of the first batch that a new leader wrote. That is no
+// truncation, though the batch before it ends where the old leader's epoch does.
+func TestNoRoomAfterElection(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t, kfake.NumBrokers(2))
+	topic := b.Topic(t, 1, nil)
+	if err := b.Fake.MoveTopicPartition(topic, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, topic, 0, 50, "before")
+	if err := b.Fake.MoveTopicPartition(topic, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, topic, 0, 200, "after")
+	s := newSink(t, 1500*time.Millisecond) // longer than an answer waits for room
+	m := join(t, b, topic, "a", s, func(c *consumer.Config) { c.MaxPending = 100 })
+	until(t, "all records flow", namedWithin, func() bool { return s.count() == 250 })
+	if n := m.Status().Truncated; n != 0 {
+		t.Errorf("%d logs count as truncated", n)
+	}
+	once(t, s)
+	m.stops(t, 5*time.Second)
 }
 
 // TestUncleanElection: Kafka elects a leader that lacks the last records. Each partition that lost some goes on at the

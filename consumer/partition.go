@@ -141,9 +141,9 @@ func (p *partition) saved(at int64) []trace.SpanContext {
 	return p.covered()
 }
 
-// add takes records in that are about to be delivered. It returns false if the partition was given up, or its log cut,
-// meanwhile.
-func (p *partition) add(recs []Record) bool {
+// add takes records in that are about to be delivered, which a leader wrote in one epoch. It returns false if the
+// partition was given up, or its log cut, meanwhile.
+func (p *partition) add(recs []Record, epoch int32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.revoked || p.lost || p.asked != len(p.cuts) {
@@ -159,7 +159,7 @@ func (p *partition) add(recs []Record) bool {
 			p.late = r.Offset
 		}
 		p.delivered = append(p.delivered, r)
-		p.next = r.Offset + 1
+		p.next, p.epoch = r.Offset+1, epoch
 	}
 	return true
 }

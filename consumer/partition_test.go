@@ -118,7 +118,7 @@ func TestPartition(t *testing.T) {
 					end = recs[i].Offset + 1
 				}
 				recs = recs[:p.seat.take(recs)]
-				added := p.add(recs)
+				added := p.add(recs, 0)
 				if added == (w.revoked || w.lost) {
 					t.Fatalf("added: %v", added)
 				}

@@ -72,6 +72,7 @@ func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *
 // readBatch gathers the records of one batch, and delivers them in groups.
 func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Batch, in *intake) error {
 	p.weigh(batch.Size, batch.Count)
+	in.epoch = batch.LeaderEpoch
 	records := batch.Records(MaxHeaders)
 	defer records.Close()
 	var rec recordbatch.Record
@@ -163,7 +164,7 @@ func (g *generation) admit(p *partition, in *intake) error {
 	recs := in.records(p)
 	for {
 		n := p.seat.take(recs)
-		if !p.add(recs[:n]) {
+		if !p.add(recs[:n], in.epoch) {
 			p.seat.give(n, sizes(recs[:n]))
 			return errRevoked
 		}
