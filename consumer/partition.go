@@ -35,6 +35,7 @@ type partition struct {
 
 	log   topicID // that the offsets belong to; zero if the broker has no ids
 	epoch int32   // of the leader that wrote the last record before next; -1 if that is unknown
+	under int32   // the leadership that the request which is out names; -1 if that is unknown
 	same  int32   // the newest leadership under which the log is known to be the same
 	asked int     // how many cuts there were at the last request
 	cuts  []cut   // where the log turned out to be another one
@@ -59,7 +60,7 @@ type waiter struct {
 
 func newPartition(topic string, id int, seat *seat, ages *tracing.Ages) *partition {
 	return &partition{topic: topic, id: id, seat: seat, ages: ages, health: health{leader: -1, epoch: -1},
-		next: -1, committed: -1, sent: -1, end: -1, late: -1, epoch: -1, same: -1, wire: 1 << 10}
+		next: -1, committed: -1, sent: -1, end: -1, late: -1, epoch: -1, under: -1, same: -1, wire: 1 << 10}
 }
 
 func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }
