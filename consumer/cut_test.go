@@ -84,10 +84,15 @@ func TestRecreatedInAnOutage(t *testing.T) {
 }
 
 // TestTruncated: a broker comes back with an older copy of a log. The partition goes on where the log ends now, though
-// it has grown past the old position when the consumer sees it.
+// it has grown past the old position when the consumer sees it, or the consumer did not run meanwhile.
 func TestTruncated(t *testing.T) {
 	t.Parallel()
-	for name, n := range map[string]int{"shorter": 10, "one record short": 49, "grown past the position": 80} {
+	for name, tc := range map[string]struct {
+		n       int // new records; 50 were lost
+		stopped bool
+	}{"shorter": {10, false}, "one record short": {49, false}, "grown past the position": {80, false},
+		"shorter, stopped": {10, true}, "grown past the position, stopped": {80, true}} {
+		n := tc.n
 		t.Run(name, func(t *testing.T) {
 			b := kafkatest.Two(t)
 			const topic = "restored"
@@ -106,6 +111,9 @@ func TestTruncated(t *testing.T) {
 			put(t, b.Broker, topic, 0, 50, "lost")
 			until(t, "the records that will be lost flow", namedWithin, func() bool { return s.count() == 100 })
 			until(t, "they are committed", namedWithin, func() bool { return b.Committed(t, topic, topic)[topic][0] == 100 })
+			if tc.stopped {
+				m.stops(t, 5*time.Second)
+			}
 			b.Two.Kill()
 			b.Two.Proxy.Refuse(true) // we see nothing before the log has grown
 			if err := os.RemoveAll(dir); err != nil {
@@ -118,12 +126,18 @@ func TestTruncated(t *testing.T) {
 			put(t, b.Broker, topic, 0, n, "new")
 			s.forget()
 			b.Two.Proxy.Refuse(false)
+			if tc.stopped {
+				m = join(t, b.Broker, topic, "b", s, nil)
+			}
 			until(t, "all new records flow", namedWithin, func() bool { return s.delivers("new") == n })
 			until(t, "they are committed", namedWithin, func() bool {
 				return b.Committed(t, topic, topic)[topic][0] == int64(50+n)
 			})
 			if again := len(strings.Split(s.seenValues(), "first-0 ")); again != 2 {
 				t.Errorf("the first record was delivered %d times", again-1)
+			}
+			if st := m.Status(); st.Truncated != 1 || st.Lost != 0 {
+				t.Errorf("%d logs count as truncated and %d records as lost, want 1 and 0", st.Truncated, st.Lost)
 			}
 			m.stops(t, 5*time.Second)
 		})

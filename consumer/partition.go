@@ -65,13 +65,14 @@ func newPartition(topic string, id int, seat *seat, ages *tracing.Ages) *partiti
 
 func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }
 
-// resume takes in where the group's commits say to go on; -1 if nothing was ever committed.
-func (p *partition) resume(committed int64) {
+// resume takes in where the group's commits say to go on, -1 if nothing was ever committed; and the epoch that was
+// committed with it, -1 if there is none.
+func (p *partition) resume(committed int64, epoch int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resolved = true
 	if committed >= 0 {
-		p.next, p.committed, p.started = committed, committed, true
+		p.next, p.committed, p.started, p.epoch = committed, committed, true, epoch
 	}
 }
 
@@ -126,12 +127,14 @@ func (p *partition) starts(at int64) {
 	p.logStart = at
 }
 
-// unsaved is the position to commit, if it is not what was committed last.
-func (p *partition) unsaved() (at int64, ok bool) {
+// unsaved is the position to commit, if it is not what was committed last, and the epoch of the record that was read
+// last. In a log that still has that record, the epoch ends behind the position; in one that was truncated below the
+// position, it does not.
+func (p *partition) unsaved() (at int64, epoch int32, ok bool) {
 	at, known := p.position()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return at, known && at != p.committed
+	return at, p.epoch, known && at != p.committed
 }
 
 // saved takes in what was committed, and returns the traces that end with it.

@@ -78,7 +78,7 @@ func (w *twin) due(i int) bool {
 func TestJump(t *testing.T) {
 	t.Parallel()
 	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-	p.resume(100)
+	p.resume(100, -1)
 	p.ask()
 	p.pass(101, 3)
 	if epoch, due := p.compare(7); !due || epoch != 3 {
@@ -97,7 +97,7 @@ func TestJump(t *testing.T) {
 func TestLeaderChangesInARequest(t *testing.T) {
 	t.Parallel()
 	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-	p.resume(100)
+	p.resume(100, -1)
 	p.ask()
 	p.pass(101, 3)
 	p.health.lead(1, 3)
@@ -123,7 +123,7 @@ func TestAnswerFromBeforeARestart(t *testing.T) {
 		"out of range": {err: kafka.OffsetOutOfRange, logStart: -1, highWatermark: -1},
 	} {
 		p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-		p.resume(100)
+		p.resume(100, -1)
 		p.ask()
 		p.restart()
 		if err := g.take(t.Context(), 1, p, true, &res, &intake{}); err != nil {
@@ -145,7 +145,7 @@ func TestPartition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
 		p := newPartition("tasks", 0, room.seat(), nil)
-		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"))
+		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"), -1)
 		w := &twin{next: p.next, sent: -1}
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
 			var some []*twinRecord
