@@ -80,7 +80,7 @@ func (g *generation) positions() (map[*partition]int64, []offsetcommit.RequestTo
 	at, topics, index := map[*partition]int64{}, []offsetcommit.RequestTopic{}, map[string]int{}
 	now := time.Now()
 	for _, p := range g.parts {
-		offset, ok := p.unsaved()
+		offset, epoch, ok := p.unsaved()
 		if !ok || !g.draining.Load() && !p.health.rests(committing, now).IsZero() {
 			continue
 		}
@@ -91,7 +91,7 @@ func (g *generation) positions() (map[*partition]int64, []offsetcommit.RequestTo
 		}
 		at[p] = offset
 		topics[i].Partitions = append(topics[i].Partitions,
-			offsetcommit.RequestPartition{PartitionIndex: int32(p.id), CommittedOffset: offset, CommittedLeaderEpoch: -1})
+			offsetcommit.RequestPartition{PartitionIndex: int32(p.id), CommittedOffset: offset, CommittedLeaderEpoch: epoch})
 	}
 	return at, topics
 }

@@ -24,12 +24,13 @@ func (p *partition) cutOff(r *Record) bool {
 	return false
 }
 
-// ask is what to fetch next. What the answer brings is taken in only if the log is not cut meanwhile.
-func (p *partition) ask() int64 {
+// ask is what to fetch next, and under which leadership: the one that compare has seen, as the log of a newer one may
+// be another. What the answer brings is taken in only if the log is not cut meanwhile.
+func (p *partition) ask() (offset int64, leadership int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = len(p.cuts)
-	return p.next
+	return p.next, p.under
 }
 
 // bind takes in which log the offsets belong to. anew tells whether they belonged to another one.
@@ -51,28 +52,33 @@ func (p *partition) identity() topicID {
 	return p.log
 }
 
-// compare tells whether a leader must be asked if its log has the record before the position: the epoch of that record,
-// and of the leadership.
-func (p *partition) compare(leadership int32) (epoch, of int32, due bool) {
+// compare begins a request under a leadership. It tells whether the leader must first be asked if its log has the
+// record before the position, and the epoch of that record.
+func (p *partition) compare(leadership int32) (epoch int32, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.epoch, leadership, p.epoch >= 0 && leadership > p.same
+	p.under = leadership
+	return p.epoch, p.epoch >= 0 && leadership > p.same
 }
 
-// compared says that the log was found to be the same under a leadership.
-func (p *partition) compared(leadership int32) {
+// compared says that the log was found to be the same under the leadership of the request.
+func (p *partition) compared() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.same = leadership
+	p.same = p.under
 }
 
 // jump moves the position to where the log begins now: retention deleted what lay before. Nobody knows in which epoch
-// the record before it was written.
-func (p *partition) jump(next int64) {
+// the record before it was written. It returns false if the position is no longer from: the topic was created again.
+func (p *partition) jump(from, next int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.next != from {
+		return false
+	}
 	p.move(next)
 	p.epoch = -1
+	return true
 }
 
 // restart begins a new log at its first offset, which is not known yet. Its position is committed as soon as it is: a
@@ -86,10 +92,13 @@ func (p *partition) restart() {
 }
 
 // truncate goes on at an offset at which the log was truncated, and returns how many records were taken in beyond it.
+// If there are none, the log was not truncated, or the topic was created again meanwhile, and nothing changes.
 func (p *partition) truncate(at int64, epoch int32) (beyond int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	beyond = p.next - at
+	if beyond = p.next - at; beyond <= 0 {
+		return 0
+	}
 	p.cutAt(at)
 	p.next, p.epoch = at, epoch
 	return beyond

@@ -329,8 +329,9 @@ func query(parts []*partition, wait time.Duration) *fetchQuery {
 			i, index[p.topic] = len(q.topics), len(q.topics)
 			q.topics = append(q.topics, fetchTopic{name: p.topic, id: p.identity()})
 		}
+		offset, leadership := p.ask()
 		q.topics[i].partitions = append(q.topics[i].partitions, fetchPartition{id: int32(p.id),
-			leaderEpoch: p.health.leaderEpoch(), offset: p.ask(), lastEpoch: -1, maxBytes: p.roomy()})
+			leaderEpoch: leadership, offset: offset, lastEpoch: -1, maxBytes: p.roomy()})
 	}
 	return q
 }
@@ -351,8 +352,9 @@ func (a *fetchAnswer) hasSpace() bool {
 func (g *generation) compareLogs(ctx context.Context, leader int, parts []*partition) error {
 	var asked []epochQuery
 	for _, p := range parts {
-		if epoch, of, due := p.compare(p.health.leaderEpoch()); due {
-			asked = append(asked, epochQuery{topic: p.topic, partition: int32(p.id), leaderEpoch: of, epoch: epoch})
+		leadership := p.health.leaderEpoch()
+		if epoch, due := p.compare(leadership); due {
+			asked = append(asked, epochQuery{topic: p.topic, partition: int32(p.id), leaderEpoch: leadership, epoch: epoch})
 		}
 	}
 	if len(asked) == 0 {
@@ -361,7 +363,7 @@ func (g *generation) compareLogs(ctx context.Context, leader int, parts []*parti
 	ends, err := g.c.wire.epochEnds(ctx, leader, asked)
 	if errors.Is(err, kafka.UnsupportedVersion) { // a broker before Kafka 2.1
 		for _, p := range parts {
-			p.compared(p.health.leaderEpoch())
+			p.compared()
 		}
 		return nil
 	}
@@ -377,10 +379,10 @@ func (g *generation) compareLogs(ctx context.Context, leader int, parts []*parti
 		if e.err != nil && !denied { // brokers before Kafka 2.3 answer only who has rights over the cluster
 			return fmt.Errorf("ask broker %d where the logs of %s part: %w: %w", leader, p, errNoBeginning, e.err)
 		}
-		if !denied && e.end >= 0 && e.end < p.nextOffset() {
+		if !denied && e.end >= 0 {
 			g.truncated(p, e.end, e.epoch)
 		}
-		p.compared(p.health.leaderEpoch())
+		p.compared()
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ const MaxHeaders = 1000
 type intake struct {
 	until    time.Time       // when an answer is given up that finds no room
 	done     <-chan struct{} // closed when the generation ends
+	epoch    int32           // of the batch that the records come from
 	gathered []recordbatch.Record
 	buffer   recordbatch.Buffer
 	bytes    int

@@ -2,9 +2,12 @@ package consumer_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +149,62 @@ func TestCompaction(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestCompactedTail: the last half of a batch was compacted away, and the batch fills an answer. The consumer steps
+// over what is missing at once.
+func TestCompactedTail(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Kafka(t) // kfake also cuts the offsets of the tail off the batch
+	topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "compact", "segment.ms": "50",
+		"min.cleanable.dirty.ratio": "0.001", "min.compaction.lag.ms": "0", "max.compaction.lag.ms": "50"})
+	const half = 500
+	first, _ := messages("first", 2*half) // 600 KiB, in one batch
+	for i := range first {
+		first[i].Value = append(first[i].Value, bytes.Repeat([]byte("x"), 600)...)
+	}
+	second, _ := messages("first", 2*half)
+	b.ProduceTo(t, topic, 0, first...)
+	time.Sleep(100 * time.Millisecond)
+	b.ProduceTo(t, topic, 0, second[half:]...)
+	ends := 3 * half
+	until(t, "the log is compacted", time.Minute, func() bool {
+		time.Sleep(100 * time.Millisecond)
+		b.ProduceTo(t, topic, 0, kafka.Message{Key: []byte("tick")}) // a new segment begins
+		ends++
+		return !slices.ContainsFunc(b.ReadAll(t, topic),
+			func(m kafka.Message) bool { return m.Offset >= half && m.Offset < 2*half })
+	})
+	var read atomic.Int64
+	s := newSink(t, time.Millisecond)
+	m := join(t, b, topic, "a", s, func(c *consumer.Config) {
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return countedConn{conn, &read}, err
+		}
+	})
+	until(t, "all records are committed", time.Minute,
+		func() bool { return b.Committed(t, topic, topic)[topic][0] == int64(ends) })
+	if n := s.delivers("first"); n != 2*half {
+		t.Errorf("%d records were delivered, want %d", n, 2*half)
+	}
+	t.Logf("the broker sent %d KiB", read.Load()>>10)
+	if read.Load() > 2<<20 {
+		t.Errorf("the broker sent %d KiB for a log of about 400", read.Load()>>10)
+	}
+	m.stops(t, 3*time.Second)
+}
+
+// countedConn counts the bytes that are read.
+type countedConn struct {
+	net.Conn
+	read *atomic.Int64
+}
+
+func (c countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
 }
 
 // TestRetention: what was deleted before it was read is counted, and the rest flows.

@@ -35,6 +35,7 @@ type partition struct {
 
 	log   topicID // that the offsets belong to; zero if the broker has no ids
 	epoch int32   // of the leader that wrote the last record before next; -1 if that is unknown
+	under int32   // the leadership that the request which is out names; -1 if that is unknown
 	same  int32   // the newest leadership under which the log is known to be the same
 	asked int     // how many cuts there were at the last request
 	cuts  []cut   // where the log turned out to be another one
@@ -59,18 +60,19 @@ type waiter struct {
 
 func newPartition(topic string, id int, seat *seat, ages *tracing.Ages) *partition {
 	return &partition{topic: topic, id: id, seat: seat, ages: ages, health: health{leader: -1, epoch: -1},
-		next: -1, committed: -1, sent: -1, end: -1, late: -1, epoch: -1, same: -1, wire: 1 << 10}
+		next: -1, committed: -1, sent: -1, end: -1, late: -1, epoch: -1, under: -1, same: -1, wire: 1 << 10}
 }
 
 func (p *partition) String() string { return p.topic + "/" + strconv.Itoa(p.id) }
 
-// resume takes in where the group's commits say to go on; -1 if nothing was ever committed.
-func (p *partition) resume(committed int64) {
+// resume takes in where the group's commits say to go on, -1 if nothing was ever committed; and the epoch that was
+// committed with it, -1 if there is none.
+func (p *partition) resume(committed int64, epoch int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resolved = true
 	if committed >= 0 {
-		p.next, p.committed, p.started = committed, committed, true
+		p.next, p.committed, p.started, p.epoch = committed, committed, true, epoch
 	}
 }
 
@@ -125,12 +127,14 @@ func (p *partition) starts(at int64) {
 	p.logStart = at
 }
 
-// unsaved is the position to commit, if it is not what was committed last.
-func (p *partition) unsaved() (at int64, ok bool) {
+// unsaved is the position to commit, if it is not what was committed last, and the epoch of the record that was read
+// last. In a log that still has that record, the epoch ends behind the position; in one that was truncated below the
+// position, it does not.
+func (p *partition) unsaved() (at int64, epoch int32, ok bool) {
 	at, known := p.position()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return at, known && at != p.committed
+	return at, p.epoch, known && at != p.committed
 }
 
 // saved takes in what was committed, and returns the traces that end with it.
@@ -141,9 +145,9 @@ func (p *partition) saved(at int64) []trace.SpanContext {
 	return p.covered()
 }
 
-// add takes records in that are about to be delivered. It returns false if the partition was given up, or its log cut,
-// meanwhile.
-func (p *partition) add(recs []Record) bool {
+// add takes records in that are about to be delivered, which a leader wrote in one epoch. It returns false if the
+// partition was given up, or its log cut, meanwhile.
+func (p *partition) add(recs []Record, epoch int32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.revoked || p.lost || p.asked != len(p.cuts) {
@@ -159,7 +163,7 @@ func (p *partition) add(recs []Record) bool {
 			p.late = r.Offset
 		}
 		p.delivered = append(p.delivered, r)
-		p.next = r.Offset + 1
+		p.next, p.epoch = r.Offset+1, epoch
 	}
 	return true
 }

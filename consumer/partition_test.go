@@ -3,6 +3,7 @@ package consumer
 import (
 	"testing"
 
+	"github.com/segmentio/kafka-go"
 	"pgregory.net/rapid"
 )
 
@@ -77,15 +78,63 @@ func (w *twin) due(i int) bool {
 func TestJump(t *testing.T) {
 	t.Parallel()
 	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-	p.resume(100)
+	p.resume(100, -1)
 	p.ask()
 	p.pass(101, 3)
-	if epoch, _, due := p.compare(7); !due || epoch != 3 {
+	if epoch, due := p.compare(7); !due || epoch != 3 {
 		t.Errorf("a new leader is asked about epoch %d: %v", epoch, due)
 	}
-	p.jump(500)
-	if _, _, due := p.compare(7); due || p.nextOffset() != 500 {
+	if !p.jump(101, 500) {
+		t.Error("no jump")
+	}
+	if _, due := p.compare(7); due || p.nextOffset() != 500 {
 		t.Error("a new leader is asked about an epoch whose end lies before the position")
+	}
+}
+
+// TestLeaderChangesInARequest: a fetch names the leadership under which the log was compared, though another one begins
+// meanwhile. That one's log is compared before it is fetched.
+func TestLeaderChangesInARequest(t *testing.T) {
+	t.Parallel()
+	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
+	p.resume(100, -1)
+	p.ask()
+	p.pass(101, 3)
+	p.health.lead(1, 3)
+	p.compare(p.health.leaderEpoch())
+	p.health.lead(1, 5) // while the leader is asked
+	p.compared()
+	if at := query([]*partition{p}, 0).topics[0].partitions[0]; at.leaderEpoch != 3 || at.offset != 101 {
+		t.Errorf("the fetch of offset %d names leadership %d", at.offset, at.leaderEpoch)
+	}
+	if _, due := p.compare(p.health.leaderEpoch()); !due {
+		t.Error("the new leader's log is not compared")
+	}
+}
+
+// TestAnswerFromBeforeARestart: the topic is created again while a request is out. Its answer counts nothing as lost,
+// and moves no position of the new log.
+func TestAnswerFromBeforeARestart(t *testing.T) {
+	t.Parallel()
+	c := &Consumer{}
+	g := &generation{c: c}
+	for name, res := range map[string]fetchedPartition{
+		"records":      {logStart: 40, highWatermark: 200, lastStable: 200},
+		"out of range": {err: kafka.OffsetOutOfRange, logStart: -1, highWatermark: -1},
+	} {
+		p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
+		p.resume(100, -1)
+		p.ask()
+		p.restart()
+		if err := g.take(t.Context(), 1, p, true, &res, &intake{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, started := p.begun(); started || c.lost.Load() != 0 || p.nextOffset() != -1 {
+			t.Errorf("%s: %d records count as lost, and the position is %d", name, c.lost.Load(), p.nextOffset())
+		}
+		if p.jump(100, 150) || p.truncate(60, -1) != 0 || p.nextOffset() != -1 {
+			t.Errorf("%s: what the old log's answer says has moved the position to %d", name, p.nextOffset())
+		}
 	}
 }
 
@@ -96,7 +145,7 @@ func TestPartition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
 		p := newPartition("tasks", 0, room.seat(), nil)
-		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"))
+		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"), -1)
 		w := &twin{next: p.next, sent: -1}
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
 			var some []*twinRecord
@@ -118,7 +167,7 @@ func TestPartition(t *testing.T) {
 					end = recs[i].Offset + 1
 				}
 				recs = recs[:p.seat.take(recs)]
-				added := p.add(recs)
+				added := p.add(recs, 0)
 				if added == (w.revoked || w.lost) {
 					t.Fatalf("added: %v", added)
 				}

@@ -26,7 +26,7 @@ func BenchmarkSettle(b *testing.B) {
 			for i := range recs {
 				recs[i].Offset, recs[i].Time = int64(i), time.Now()
 			}
-			if p.seat.take(recs) < len(recs) || !p.add(recs) {
+			if p.seat.take(recs) < len(recs) || !p.add(recs, 0) {
 				b.Fatal("the records are not taken")
 			}
 			b.ResetTimer()

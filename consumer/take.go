@@ -19,6 +19,8 @@ func (g *generation) take(ctx context.Context, leader int, p *partition, space b
 	in *intake) error {
 	asked := p.nextOffset()
 	switch {
+	case asked < 0: // the topic was created again meanwhile; where its log begins is not known yet
+		return nil
 	case errors.Is(res.err, kafka.OffsetOutOfRange):
 		return g.outOfRange(ctx, leader, p, asked)
 	case res.err != nil:
@@ -27,8 +29,10 @@ func (g *generation) take(ctx context.Context, leader int, p *partition, space b
 	g.c.arrived.Add(p.grows(res.highWatermark))
 	p.starts(res.logStart)
 	if lost := res.logStart - asked; lost > 0 {
+		if !p.jump(asked, res.logStart) {
+			return nil
+		}
 		g.c.lose(p, lost)
-		p.jump(res.logStart)
 		asked = res.logStart
 	}
 	g.watchProgress(p, asked, space, res)
@@ -72,6 +76,7 @@ func (g *generation) read(p *partition, asked int64, res *fetchedPartition, in *
 // readBatch gathers the records of one batch, and delivers them in groups.
 func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Batch, in *intake) error {
 	p.weigh(batch.Size, batch.Count)
+	in.epoch = batch.LeaderEpoch
 	records := batch.Records(MaxHeaders)
 	defer records.Close()
 	var rec recordbatch.Record
@@ -163,7 +168,7 @@ func (g *generation) admit(p *partition, in *intake) error {
 	recs := in.records(p)
 	for {
 		n := p.seat.take(recs)
-		if !p.add(recs[:n]) {
+		if !p.add(recs[:n], in.epoch) {
 			p.seat.give(n, sizes(recs[:n]))
 			return errRevoked
 		}
@@ -206,8 +211,9 @@ func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, a
 	}
 	switch {
 	case asked < begin:
-		g.c.lose(p, begin-asked)
-		p.jump(begin)
+		if p.jump(asked, begin) {
+			g.c.lose(p, begin-asked)
+		}
 	case asked > end:
 		return g.beyondEnd(ctx, p, end)
 	}
@@ -243,11 +249,13 @@ func (g *generation) recreated(p *partition) {
 	g.routes.ring()
 }
 
-// truncated goes on where a log was truncated.
+// truncated goes on where a log was truncated, if that lies below the position.
 func (g *generation) truncated(p *partition, at int64, epoch int32) {
-	before := p.nextOffset()
 	beyond := p.truncate(at, epoch)
-	g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", before).Int64("at", at).
+	if beyond == 0 {
+		return
+	}
+	g.c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("position", at+beyond).Int64("at", at).
 		Int64("records", beyond).Msg("partition " + p.String() + ": the log was truncated below the records that were read " +
 		"of it; going on there. What was written to HubSpot of the others stays there")
 	g.c.truncated.Add(1)

@@ -113,7 +113,7 @@ func (g *generation) resolve(ctx context.Context) {
 				g.lookAgain()
 				continue
 			}
-			p.resume(a.CommittedOffset)
+			p.resume(a.CommittedOffset, a.ComittedLeaderEpoch)
 		}
 	}
 	g.routes.ring()

@@ -7,7 +7,7 @@
 // TASKSINK_REQUIRE_KAFKA=1. The jars are cached outside of the repository, in the user's cache directory.
 //
 // Two starts two nodes of Apache Kafka for one test, each behind a Proxy: the test kills them, freezes them, and breaks
-// the network between them and the program under test. This needs Java and Maven, too.
+// the network between them and the program under test. Three adds a third node. This needs Java and Maven, too.
 //
 // EachSecured runs a test against both, with TLS or SASL and with ACLs. This needs Java and Maven; Docker does not do.
 //

@@ -18,7 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Node is one of the two brokers of a Pair.
+// Node is one of the brokers of a Pair.
 type Node struct {
 	ID    int
 	Proxy *Proxy // between the node and the program under test

@@ -30,6 +30,7 @@ import (
 type Pair struct {
 	*Broker
 	One, Two *Node
+	Three    *Node // a broker only; nil but for Three
 }
 
 const offsetsTopic = "__consumer_offsets"
@@ -38,8 +39,20 @@ const offsetsTopic = "__consumer_offsets"
 var pairs = make(chan struct{}, 2)
 
 // Two starts two nodes of the release Current, which end with the test. The lines of extra, name=value, override the
-// settings of both. It waits until no more than one other test of the package has a pair.
+// settings of all. It waits until no more than one other test of the package has a pair.
 func Two(t testing.TB, extra ...string) *Pair {
+	t.Helper()
+	return start(t, 2, extra)
+}
+
+// Three is Two with a third node. A test can have both replicas of a partition on the nodes 2 and 3, and kill both,
+// while node 1 is the controller and the groups' coordinator.
+func Three(t testing.TB, extra ...string) *Pair {
+	t.Helper()
+	return start(t, 3, extra)
+}
+
+func start(t testing.TB, nodes int, extra []string) *Pair {
 	t.Helper()
 	pairs <- struct{}{}
 	t.Cleanup(func() { <-pairs })
@@ -49,7 +62,7 @@ func Two(t testing.TB, extra ...string) *Pair {
 	if _, err := jars(Current); err != nil {
 		unavailable(t, err)
 	}
-	var ports [5]int // of node 1, of node 2, each for clients and for the brokers; and the controller's
+	ports := make([]int, 2*nodes+1) // of each node, for clients and for the brokers; and the controller's
 	for i := range ports {
 		var err error
 		for ports[i] == 0 || slices.Contains(ports[:i], ports[i]) {
@@ -61,12 +74,15 @@ func Two(t testing.TB, extra ...string) *Pair {
 	p := &Pair{}
 	p.One = p.node(t, 1, ports[0])
 	p.Two = p.node(t, 2, ports[2])
-	var errs [2]error
+	if nodes == 3 {
+		p.Three = p.node(t, 3, ports[4])
+	}
+	errs := make([]error, nodes)
 	var starting sync.WaitGroup
 	for i, n := range p.nodes() {
 		starting.Go(func() {
 			n.process, errs[i] = newProcess(Current, func(data string) string {
-				return n.settings(ports[2*i+1], ports[4], data, extra)
+				return n.settings(ports[2*i+1], ports[2*nodes], data, extra)
 			})
 			if errs[i] == nil {
 				errs[i] = n.process.start()
@@ -81,25 +97,30 @@ func Two(t testing.TB, extra ...string) *Pair {
 			}
 		}
 	})
-	if err := errors.Join(errs[:]...); err != nil {
-		t.Fatalf("start two nodes of Apache Kafka %s: %v", Current, err)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("start %d nodes of Apache Kafka %s: %v", nodes, Current, err)
 	}
 	p.connect(t)
 	for _, n := range p.nodes() {
-		n.await(t, "knows both brokers", func(ctx context.Context) error {
+		n.await(t, "knows all brokers", func(ctx context.Context) error {
 			all, err := n.metadata(ctx)
-			if err == nil && len(all.Brokers) != 2 {
+			if err == nil && len(all.Brokers) != nodes {
 				err = fmt.Errorf("it knows %d", len(all.Brokers))
 			}
 			return err
 		})
 	}
-	p.Coordinator(t, "of nobody") // Kafka creates the topic of the offsets now, while both nodes can hold it
+	p.Coordinator(t, "of nobody") // Kafka creates the topic of the offsets now, while all nodes can hold it
 	p.awaitLeaders(t, offsetsTopic, p.settledLeaders(offsetsTopic))
 	return p
 }
 
-func (p *Pair) nodes() []*Node { return []*Node{p.One, p.Two} }
+func (p *Pair) nodes() []*Node {
+	if p.Three == nil {
+		return []*Node{p.One, p.Two}
+	}
+	return []*Node{p.One, p.Two, p.Three}
+}
 
 func (p *Pair) node(t testing.TB, id, port int) *Node {
 	t.Helper()
@@ -134,7 +155,12 @@ func (n *Node) settings(internal, controller int, data string, extra []string) s
 
 // connect makes the Broker, whose clients take the proxies' addresses and connect to the nodes themselves.
 func (p *Pair) connect(t testing.TB) {
-	addrs := []string{p.One.Proxy.Addr(), p.Two.Proxy.Addr()}
+	var addrs []string
+	data := map[int32]string{}
+	for _, n := range p.nodes() {
+		addrs = append(addrs, n.Proxy.Addr())
+		data[int32(n.ID)] = n.LogDir()
+	}
 	dial := func(ctx context.Context, _, addr string) (net.Conn, error) {
 		for i, n := range p.nodes() {
 			if addr == addrs[i] {
@@ -146,12 +172,12 @@ func (p *Pair) connect(t testing.TB) {
 	p.Broker = newBroker("kafka", addrs)
 	p.client.Transport = &kafka.Transport{MetadataTTL: 2 * time.Second, Dial: dial}
 	p.opts = []kgo.Opt{kgo.Dialer(dial)}
-	p.data = map[int32]string{1: p.One.LogDir(), 2: p.Two.LogDir()}
+	p.data = data
 	t.Cleanup(p.close)
 }
 
 // CreateTopicOn creates a topic whose partition i has its replicas on the nodes replicas[i], the first one its leader,
-// and waits until both nodes know the leaders. Kafka wants as many replicas for each partition of a topic.
+// and waits until all nodes know the leaders. Kafka wants as many replicas for each partition of a topic.
 func (p *Pair) CreateTopicOn(t testing.TB, name string, config map[string]string, replicas ...[]int) {
 	t.Helper()
 	topic := kmsg.NewCreateTopicsRequestTopic()
