@@ -1,0 +1,150 @@
+package offsetmap
+
+import (
+	"compress/flate"
+	"math"
+	"math/bits"
+)
+
+const (
+	small      = 200  // bytes: a raw body that is not larger is not compressed
+	muchLarger = 4    // a bitmap that is more than so many times as large as the runs is not tried
+	maxTries   = 8    // to find how many spans fit
+	goodUse    = 0.97 // of the room: then no more is tried
+)
+
+// Encoder writes maps. It keeps its buffers, and is for one goroutine at a time.
+type Encoder struct {
+	runs, bitmap             []byte // raw bodies
+	packedRuns, packedBitmap sink   // compressed ones
+	best                     []byte // the longest body that fits
+	whole                    []byte // head, body and checksum
+	text                     []byte
+	deflater                 *flate.Writer
+}
+
+// Encode returns the metadata, at most limit bytes of ASCII. What does not fit is left out from the far end. A span
+// that breaks the rules of Map is left out with all that follow it. left counts the settled offsets that were left out.
+// The metadata of a map without settled offsets still holds place, committed offset and epoch; it takes 70 bytes. If
+// limit is smaller, or the committed offset negative, the metadata is "".
+func (e *Encoder) Encode(at Place, m Map, limit int) (metadata string, left int64) {
+	room := encoding.DecodedLen(max(0, min(limit, maxText)-len(prefix))) - headLen - sumLen
+	if room < 0 || m.Committed < 0 {
+		return "", count(m.Settled)
+	}
+	kind, fitted := e.fit(m.Committed, m.wellFormed(), room)
+
+	cluster, group := clusterHash(at.Cluster), groupHash(at.Group)
+	b := e.whole[:0]
+	b = append(b, kind)
+	b = append(b, cluster[:]...)
+	b = append(b, group[:]...)
+	b = append(b, at.Topic[:]...)
+	b = order.AppendUint64(b, uint64(m.Committed))
+	b = order.AppendUint32(b, uint32(max(m.Epoch, -1)))
+	b = append(b, e.best...)
+	b = order.AppendUint32(b, checksum(b))
+	e.whole = b
+	e.text = encoding.AppendEncode(append(e.text[:0], prefix...), b)
+	return string(e.text), count(m.Settled[fitted:])
+}
+
+// fit sets best to a body of at most room bytes with as many of the spans as a few tries find, and returns its kind and
+// how many of the spans it holds. Each try is between the most that fit so far and the fewest that did not, where their
+// sizes suggest.
+func (e *Encoder) fit(committed int64, spans []Span, room int) (kind byte, fitted int) {
+	e.best = e.best[:0]
+	spans = encodable(committed, spans)
+	tooMany, tooLarge := len(spans)+1, 0.0 // spans that do not fit, and their body's size
+	for n, try := len(spans), 0; try < maxTries; try++ {
+		k, body := e.shortest(committed, spans[:n], room)
+		if len(body) <= room {
+			kind, fitted, e.best = k, n, append(e.best[:0], body...)
+		} else {
+			tooMany, tooLarge = n, float64(len(body))
+		}
+		size := float64(len(e.best))
+		if tooMany-fitted <= 1 || size >= goodUse*float64(room) {
+			break
+		}
+		// a little less than the proportion, so that the next body rather fits
+		share := (0.99*float64(room) - size) / (tooLarge - size)
+		n = fitted + int(float64(tooMany-fitted)*share)
+		n = min(max(n, fitted+1), tooMany-1)
+	}
+	return kind, fitted
+}
+
+// encodable are the first spans: as many as one of the two forms can hold in maxBody.
+func encodable(committed int64, spans []Span) []Span {
+	if len(spans) <= maxBody/(2*10) { // a run takes 10 bytes at most
+		return spans
+	}
+	most, size, end := 0, 0, committed
+	for i, s := range spans {
+		size += uvarintLen(s.From-end) + uvarintLen(s.To-s.From)
+		if size > maxBody && bitmapLen(committed, spans[:i+1]) > maxBody {
+			break
+		}
+		most, end = i+1, s.To
+	}
+	return spans[:most]
+}
+
+// shortest returns the shortest body that holds the spans, and its kind. Small ones that fit are not compressed.
+func (e *Encoder) shortest(committed int64, spans []Span, room int) (kind byte, body []byte) {
+	var asRuns bool
+	e.runs, asRuns = appendRuns(e.runs[:0], committed, spans)
+	size := bitmapLen(committed, spans)
+	asBitmap := size <= maxBody && (!asRuns || size <= int64(muchLarger*len(e.runs)))
+	size = math.MaxInt
+	offer := func(k byte, b []byte) {
+		if int64(len(b)) < size {
+			kind, body, size = k, b, int64(len(b))
+		}
+	}
+	if asRuns {
+		offer(kindRuns, e.runs)
+	}
+	if asBitmap {
+		e.bitmap = appendBitmap(e.bitmap[:0], committed, spans)
+		offer(kindBitmap, e.bitmap)
+	}
+	if len(body) <= min(small, room) {
+		return kind, body
+	}
+	if asRuns {
+		e.deflate(&e.packedRuns, e.runs)
+		offer(kindRuns|deflated, e.packedRuns.b)
+	}
+	if asBitmap {
+		e.deflate(&e.packedBitmap, e.bitmap)
+		offer(kindBitmap|deflated, e.packedBitmap.b)
+	}
+	return kind, body
+}
+
+// deflate sets out to the compressed body. The compressor takes 800 KiB, once, and only if a map is large.
+func (e *Encoder) deflate(out *sink, body []byte) {
+	out.b = out.b[:0]
+	if e.deflater == nil {
+		w, err := flate.NewWriter(out, flate.DefaultCompression)
+		if err != nil {
+			panic(err) // only the level can be wrong
+		}
+		e.deflater = w
+	}
+	e.deflater.Reset(out)
+	_, _ = e.deflater.Write(body) // a sink takes all
+	_ = e.deflater.Close()
+}
+
+// sink appends what is written to it.
+type sink struct{ b []byte }
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.b = append(s.b, p...)
+	return len(p), nil
+}
+
+func uvarintLen(n int64) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }
