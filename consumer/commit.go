@@ -10,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
 
+	"github.com/tasksink/tasksink/consumer/offsetmap"
 	"github.com/tasksink/tasksink/internal/broker"
 	"github.com/tasksink/tasksink/internal/hold"
 )
@@ -42,14 +43,18 @@ func (g *generation) commit(ctx context.Context) error {
 	if g.over() {
 		return errEvicted
 	}
-	positions, topics := g.positions()
+	all, topics := g.snapshots()
 	if len(topics) == 0 {
 		return nil
 	}
 	asked := time.Now()
 	results, err := g.member.commit(ctx, g.id, topics)
 	if err == nil {
-		err = g.sort(positions, results, asked)
+		err = g.sort(all, results, asked)
+	} else {
+		for p, s := range all {
+			p.unanswered(s.snapshot)
+		}
 	}
 	switch {
 	case err == nil:
@@ -75,13 +80,23 @@ func (g *generation) commit(ctx context.Context) error {
 	}
 }
 
-// positions are what to commit now. A partition whose last commit was refused waits for its time, except in a drain.
-func (g *generation) positions() (map[*partition]int64, []offsetcommit.RequestTopic) {
-	at, topics, index := map[*partition]int64{}, []offsetcommit.RequestTopic{}, map[string]int{}
+// sent is what was sent of a partition's snapshot.
+type sent struct {
+	snapshot
+	metadata string
+	left     int64 // settled offsets for which the metadata had no space
+}
+
+// snapshots are what to commit now. A partition whose last commit was refused waits for its time, except in a drain.
+func (g *generation) snapshots() (map[*partition]sent, []offsetcommit.RequestTopic) {
+	all, topics, index := map[*partition]sent{}, []offsetcommit.RequestTopic{}, map[string]int{}
 	now := time.Now()
 	for _, p := range g.parts {
-		offset, epoch, ok := p.unsaved()
-		if !ok || !g.draining.Load() && !p.health.rests(committing, now).IsZero() {
+		if !g.draining.Load() && !p.health.rests(committing, now).IsZero() {
+			continue
+		}
+		s, ok := p.unsaved()
+		if !ok {
 			continue
 		}
 		i, ok := index[p.topic]
@@ -89,34 +104,58 @@ func (g *generation) positions() (map[*partition]int64, []offsetcommit.RequestTo
 			i, index[p.topic] = len(topics), len(topics)
 			topics = append(topics, offsetcommit.RequestTopic{Name: p.topic})
 		}
-		at[p] = offset
-		topics[i].Partitions = append(topics[i].Partitions,
-			offsetcommit.RequestPartition{PartitionIndex: int32(p.id), CommittedOffset: offset, CommittedLeaderEpoch: epoch})
+		metadata, left := g.metadata(p, s)
+		all[p] = sent{s, metadata, left}
+		topics[i].Partitions = append(topics[i].Partitions, offsetcommit.RequestPartition{PartitionIndex: int32(p.id),
+			CommittedOffset: s.offset, CommittedLeaderEpoch: s.epoch, CommittedMetadata: metadata})
 	}
-	return at, topics
+	return all, topics
+}
+
+// metadata is what a commit says beside the offset; left is how many settled offsets it had no space for. Nothing is
+// said where the topic has no id: nobody could tell later whether the topic is still the same.
+func (g *generation) metadata(p *partition, s snapshot) (text string, left int64) {
+	place, known := g.c.place(p)
+	if known {
+		text, left = g.encoder.Encode(place, offsetmap.Map{Committed: s.offset, Epoch: s.newest, Settled: s.settled},
+			int(g.c.metadata.Load()))
+	}
+	if text == "" {
+		for _, span := range s.settled {
+			left += span.To - span.From
+		}
+	}
+	return text, left
 }
 
 // sort takes in what became of each partition's commit. It returns an error that concerns all of them, or that of the
 // only ones if all were refused by themselves.
-func (g *generation) sort(positions map[*partition]int64, results map[string]map[int]error, asked time.Time) error {
-	for p, at := range positions {
+func (g *generation) sort(all map[*partition]sent, results map[string]map[int]error, asked time.Time) error {
+	var common error
+	for p, s := range all {
 		err, answered := results[p.topic][p.id]
 		if !answered {
 			err = kafka.Unknown
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			g.prove(asked)
 			g.well(p, committing)
-			g.traceCommit(p, at, p.saved(at), asked)
+			p.accepted(s.snapshot, s.left)
+			g.traceCommit(p, s.offset, s.traces, asked)
+			continue
+		}
+		p.unanswered(s.snapshot)
+		switch {
+		case errors.Is(err, kafka.OffsetMetadataTooLarge) && s.metadata != "":
+			g.c.lessMetadata(len(s.metadata))
 		case ownRefusal(err):
 			g.c.commitErrors.Add(1)
-			g.sick(p, committing, fmt.Errorf("the commit of offset %d is refused: %w", at, err))
+			g.sick(p, committing, fmt.Errorf("the commit of offset %d is refused: %w", s.offset, err))
 		default:
-			return err
+			common = err
 		}
 	}
-	return nil
+	return common
 }
 
 // ownRefusal tells whether a commit's error concerns one partition. All others concern the member, the group or its

@@ -4,18 +4,20 @@
 // partitions that it leads and that are healthy. It promises:
 //   - An offset is committed when its record, and all before it in its partition, are settled: confirmed by HubSpot
 //     or acknowledged in the dead-letter topic. Gaps in the offsets are no obstacle.
+//   - What is settled beyond the committed offset stands in the commit's metadata, and the next owner skips it.
 //   - A member that lost a partition commits nothing for it, and Prove lets no request start for it.
-//   - When partitions are given up, what was sent is settled and committed first, within Config.DrainTimeout.
+//   - When partitions are given up, what is on the wire is settled and committed first, within Config.DrainTimeout.
+//     Nothing else is waited for.
 //   - Each partition stands alone: one without a leader, with a broken log, or of a deleted topic is left out, named
 //     (PartitionStatus.Problem, and a hold of that scope) and tried again, while the others flow.
 //   - No more than Config.MaxPending records are in memory, beside one decompressed fetch for each leader.
 //
 // Use: New, then Run, which delivers records until its context ends, drains, leaves the group and returns. A record
-// tells what became of it by its methods Sent and Settle.
+// is told what becomes of it by its methods Leave, Return and Settle.
 //
 // member.go speaks with the group's coordinator, generation.go is the life of one assignment, fetch.go and take.go
-// read, commit.go commits and proves the membership, watch.go keeps an eye on what changes, and health.go holds what is
-// wrong with a partition.
+// read, ledger.go has what is open of a partition and settled.go what is settled beyond that, commit.go commits and
+// proves the membership, watch.go keeps an eye on what changes, and health.go holds what is wrong with a partition.
 //
 // The tests run against Apache Kafka, with one broker and with two, and against kfake.
 package consumer
@@ -49,7 +51,7 @@ type Config struct {
 	MaxPending      int   // records in memory
 	MaxPendingBytes int64 // bytes in memory
 
-	DrainTimeout      time.Duration // for settling what was sent when partitions are given up
+	DrainTimeout      time.Duration // for settling what is on the wire when partitions are given up
 	SessionTimeout    time.Duration // 0: 15 s. After this without a sign of life the group gives the partitions away
 	HeartbeatInterval time.Duration // 0: 1 s. A rebalance is noticed at the next heartbeat
 
@@ -93,11 +95,15 @@ type Consumer struct {
 	restarted    atomic.Int64 // partitions whose topic was created again
 	truncated    atomic.Int64 // partitions whose log was truncated
 	lost         atomic.Int64 // records that retention deleted before they were read
+	skipped      atomic.Int64 // offsets that earlier owners had settled
 	arrived      atomic.Int64 // records that came to our partitions while they were ours
 	rebalances   atomic.Int64
 	commitErrors atomic.Int64
 	consumed     map[string]*atomic.Int64 // records delivered, by topic
+	cluster      atomic.Pointer[string]   // Kafka's id of it, as of the last look
+	metadata     atomic.Int64             // bytes that a commit's metadata may have for each partition
 	oddTimes     sync.Map                 // topics of which a warning was given
+	ignored      sync.Map                 // why metadata was ignored, said once each
 
 	// Run, and what it waits for, have these to themselves.
 	total     int                  // partitions of all topics, as of the last join
@@ -137,14 +143,15 @@ func New(cfg Config) (*Consumer, error) {
 	c := &Consumer{cfg: cfg, addr: addr, transport: transport, wire: newWire(transport, addr, cfg.ClientID),
 		consumed: consumed, missing: map[string]time.Time{}, changed: make(chan struct{}),
 		room: newRoom(cfg.MaxPending, cfg.MaxPendingBytes)}
+	c.metadata.Store(metadataLimit)
 	return c, nil
 }
 
 // Run consumes until ctx ends. It hands each record to deliver, in the order of its partition; deliver must not
-// block. When partitions are given up it calls drop: every record that waits unsent and of which gone is true must
-// be forgotten. Neither may be called under a lock that Sent, Settle or gone are called under.
+// block. When partitions are given up it calls drop: every record that is not on the wire and of which gone is true
+// must be forgotten. Neither may be called under a lock that a Record's methods are called under.
 //
-// Run returns nil if at the end everything that was sent was settled and committed.
+// Run returns nil if at the end everything that was on the wire was settled, and all that was settled is committed.
 func (c *Consumer) Run(ctx context.Context, deliver func(*Record), drop func(gone func(*Record) bool)) error {
 	defer c.transport.CloseIdleConnections()
 	m := newMember(&c.cfg)
@@ -304,6 +311,9 @@ func (c *Consumer) warnOfTime(topic string, ms int64) {
 }
 
 func (c *Consumer) lose(p *partition, records int64) {
+	if records == 0 {
+		return
+	}
 	c.lost.Add(records)
 	c.cfg.Log.Error().Str("topic", p.topic).Int("partition", p.id).Int64("records", records).
 		Msg("records were deleted by retention before they were read; raise the topic's retention, or find what holds " +

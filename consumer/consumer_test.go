@@ -22,8 +22,10 @@ import (
 type sink struct {
 	t    *testing.T
 	seen func(*consumer.Record) // if set, called for each record delivered
-	// if set, tells which records are never settled
-	never     func(*consumer.Record) bool
+	// if set, tells which records are never settled: the request with them never ends
+	never func(*consumer.Record) bool
+	// if set, tells which records come back without a verdict, and wait
+	back      func(*consumer.Record) bool
 	unordered bool // offsets may go back
 	forgetful bool // keeps no values
 
@@ -74,7 +76,7 @@ func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
 		batch := append([]*consumer.Record(nil), s.waiting[:n]...)
 		s.waiting = s.waiting[n:]
 		for _, rec := range batch {
-			rec.Sent()
+			rec.Leave()
 		}
 		s.mu.Unlock()
 		delay := 5 * time.Millisecond
@@ -91,6 +93,10 @@ func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
 		s.mu.Lock()
 		for _, rec := range batch {
 			if s.never != nil && s.never(rec) {
+				continue
+			}
+			if s.back != nil && s.back(rec) {
+				rec.Return()
 				continue
 			}
 			s.settled[rec.TraceID()]++

@@ -11,25 +11,12 @@ import (
 // other records stand at the same offsets. Then the partition is cut: what was delivered from there on is no longer in
 // the log. It is not settled or committed any more, and not sent if it was not sent yet.
 
-// cut is the first offset at which the log is another one.
-type cut struct{ from int64 }
-
-// cutOff tells whether a record is no longer in the log. The partition's lock is held.
-func (p *partition) cutOff(r *Record) bool {
-	for _, c := range p.cuts[min(r.cuts, len(p.cuts)):] {
-		if r.Offset >= c.from {
-			return true
-		}
-	}
-	return false
-}
-
 // ask is what to fetch next, and under which leadership: the one that compare has seen, as the log of a newer one may
 // be another. What the answer brings is taken in only if the log is not cut meanwhile.
 func (p *partition) ask() (offset int64, leadership int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked = len(p.cuts)
+	p.asked = p.cuts
 	return p.next, p.under
 }
 
@@ -40,7 +27,9 @@ func (p *partition) bind(log topicID) (anew bool) {
 	if log == (topicID{}) || log == p.log {
 		return false
 	}
-	anew = p.log != topicID{}
+	if anew = p.log != (topicID{}); !anew {
+		p.settled.version++ // the next commit says whose offsets they are
+	}
 	p.log = log
 	return anew
 }
@@ -58,7 +47,8 @@ func (p *partition) compare(leadership int32) (epoch int32, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.under = leadership
-	return p.epoch, p.epoch >= 0 && leadership > p.same
+	epoch = max(p.epoch, p.settled.asks())
+	return epoch, epoch >= 0 && leadership > p.same
 }
 
 // compared says that the log was found to be the same under the leadership of the request.
@@ -69,16 +59,18 @@ func (p *partition) compared() {
 }
 
 // jump moves the position to where the log begins now: retention deleted what lay before. Nobody knows in which epoch
-// the record before it was written. It returns false if the position is no longer from: the topic was created again.
-func (p *partition) jump(from, next int64) bool {
+// the record before it was written. lost is how many offsets are passed that were not settled. ok is false if the
+// position is no longer from: the topic was created again.
+func (p *partition) jump(from, next int64) (lost int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next != from {
-		return false
+		return 0, false
 	}
+	lost = next - from - (p.settled.ahead(from) - p.settled.ahead(next))
 	p.move(next)
 	p.epoch = -1
-	return true
+	return lost, true
 }
 
 // restart begins a new log at its first offset, which is not known yet. Its position is committed as soon as it is: a
@@ -88,6 +80,7 @@ func (p *partition) restart() {
 	defer p.mu.Unlock()
 	p.cutAt(0)
 	p.next, p.committed, p.started, p.epoch, p.same = -1, -1, false, -1, -1
+	p.settled.newest = -1
 	p.resolved = true // what the group committed was the old log's
 }
 
@@ -106,22 +99,9 @@ func (p *partition) truncate(at int64, epoch int32) (beyond int64) {
 
 // cutAt forgets what was delivered from an offset on. The lock is held.
 func (p *partition) cutAt(from int64) {
-	p.cuts = append(p.cuts, cut{from})
-	kept := slices.IndexFunc(p.delivered, func(r *Record) bool { return r.Offset >= from })
-	if kept >= 0 {
-		bytes := int64(0)
-		for _, r := range p.delivered[kept:] {
-			bytes += r.size()
-		}
-		p.seat.give(len(p.delivered)-kept, bytes)
-		clear(p.delivered[kept:])
-		p.delivered = p.delivered[:kept]
-	}
-	p.due = slices.DeleteFunc(p.due, func(w waiter) bool { return w.offset >= from })
+	p.cuts++
+	p.settled.cut(from)
 	p.followed = slices.DeleteFunc(p.followed, func(f followed) bool { return f.offset >= from })
-	p.sent, p.late, p.end, p.waits = min(p.sent, from-1), min(p.late, from-1), -1, time.Time{}
-	if p.progress != nil { // a drain need not wait for what was cut off
-		close(p.progress)
-		p.progress = nil
-	}
+	p.end, p.waits = -1, time.Time{}
+	p.free(p.open.cut(from))
 }

@@ -227,6 +227,9 @@ func (g *generation) request(ctx context.Context, leader int, parts []*partition
 	if err := g.compareLogs(ctx, leader, parts); err != nil {
 		return fetchAnswer{}, err
 	}
+	for _, p := range parts {
+		g.c.skipped.Add(p.leap())
+	}
 	answer, err := g.c.wire.fetch(ctx, leader, query(parts, wait), buffer)
 	if err != nil {
 		return fetchAnswer{}, fmt.Errorf("fetch from broker %d: %w", leader, unreadable(err))
@@ -381,6 +384,7 @@ func (g *generation) compareLogs(ctx context.Context, leader int, parts []*parti
 		}
 		if !denied && e.end >= 0 {
 			g.truncated(p, e.end, e.epoch)
+			p.confirm(e.end)
 		}
 		p.compared()
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/tasksink/tasksink/consumer/offsetmap"
 )
 
 // generation is the member's time with one assignment of partitions. Its loops are heartbeats, the watch with a fetch
@@ -40,7 +42,8 @@ type generation struct {
 	asked    time.Time
 	orphans  int // looks in a row that saw a partition which nobody has
 
-	committing sync.Mutex    // one commit at a time
+	committing sync.Mutex // one commit at a time
+	encoder    offsetmap.Encoder
 	refused    atomic.Int64  // since when commits are refused, all of them, in ns since born; 0: they are not
 	proven     atomic.Int64  // when what was last accepted was sent, in ns since born; 0 before the first
 	hurry      chan struct{} // asks for a heartbeat now
@@ -165,21 +168,21 @@ func (g *generation) takeAway(err error) {
 		for _, p := range g.parts {
 			p.lose()
 		}
-		g.drop((*Record).gone)
+		g.drop((*Record).Gone)
 	})
 }
 
-// drain settles and commits what was sent, and gives up the rest.
+// drain waits for what is on the wire, commits what is settled, and gives up the rest.
 func (g *generation) drain() error {
 	for _, p := range g.parts {
 		p.revoke()
 	}
-	g.drop((*Record).gone)
+	g.drop((*Record).Gone)
 	defer func() {
 		for _, p := range g.parts {
 			p.lose()
 		}
-		g.drop((*Record).gone)
+		g.drop((*Record).Gone)
 	}()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), g.c.cfg.DrainTimeout, errDrain)
 	defer cancel()
@@ -202,7 +205,7 @@ func (g *generation) drain() error {
 	return errors.Join(missed, g.lastCommit())
 }
 
-var errDrain = errors.New("--drain-timeout passed before everything that was sent was settled")
+var errDrain = errors.New("--drain-timeout passed before everything that was on the wire was settled")
 
 // lastCommit has time of its own: what is settled must not be done again by the next owner. A half-open connection
 // takes one attempt of it. With the drain it stays within the group's patience.
@@ -224,11 +227,15 @@ func (g *generation) lastCommit() error {
 	}
 }
 
-// unsaved names a partition whose last commit was refused. A topic that is not there has nothing to commit.
+// unsaved names a partition whose last commit was not accepted. A topic that is not there has nothing to commit.
 func (g *generation) unsaved() error {
 	for _, p := range g.parts {
-		if problem := p.health.fault(committing); problem != nil && problem.Cause != causeMissing {
+		problem := p.health.fault(committing)
+		switch {
+		case problem != nil && problem.Cause != causeMissing:
 			return fmt.Errorf("partition %s: %s", p, problem.Detail)
+		case problem == nil && p.uncertain():
+			return fmt.Errorf("partition %s: its last commit was not accepted", p)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -18,10 +19,11 @@ const (
 // none.
 const MaxHeaders = 1000
 
-// intake gathers records of one partition, and then copies them into three allocations that they share: for the
-// records, for their keys and values, and for their headers. No more is allocated than what they take. Such a group
-// stays in memory until the last of its records is settled; as the settled run passes them in order, and all that it
-// has not passed counts as pending, that is one group beyond the count for each partition.
+// intake gathers records of one partition, and then copies them, slab by slab, into three allocations that the records
+// of a slab share: for the records, for their keys and values, and for their headers. No more is allocated than what
+// they take. A slab stays in memory until the last of its records is settled. The room counts each record by itself,
+// and gets its place back when it is settled; so while single records stay open, memory holds up to slab times what is
+// counted.
 //
 // An intake is used again for the next answer.
 type intake struct {
@@ -31,7 +33,6 @@ type intake struct {
 	gathered []recordbatch.Record
 	buffer   recordbatch.Buffer
 	bytes    int
-	headers  int
 }
 
 // add gathers the record that the reader is at, and tells whether that makes a group.
@@ -41,7 +42,6 @@ func (in *intake) add(records *recordbatch.Records, rec *recordbatch.Record) (fu
 	}
 	in.gathered = append(in.gathered, *rec)
 	in.bytes += len(rec.Key) + len(rec.Value)
-	in.headers += len(rec.Headers)
 	for i := range rec.Headers {
 		in.bytes += len(rec.Headers[i].Value)
 	}
@@ -49,43 +49,68 @@ func (in *intake) add(records *recordbatch.Records, rec *recordbatch.Record) (fu
 }
 
 // records copies what was gathered, and begins anew. A large record is alone in its buffer, and keeps that.
-func (in *intake) records(p *partition) []Record {
-	all := make([]Record, len(in.gathered))
-	keep := in.bytes > 2*intakeBytes
-	var bytes []byte
-	if !keep {
-		bytes = make([]byte, 0, in.bytes)
+func (in *intake) records(p *partition) []*Record {
+	all := make([]*Record, 0, len(in.gathered))
+	if in.bytes > 2*intakeBytes {
+		all = appendSlab(all, p, in.gathered, func(b []byte) []byte { return b })
+		in.buffer = recordbatch.Buffer{}
+	} else {
+		for some := range slices.Chunk(in.gathered, slab) {
+			all = appendCopied(all, p, some)
+		}
 	}
-	headers := make([]kafka.Header, 0, in.headers)
-	own := func(b []byte) []byte {
-		if b == nil || keep {
-			return b
+	in.forget()
+	return all
+}
+
+// slab is how many records share their memory.
+const slab = 8
+
+// appendCopied appends records whose keys, values and headers are copied into one buffer.
+func appendCopied(all []*Record, p *partition, from []recordbatch.Record) []*Record {
+	size := 0
+	for i := range from {
+		size += len(from[i].Key) + len(from[i].Value)
+		for _, h := range from[i].Headers {
+			size += len(h.Value)
+		}
+	}
+	bytes := make([]byte, 0, size)
+	return appendSlab(all, p, from, func(b []byte) []byte {
+		if b == nil {
+			return nil
 		}
 		bytes = append(bytes, b...)
 		return bytes[len(bytes)-len(b) : len(bytes) : len(bytes)]
+	})
+}
+
+// appendSlab appends records that share two allocations, and the bytes that own returns.
+func appendSlab(all []*Record, p *partition, from []recordbatch.Record, own func([]byte) []byte) []*Record {
+	records, n := make([]Record, len(from)), 0
+	for i := range from {
+		n += len(from[i].Headers)
 	}
-	for i := range in.gathered {
-		from, r := &in.gathered[i], &all[i]
-		r.Topic, r.Partition, r.Offset, r.Time = p.topic, p.id, from.Offset, time.UnixMilli(from.Time)
-		r.Key, r.Value, r.HeaderCount = own(from.Key), own(from.Value), from.HeaderCount
-		for _, h := range from.Headers {
+	headers := make([]kafka.Header, 0, n)
+	for i := range from {
+		f, r := &from[i], &records[i]
+		r.Topic, r.Partition, r.Offset, r.Time = p.topic, p.id, f.Offset, time.UnixMilli(f.Time)
+		r.Key, r.Value, r.HeaderCount = own(f.Key), own(f.Value), f.HeaderCount
+		for _, h := range f.Headers {
 			headers = append(headers, kafka.Header{Key: strings.Clone(h.Key), Value: own(h.Value)})
 		}
-		if n := len(from.Headers); n > 0 {
+		if n := len(f.Headers); n > 0 {
 			r.Headers = headers[len(headers)-n : len(headers) : len(headers)]
 		}
+		all = append(all, r)
 	}
-	if keep {
-		in.buffer = recordbatch.Buffer{}
-	}
-	in.forget()
 	return all
 }
 
 // forget drops what was gathered. What a large record needed is not kept.
 func (in *intake) forget() {
 	clear(in.gathered)
-	in.gathered, in.bytes, in.headers = in.gathered[:0], 0, 0
+	in.gathered, in.bytes = in.gathered[:0], 0
 	clear(in.buffer.Headers)
 	in.buffer.Bytes, in.buffer.Headers = in.buffer.Bytes[:0], in.buffer.Headers[:0]
 	if cap(in.buffer.Bytes) > 2*intakeBytes {

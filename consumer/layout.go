@@ -75,10 +75,11 @@ func (l layout) leader(topic string, id int) leading {
 func (c *Consumer) look(ctx context.Context, topics []string) (layout, error) {
 	ctx, stop := context.WithTimeout(ctx, lookTimeout)
 	defer stop()
-	answer, err := c.wire.metadata(ctx, topics)
+	cluster, answer, err := c.wire.metadata(ctx, topics)
 	if err != nil {
 		return nil, fmt.Errorf("ask Kafka for the topics: %w", err)
 	}
+	c.cluster.Store(&cluster)
 	found := layout{}
 	for _, t := range answer {
 		topic := topicLayout{id: t.id, err: t.err, leaders: map[int]leading{}}

@@ -292,8 +292,7 @@ func TestPartitionsAdded(t *testing.T) {
 	})
 }
 
-// TestLate: what is fetched far behind the end of its partition is late, and so is all that follows while one of those
-// is still on its way. Load tells what waits, and what came.
+// TestLate: what is fetched far behind the end of its partition is late. Load says what waits, and what came.
 func TestLate(t *testing.T) {
 	t.Parallel()
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {

@@ -1,20 +1,30 @@
 package consumer
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
 	"pgregory.net/rapid"
+
+	"github.com/tasksink/tasksink/consumer/offsetmap"
 )
 
-// twin is a partition as a child would keep it: every record ever delivered, with what happened to it.
+// twin is a partition as a child would keep it: every record ever delivered, with what happened to it, and every offset
+// that an earlier owner settled.
 type twin struct {
 	records []*twinRecord
+	earlier map[int64]bool
 	next    int64
-	sent    int64
 	revoked bool
 	lost    bool
 	cut     []*twinRecord // no longer in the log
+}
+
+type twinRecord struct {
+	rec     *Record
+	settled bool
+	out     bool // on the wire
 }
 
 // cutFrom says that the log is another one from an offset on.
@@ -27,64 +37,56 @@ func (w *twin) cutFrom(at int64) {
 		}
 		kept = append(kept, r)
 	}
-	w.records, w.sent = kept, min(w.sent, at-1)
-}
-
-type twinRecord struct {
-	rec     *Record
-	settled bool
-	waits   bool // for its turn
-	called  int
-}
-
-// run is how many records from the front are settled.
-func (w *twin) run() (n int) {
-	for n < len(w.records) && w.records[n].settled {
-		n++
+	w.records = kept
+	for offset := range w.earlier {
+		if offset >= at {
+			delete(w.earlier, offset)
+		}
 	}
-	return n
+}
+
+func (w *twin) open() (open []*twinRecord) {
+	for _, r := range w.records {
+		if !r.settled {
+			open = append(open, r)
+		}
+	}
+	return open
 }
 
 func (w *twin) position() int64 {
-	if n := w.run(); n < len(w.records) {
-		return w.records[n].rec.Offset
+	if open := w.open(); len(open) > 0 {
+		return open[0].rec.Offset
 	}
 	return w.next
 }
 
-func (w *twin) drained() bool {
+// settledAt tells whether nobody needs to send what stands at an offset beyond the position. Where no record stands it
+// does not matter.
+func (w *twin) settledAt(offset int64) (settled, matters bool) {
 	for _, r := range w.records {
-		if !r.settled && r.rec.Offset <= w.sent {
-			return false
+		if r.rec.Offset == offset {
+			return r.settled, true
 		}
 	}
-	return true
+	return w.earlier[offset], offset >= w.next || w.earlier[offset]
 }
 
-// due tells whether nothing that is neither settled nor sent lies before the i-th record.
-func (w *twin) due(i int) bool {
-	if w.records[i].rec.Offset <= w.sent {
-		return true
-	}
-	for _, r := range w.records[:i] {
-		if !r.settled && r.rec.Offset > w.sent {
-			return false
-		}
-	}
-	return !w.revoked
+func (w *twin) drained() bool {
+	return !slices.ContainsFunc(w.open(), func(r *twinRecord) bool { return r.out })
 }
 
 // TestJump: behind what retention deleted, no leader is asked about the epoch that was read before.
 func TestJump(t *testing.T) {
 	t.Parallel()
 	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-	p.resume(100, -1)
+	p.resume(100, -1, nil)
 	p.ask()
 	p.pass(101, 3)
 	if epoch, due := p.compare(7); !due || epoch != 3 {
 		t.Errorf("a new leader is asked about epoch %d: %v", epoch, due)
 	}
-	if !p.jump(101, 500) {
+	if _, ok := p.jump(101, 500); !ok {
 		t.Error("no jump")
 	}
 	if _, due := p.compare(7); due || p.nextOffset() != 500 {
@@ -97,7 +99,7 @@ func TestJump(t *testing.T) {
 func TestLeaderChangesInARequest(t *testing.T) {
 	t.Parallel()
 	p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-	p.resume(100, -1)
+	p.resume(100, -1, nil)
 	p.ask()
 	p.pass(101, 3)
 	p.health.lead(1, 3)
@@ -123,7 +125,7 @@ func TestAnswerFromBeforeARestart(t *testing.T) {
 		"out of range": {err: kafka.OffsetOutOfRange, logStart: -1, highWatermark: -1},
 	} {
 		p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
-		p.resume(100, -1)
+		p.resume(100, -1, nil)
 		p.ask()
 		p.restart()
 		if err := g.take(t.Context(), 1, p, true, &res, &intake{}); err != nil {
@@ -132,21 +134,31 @@ func TestAnswerFromBeforeARestart(t *testing.T) {
 		if _, started := p.begun(); started || c.lost.Load() != 0 || p.nextOffset() != -1 {
 			t.Errorf("%s: %d records count as lost, and the position is %d", name, c.lost.Load(), p.nextOffset())
 		}
-		if p.jump(100, 150) || p.truncate(60, -1) != 0 || p.nextOffset() != -1 {
+		if _, ok := p.jump(100, 150); ok || p.truncate(60, -1) != 0 || p.nextOffset() != -1 {
 			t.Errorf("%s: what the old log's answer says has moved the position to %d", name, p.nextOffset())
 		}
 	}
 }
 
-// TestPartition holds the tracking of offsets against its twin, through deliveries with gaps, and records that are
-// sent and settled in any order.
+// TestPartition holds the ledger against its twin, through deliveries with gaps, and records that leave, come back and
+// are settled in any order, over what an earlier owner settled.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		room := newRoom(1000, 1<<30)
 		p := newPartition("tasks", 0, room.seat(), nil)
-		p.resume(rapid.Int64Range(0, 5).Draw(t, "start"), -1)
-		w := &twin{next: p.next, sent: -1}
+		start := rapid.Int64Range(0, 5).Draw(t, "start")
+		w := &twin{earlier: map[int64]bool{}, next: start}
+		stored := &offsetmap.Stored{Map: offsetmap.Map{Committed: start, Epoch: 3}}
+		for from := start + 1; rapid.Bool().Draw(t, "another run"); {
+			from += rapid.Int64Range(1, 4).Draw(t, "open")
+			to := from + rapid.Int64Range(1, 6).Draw(t, "settled")
+			stored.Settled = append(stored.Settled, offsetmap.Span{From: from, To: to})
+			for ; from < to; from++ {
+				w.earlier[from] = true
+			}
+		}
+		p.resume(start, 3, stored)
 		pick := func(t *rapid.T, of func(*twinRecord) bool) *twinRecord {
 			var some []*twinRecord
 			for _, r := range w.records {
@@ -161,13 +173,19 @@ func TestPartition(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"deliver": func(t *rapid.T) {
-				recs, end := make([]Record, rapid.IntRange(1, 4).Draw(t, "records")), w.next
-				for i := range recs {
-					recs[i].Offset, recs[i].Value = end+rapid.Int64Range(0, 3).Draw(t, "gap"), []byte("x")
-					end = recs[i].Offset + 1
+				var recs []*Record
+				known, end := skipping{spans: p.known(3)}, w.next
+				for range rapid.IntRange(1, 4).Draw(t, "records") {
+					offset := end + rapid.Int64Range(0, 3).Draw(t, "gap")
+					end = offset + 1
+					if skip := known.has(offset); skip != w.earlier[offset] {
+						t.Fatalf("offset %d is skipped: %v", offset, skip)
+					} else if !skip {
+						recs = append(recs, &Record{Offset: offset, Value: []byte("x")})
+					}
 				}
 				recs = recs[:p.seat.take(recs)]
-				added := p.add(recs, 0)
+				added := p.add(recs, 3)
 				if added == (w.revoked || w.lost) {
 					t.Fatalf("added: %v", added)
 				}
@@ -176,7 +194,7 @@ func TestPartition(t *testing.T) {
 					return
 				}
 				for i := range recs {
-					w.records = append(w.records, &twinRecord{rec: &recs[i]})
+					w.records = append(w.records, &twinRecord{rec: recs[i]})
 					w.next = recs[i].Offset + 1
 				}
 			},
@@ -187,40 +205,44 @@ func TestPartition(t *testing.T) {
 				w.next += rapid.Int64Range(1, 3).Draw(t, "offsets")
 				p.skipTo(w.next)
 			},
-			"send": func(t *rapid.T) {
-				r := pick(t, func(r *twinRecord) bool { return !w.lost && !r.rec.gone() && !r.waits })
-				w.sent = max(w.sent, r.rec.Offset)
-				r.rec.Sent()
+			"leave": func(t *rapid.T) {
+				r := pick(t, func(r *twinRecord) bool { return !r.settled })
+				if left := r.rec.Leave(); left == w.lost {
+					t.Fatalf("offset %d leaves: %v", r.rec.Offset, left)
+				}
+				r.out = !w.lost
+			},
+			"return": func(t *rapid.T) {
+				r := pick(t, func(r *twinRecord) bool { return r.out && !r.settled })
+				r.out = false
+				r.rec.Return()
 			},
 			"settle": func(t *rapid.T) {
-				r := pick(t, func(r *twinRecord) bool { return r.rec.Offset <= w.sent })
+				r := pick(t, func(r *twinRecord) bool { return r.out && !w.lost })
 				r.settled = true
 				r.rec.Settle()
-			},
-			"wait for its turn": func(t *rapid.T) {
-				// As the consumer calls it: in order, when a record is delivered; those of its group are added by then.
-				if w.revoked {
-					t.Skip()
-				}
-				last := int64(-1)
-				for _, r := range w.records {
-					if r.waits {
-						last = r.rec.Offset
-					}
-				}
-				r := pick(t, func(r *twinRecord) bool { return r.rec.Offset > last && !r.settled && r.rec.Offset > w.sent })
-				r.waits = true
-				r.rec.WhenDue(func() { r.called++; r.rec.Sent() })
 			},
 			"truncate": func(t *rapid.T) {
 				if w.revoked || w.lost {
 					t.Skip()
 				}
 				at := rapid.Int64Range(max(0, w.next-6), w.next).Draw(t, "at")
+				if at == w.next { // that is no truncation
+					t.Skip()
+				}
 				p.truncate(at, 0)
 				p.ask()
 				w.cutFrom(at)
 				w.next = at
+			},
+			"the log ends before what an earlier owner knew": func(t *rapid.T) {
+				at := w.next + rapid.Int64Range(0, 5).Draw(t, "at")
+				p.confirm(at)
+				for offset := range w.earlier {
+					if offset >= at {
+						delete(w.earlier, offset)
+					}
+				}
 			},
 			"restart": func(t *rapid.T) {
 				if w.revoked || w.lost {
@@ -240,31 +262,26 @@ func TestPartition(t *testing.T) {
 				w.revoked, w.lost = true, true
 				p.lose()
 			},
-			"send or settle what was cut off": func(t *rapid.T) {
+			"what was cut off leaves, comes back and is settled": func(t *rapid.T) {
 				if len(w.cut) == 0 {
 					t.Skip()
 				}
 				r := rapid.SampledFrom(w.cut).Draw(t, "record")
-				r.rec.Sent()
+				if r.rec.Leave() {
+					t.Fatalf("offset %d leaves", r.rec.Offset)
+				}
+				r.rec.Return()
 				r.rec.Settle()
 			},
 			"": func(t *rapid.T) {
 				for _, r := range w.cut {
-					if !r.rec.gone() || !r.rec.Lost() {
-						t.Fatalf("offset %d was cut off: gone %v, lost %v", r.rec.Offset, r.rec.gone(), r.rec.Lost())
+					if !r.settled && !r.rec.Gone() {
+						t.Fatalf("offset %d was cut off, and is not gone", r.rec.Offset)
 					}
 				}
-				for i, r := range w.records {
-					if r.waits && w.due(i) && !w.lost { // its turn sends it
-						w.sent = max(w.sent, r.rec.Offset)
-					}
-				}
-				for i, r := range w.records {
-					if r.called > 1 || r.waits && !w.lost && (r.called == 1) != w.due(i) {
-						t.Fatalf("record %d of %d: called %d times, due %v", i, len(w.records), r.called, w.due(i))
-					}
-					if gone := w.lost || w.revoked && r.rec.Offset > w.sent; r.rec.gone() != gone || r.rec.Lost() != w.lost {
-						t.Fatalf("record %d: gone %v, lost %v", i, r.rec.gone(), r.rec.Lost())
+				for _, r := range w.open() {
+					if gone := w.lost || w.revoked && !r.out; r.rec.Gone() != gone {
+						t.Fatalf("offset %d is gone: %v", r.rec.Offset, r.rec.Gone())
 					}
 				}
 				records, _ := room.usage()
@@ -274,16 +291,37 @@ func TestPartition(t *testing.T) {
 					}
 					return
 				}
-				if at, _ := p.position(); at != w.position() {
-					t.Fatalf("position %d, want %d", at, w.position())
-				}
 				if done, _ := p.drained(); done != w.drained() {
 					t.Fatalf("drained %v, want %v", done, w.drained())
 				}
-				if want := len(w.records) - w.run(); records != want {
+				if want := len(w.open()); records != want {
 					t.Fatalf("%d places are taken, want %d", records, want)
 				}
+				w.compare(t, p)
 			},
 		})
 	})
+}
+
+// compare holds what would be committed against what it should be.
+func (w *twin) compare(t *rapid.T, p *partition) {
+	p.unknown = true
+	s, _ := p.unsaved()
+	if s.offset != w.position() {
+		t.Fatalf("position %d, want %d", s.offset, w.position())
+	}
+	last := s.offset
+	for _, span := range s.settled {
+		if span.From <= last && last > s.offset || span.From < s.offset || span.To <= span.From {
+			t.Fatalf("spans %v, committed %d", s.settled, s.offset)
+		}
+		last = span.To
+	}
+	known := skipping{spans: s.settled}
+	for offset := s.offset; offset < w.next+20; offset++ {
+		has := known.has(offset)
+		if settled, matters := w.settledAt(offset); matters && has != settled {
+			t.Fatalf("offset %d: settled %v, want %v; %v", offset, has, settled, s.settled)
+		}
+	}
 }

@@ -22,11 +22,13 @@ type Record struct {
 	Headers   []kafka.Header
 	// HeaderCount is how many headers the record has in Kafka. If they are more than MaxHeaders, Headers is nil.
 	HeaderCount int
-	Late        bool // its partition was far behind when it was fetched, or an earlier one like that is still on its way
+	Late        bool // its partition was far behind when it was fetched
 
-	part    *partition // who delivered it
-	cuts    int        // how often its partition's log had turned out to be another one when it was delivered
-	settled atomic.Bool
+	part         *partition // who delivered it
+	done         atomic.Bool
+	state        state // this and what follows belongs to the partition's ledger
+	out          bool  // on the wire
+	older, newer *Record
 }
 
 // TraceID names the record: topic-partition-offset.
@@ -66,9 +68,9 @@ func (r *Record) size() int64 {
 // headerOverhead is what a header takes beside its bytes: a string and a slice.
 const headerOverhead = 40
 
-func sizes(recs []Record) (n int64) {
-	for i := range recs {
-		n += recs[i].size()
+func sizes(recs []*Record) (n int64) {
+	for _, r := range recs {
+		n += r.size()
 	}
 	return n
 }
@@ -77,4 +79,4 @@ func sizes(recs []Record) (n int64) {
 const recordOverhead = 512
 
 // Settled tells whether Settle was called.
-func (r *Record) Settled() bool { return r.settled.Load() }
+func (r *Record) Settled() bool { return r.done.Load() }

@@ -88,7 +88,7 @@ type seat struct {
 
 // take takes places for as many of the records, from the first on, as there are. If that is not all of them, the seat
 // waits from now on.
-func (s *seat) take(recs []Record) (n int) {
+func (s *seat) take(recs []*Record) (n int) {
 	m := s.room
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // sized is a record that takes so much of the room.
-func sized(bytes int64) Record { return Record{Value: make([]byte, bytes-recordOverhead)} }
+func sized(bytes int64) *Record { return &Record{Value: make([]byte, bytes-recordOverhead)} }
 
 // TestRoomShares holds the room against what it promises, through partitions that take, settle and give up in any
 // order.
@@ -28,7 +28,7 @@ func TestRoomShares(t *testing.T) {
 				if seats[i].waits() {
 					t.Skip() // it is not fetched
 				}
-				recs := make([]Record, rapid.IntRange(1, 6).Draw(t, "records"))
+				recs := make([]*Record, rapid.IntRange(1, 6).Draw(t, "records"))
 				for r := range recs {
 					recs[r] = sized(rapid.Int64Range(recordOverhead, 30_000).Draw(t, "bytes"))
 				}
@@ -95,7 +95,7 @@ func TestRoomDividedAgain(t *testing.T) {
 	m := newRoom(10_000, 1_000_000)
 	m.divide(2)
 	a, b, c := m.seat(), m.seat(), m.seat()
-	large := []Record{sized(2_000_000)}
+	large := []*Record{sized(2_000_000)}
 	if a.take(large) != 1 || b.take(large) != 0 || c.take(large) != 0 {
 		t.Fatal("more than one record that does not fit has passed")
 	}
@@ -113,7 +113,7 @@ func TestLargeRecord(t *testing.T) {
 	m := newRoom(100, 100_000)
 	m.divide(3)
 	a, b, c := m.seat(), m.seat(), m.seat()
-	large, small := []Record{sized(1_000_000)}, []Record{sized(10_000)}
+	large, small := []*Record{sized(1_000_000)}, []*Record{sized(10_000)}
 	if n := a.take(large); n != 1 {
 		t.Error("a large record found no place in an empty room")
 	}

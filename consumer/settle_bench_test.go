@@ -22,9 +22,9 @@ func BenchmarkSettle(b *testing.B) {
 	}{{"off", nil}, {"on", telemetry.Ages()}} {
 		b.Run(c.name, func(b *testing.B) {
 			p := newPartition("tasks", 0, newRoom(1<<30, 1<<40).seat(), c.ages)
-			recs := make([]Record, b.N)
+			recs := make([]*Record, b.N)
 			for i := range recs {
-				recs[i].Offset, recs[i].Time = int64(i), time.Now()
+				recs[i] = &Record{Offset: int64(i), Time: time.Now()}
 			}
 			if p.seat.take(recs) < len(recs) || !p.add(recs, 0) {
 				b.Fatal("the records are not taken")

@@ -15,6 +15,7 @@ type Status struct {
 	PendingBytes int64             `json:"pending_bytes"`
 	Arrived      int64             `json:"arrived"` // records that came to our partitions while they were ours
 	Lost         int64             `json:"lost"`    // records deleted by retention before they were read
+	Skipped      int64             `json:"skipped"` // offsets that an earlier owner of the partition had settled
 	Rebalances   int64             `json:"rebalances"`
 	// Restarted and Truncated count how often a partition's log turned out to be another one: its topic was deleted and
 	// created again, or it was truncated below what was read of it.
@@ -34,13 +35,17 @@ type PartitionStatus struct {
 	Lag       *int64 `json:"lag,omitempty"` // records not settled yet; absent while the log's end is unknown
 	// LagSeconds is the age of the oldest record that is not settled; 0 if there is none. While that one is not in memory
 	// yet, it is the time since it was noticed.
-	LagSeconds float64  `json:"lag_seconds"`
-	Problem    *Problem `json:"problem"` // null: the partition is healthy
+	LagSeconds float64 `json:"lag_seconds"`
+	Open       int     `json:"open"` // records in memory that are not settled
+	// SettledBeyond is how many offsets beyond Committed the commit's metadata has as settled: they are not sent again.
+	SettledBeyond int64    `json:"settled_beyond"`
+	Problem       *Problem `json:"problem"` // null: the partition is healthy
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
 func (c *Consumer) Status() Status {
 	st := Status{Partitions: []PartitionStatus{}, Arrived: c.arrived.Load(), Lost: c.lost.Load(),
+		Skipped:    c.skipped.Load(),
 		Rebalances: c.rebalances.Load(), Restarted: c.restarted.Load(), Truncated: c.truncated.Load(),
 		CommitErrors: c.commitErrors.Load(), Consumed: map[string]int64{}}
 	for topic, n := range c.consumed {

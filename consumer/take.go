@@ -28,8 +28,9 @@ func (g *generation) take(ctx context.Context, leader int, p *partition, space b
 	}
 	g.c.arrived.Add(p.grows(res.highWatermark))
 	p.starts(res.logStart)
-	if lost := res.logStart - asked; lost > 0 {
-		if !p.jump(asked, res.logStart) {
+	if res.logStart > asked {
+		lost, ok := p.jump(asked, res.logStart)
+		if !ok {
 			return nil
 		}
 		g.c.lose(p, lost)
@@ -79,6 +80,8 @@ func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Bat
 	in.epoch = batch.LeaderEpoch
 	records := batch.Records(MaxHeaders)
 	defer records.Close()
+	known := skipping{spans: p.known(batch.LeaderEpoch)}
+	defer func() { g.c.skipped.Add(known.skipped) }()
 	var rec recordbatch.Record
 	for {
 		err := records.Next(&rec)
@@ -87,7 +90,7 @@ func (g *generation) readBatch(p *partition, asked int64, batch *recordbatch.Bat
 			return nil
 		case err != nil:
 			return errors.Join(g.admit(p, in), named(err))
-		case rec.Offset < asked:
+		case rec.Offset < asked || known.has(rec.Offset):
 			continue
 		}
 		if rec.Size > intakeBytes { // not read before there is room for it
@@ -177,7 +180,7 @@ func (g *generation) admit(p *partition, in *intake) error {
 			count.Add(int64(n))
 		}
 		for i := range recs[:n] {
-			g.deliver(&recs[i])
+			g.deliver(recs[i])
 		}
 		if recs = recs[n:]; len(recs) == 0 {
 			return nil
@@ -211,8 +214,8 @@ func (g *generation) outOfRange(ctx context.Context, leader int, p *partition, a
 	}
 	switch {
 	case asked < begin:
-		if p.jump(asked, begin) {
-			g.c.lose(p, begin-asked)
+		if lost, ok := p.jump(asked, begin); ok {
+			g.c.lose(p, lost)
 		}
 	case asked > end:
 		return g.beyondEnd(ctx, p, end)
@@ -245,7 +248,7 @@ func (g *generation) recreated(p *partition) {
 		Msg("partition " + p.String() + ": the topic was deleted and created again; starting at its first record")
 	g.c.restarted.Add(1)
 	p.restart()
-	g.drop((*Record).gone)
+	g.drop((*Record).Gone)
 	g.routes.ring()
 }
 
@@ -259,7 +262,7 @@ func (g *generation) truncated(p *partition, at int64, epoch int32) {
 		Int64("records", beyond).Msg("partition " + p.String() + ": the log was truncated below the records that were read " +
 		"of it; going on there. What was written to HubSpot of the others stays there")
 	g.c.truncated.Add(1)
-	g.drop((*Record).gone)
+	g.drop((*Record).Gone)
 	g.routes.ring()
 }
 

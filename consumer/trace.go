@@ -27,7 +27,7 @@ func (r *Record) Follow(span trace.SpanContext) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cutOff(r) {
+	if r.state != stateOpen {
 		return
 	}
 	for i := len(p.followed) - 1; i >= 0; i-- {
@@ -42,23 +42,11 @@ func (r *Record) Follow(span trace.SpanContext) {
 	p.followed = append(p.followed, followed{span, r.Offset})
 }
 
-// covered takes out the traces whose records lie below what was committed. The partition's lock is held.
-func (p *partition) covered() (spans []trace.SpanContext) {
-	p.followed = slices.DeleteFunc(p.followed, func(f followed) bool {
-		if f.offset >= p.committed {
-			return false
-		}
-		spans = append(spans, f.span)
-		return true
-	})
-	return spans
-}
-
 // traceCommit makes the spans of a commit: one for each trace and partition that it ends.
-func (g *generation) traceCommit(p *partition, at int64, spans []trace.SpanContext, asked time.Time) {
+func (g *generation) traceCommit(p *partition, at int64, ended []followed, asked time.Time) {
 	now := time.Now()
-	for _, parent := range spans {
-		_, span := g.c.cfg.Telemetry.Tracer().Start(trace.ContextWithSpanContext(context.Background(), parent),
+	for _, f := range ended {
+		_, span := g.c.cfg.Telemetry.Tracer().Start(trace.ContextWithSpanContext(context.Background(), f.span),
 			"commit "+p.topic,
 			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(asked), trace.WithAttributes(
 				semconv.MessagingSystemKafka, semconv.MessagingOperationName("commit"), semconv.MessagingOperationTypeSettle,

@@ -113,7 +113,7 @@ func (g *generation) resolve(ctx context.Context) {
 				g.lookAgain()
 				continue
 			}
-			p.resume(a.CommittedOffset, a.ComittedLeaderEpoch)
+			p.resume(a.CommittedOffset, a.ComittedLeaderEpoch, g.c.recall(p, a.CommittedOffset, a.Metadata))
 		}
 	}
 	g.routes.ring()

@@ -33,7 +33,7 @@ func wireTo(t *testing.T, b *kafkatest.Broker) *wire {
 // topic asks for one topic.
 func (w *wire) topic(t *testing.T, name string) metadataTopic {
 	t.Helper()
-	topics, err := w.metadata(t.Context(), []string{name})
+	_, topics, err := w.metadata(t.Context(), []string{name})
 	if err != nil || len(topics) != 1 || topics[0].name != name {
 		t.Fatalf("metadata of %s: %+v, %v", name, topics, err)
 	}
@@ -129,14 +129,14 @@ func TestWireMissingTopic(t *testing.T) {
 		t.Parallel()
 		w, there := wireTo(t, b), b.Topic(t, 1, nil)
 		for range 2 {
-			topics, err := w.metadata(t.Context(), []string{"is-not-there", there})
+			_, topics, err := w.metadata(t.Context(), []string{"is-not-there", there})
 			slices.SortFunc(topics, func(x, y metadataTopic) int { return len(x.name) - len(y.name) })
 			if err != nil || len(topics) != 2 || !errors.Is(topics[0].err, kafka.UnknownTopicOrPartition) ||
 				topics[1].err != nil {
 				t.Errorf("%+v, %v", topics, err)
 			}
 		}
-		if topics, err := w.metadata(t.Context(), nil); err != nil || len(topics) != 0 {
+		if _, topics, err := w.metadata(t.Context(), nil); err != nil || len(topics) != 0 {
 			t.Errorf("no topic asked for, and %+v, %v answered", topics, err)
 		}
 	})

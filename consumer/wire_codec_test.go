@@ -145,7 +145,7 @@ func raw(a api, version int16, body []byte) rawAnswer {
 // TestWireMetadataAnswer: what franz-go writes is read, in every version.
 func TestWireMetadataAnswer(t *testing.T) {
 	for version := metadataAPI.oldest; version <= metadataAPI.newest; version++ {
-		got, err := decodeMetadata(raw(metadataAPI, version, encoded(metadataAPI, version, metadataResponse())))
+		_, got, err := decodeMetadata(raw(metadataAPI, version, encoded(metadataAPI, version, metadataResponse())))
 		id, epoch := topicID{}, "-1 -1"
 		if version >= 7 {
 			epoch = "5 6"
@@ -293,7 +293,7 @@ func TestWireTruncated(t *testing.T) {
 		res    response
 		decode func(rawAnswer) error
 	}{
-		{metadataAPI, metadataResponse(), func(a rawAnswer) error { _, err := decodeMetadata(a); return err }},
+		{metadataAPI, metadataResponse(), func(a rawAnswer) error { _, _, err := decodeMetadata(a); return err }},
 		{fetchAPI, fetchResponse(), func(a rawAnswer) error { _, err := decodeFetch(a); return err }},
 		{epochAPI, epochResponse(), func(a rawAnswer) error { _, err := decodeEpochs(a); return err }},
 	} {
@@ -378,7 +378,7 @@ func fuzzAnswer(f *testing.F, a api, res response, decode func(rawAnswer) error)
 }
 
 func FuzzWireMetadata(f *testing.F) {
-	fuzzAnswer(f, metadataAPI, metadataResponse(), func(a rawAnswer) error { _, err := decodeMetadata(a); return err })
+	fuzzAnswer(f, metadataAPI, metadataResponse(), func(a rawAnswer) error { _, _, err := decodeMetadata(a); return err })
 }
 
 func FuzzWireFetch(f *testing.F) {

@@ -25,12 +25,13 @@ type metadataPartition struct {
 	err    error
 }
 
-// metadata asks any broker for topics. It does not create them, and is not answered from the Transport's cache.
-func (w *wire) metadata(ctx context.Context, topics []string) ([]metadataTopic, error) {
+// metadata asks any broker for topics, and for the cluster's id. It does not create topics, and is not answered from
+// the Transport's cache.
+func (w *wire) metadata(ctx context.Context, topics []string) (cluster string, found []metadataTopic, err error) {
 	answer, err := w.ask(ctx, anyBroker, metadataAPI, metadataAPI.newest, nil,
 		func(f *requestFields, version int16) { writeMetadata(f, version, topics) })
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	return decodeMetadata(answer)
 }
@@ -54,7 +55,7 @@ func writeMetadata(f *requestFields, version int16, topics []string) {
 	f.noTags()
 }
 
-func decodeMetadata(answer rawAnswer) ([]metadataTopic, error) {
+func decodeMetadata(answer rawAnswer) (cluster string, topics []metadataTopic, err error) {
 	f, version := answer.fields(), answer.version
 	f.int32()                          // the throttle time
 	for range f.count(4 + 1 + 4 + 1) { // the brokers
@@ -64,9 +65,9 @@ func decodeMetadata(answer rawAnswer) ([]metadataTopic, error) {
 		f.string()
 		f.skipTags()
 	}
-	f.string() // the cluster's id
-	f.int32()  // the controller
-	topics := make([]metadataTopic, f.count(2+1+1+1))
+	cluster = f.string()
+	f.int32() // the controller
+	topics = make([]metadataTopic, f.count(2+1+1+1))
 	for i := range topics {
 		decodeMetadataTopic(f, version, &topics[i])
 	}
@@ -74,7 +75,7 @@ func decodeMetadata(answer rawAnswer) ([]metadataTopic, error) {
 		f.int32() // what we may do with the cluster
 	}
 	f.skipTags()
-	return topics, f.end(answer.api, version)
+	return cluster, topics, f.end(answer.api, version)
 }
 
 func decodeMetadataTopic(f *answerFields, version int16, t *metadataTopic) {

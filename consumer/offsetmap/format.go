@@ -35,7 +35,7 @@ const (
 // The kinds of bodies. A body with deflated set is compressed by DEFLATE, without a header (RFC 1951).
 const (
 	// kindRuns: the lengths of runs as uvarints, alternately open and settled. The first is open and begins at the
-	// committed offset; the last is settled. None is 0. No body means that nothing beyond the committed offset is settled.
+	// committed offset; the last is settled. None but the first is 0. No body means that nothing is settled.
 	kindRuns = 0
 
 	// kindBitmap: bit i%8 of byte i/8 is 1 if the offset committed+i is settled. Bit 0 is the lowest.
@@ -66,20 +66,20 @@ func appendRuns(body []byte, committed int64, spans []Span) (_ []byte, ok bool) 
 // readRuns reads a body of kindRuns.
 func readRuns(body []byte, committed int64) (spans []Span, err error) {
 	end := committed
-	next := func() bool {
+	next := func(least uint64) bool {
 		run, n := binary.Uvarint(body)
-		if n <= 0 || run == 0 || run > uint64(math.MaxInt64-end) {
+		if n <= 0 || run < least || run > uint64(math.MaxInt64-end) {
 			return false
 		}
 		body, end = body[n:], end+int64(run)
 		return true
 	}
 	for len(body) > 0 {
-		if !next() {
+		if !next(min(1, uint64(len(spans)))) {
 			return nil, damaged("a run of open offsets is malformed")
 		}
 		from := end
-		if !next() {
+		if !next(1) {
 			return nil, damaged("a run of settled offsets is malformed")
 		}
 		if len(spans) == maxSpans {
@@ -123,9 +123,6 @@ func appendBitmap(body []byte, committed int64, spans []Span) []byte {
 func readBitmap(body []byte, committed int64) (spans []Span, err error) {
 	if int64(len(body))*8 > math.MaxInt64-committed {
 		return nil, damaged("the bitmap exceeds the highest offset")
-	}
-	if len(body) > 0 && body[0]&1 != 0 {
-		return nil, damaged("the committed offset is settled")
 	}
 	from, settled := int64(0), false // the span that is being read
 	for i, b := range body {

@@ -17,14 +17,14 @@ type Place struct {
 
 // Map says which offsets beyond the committed one are settled.
 type Map struct {
-	Committed int64  // at least 0. The record at this offset is not settled
+	Committed int64  // at least 0
 	Epoch     int32  // the highest leader epoch among the records that the map knows; -1: unknown
-	Settled   []Span // ascending, disjoint, not touching each other, all beyond Committed
+	Settled   []Span // ascending, disjoint, not touching each other, none before Committed
 }
 
 // wellFormed returns the first spans, up to one that breaks the rules of Map or is one too many.
 func (m Map) wellFormed() []Span {
-	end := m.Committed // where the span before ends
+	end := m.Committed - 1 // where the span before ends; the first span may begin at the committed offset
 	for i, s := range m.Settled {
 		if s.From <= end || s.To <= s.From || i == maxSpans {
 			return m.Settled[:i]

@@ -28,7 +28,7 @@ func broken(m Map) string {
 	if m.Committed < 0 || m.Epoch < -1 {
 		return fmt.Sprintf("committed %d, epoch %d", m.Committed, m.Epoch)
 	}
-	end := m.Committed
+	end := m.Committed - 1
 	for _, s := range m.Settled {
 		if s.From <= end || s.To <= s.From {
 			return fmt.Sprintf("%v after %d", s, end)
@@ -101,6 +101,9 @@ func maps(t *rapid.T) Map {
 	end := m.Committed
 	for range spans {
 		open, done := 1+r.Int64N(openMean), 1+r.Int64N(settledMean)
+		if len(m.Settled) == 0 {
+			open-- // the committed offset may be settled
+		}
 		if open > math.MaxInt64-end || done > math.MaxInt64-end-open {
 			break
 		}
@@ -209,7 +212,7 @@ func TestMalformed(t *testing.T) {
 		}
 	}
 	text, left := e.Encode(here, Map{Committed: 10, Settled: []Span{{10, 12}}}, usual)
-	if s, err := offsetmap.Decode(text); err != nil || len(s.Settled) > 0 || left != 2 {
+	if s, err := offsetmap.Decode(text); err != nil || !slices.Equal(s.Settled, []Span{{10, 12}}) || left != 0 {
 		t.Error("the committed offset is settled", s, left, err)
 	}
 	if text, left := e.Encode(here, Map{Committed: -1, Settled: []Span{{10, 12}}}, usual); text != "" || left != 2 {

@@ -146,7 +146,8 @@ func (g *guest) join() {
 		g.t.Fatal(err)
 	}
 	w := dlq.NewWriter(dlq.Config{Connection: conn, Group: g.topic,
-		Topic: func(source string) string { return source + ".dlq" }, Topics: []string{g.topic + ".dlq"}, Board: g.board, Log: log})
+		Topic: func(source string) string { return source + ".dlq" }, Topics: []string{g.topic + ".dlq"},
+		Board: g.board, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
 	downstream, end := context.WithCancel(context.Background())
 	var letters sync.WaitGroup

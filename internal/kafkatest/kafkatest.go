@@ -346,6 +346,42 @@ func (b *Broker) Committed(t testing.TB, group string, topics ...string) map[str
 	return committed
 }
 
+// Cluster is the id of the cluster.
+func (b *Broker) Cluster(t testing.TB) string {
+	t.Helper()
+	res, err := b.client.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{}})
+	if err != nil {
+		t.Fatalf("ask for the cluster's id: %v", err)
+	}
+	return res.ClusterID
+}
+
+// Metadata returns what a group's commit for a partition says beside the offset.
+func (b *Broker) Metadata(t testing.TB, group, topic string, partition int) string {
+	t.Helper()
+	res, err := b.client.OffsetFetch(context.Background(), &kafka.OffsetFetchRequest{GroupID: group,
+		Topics: map[string][]int{topic: {partition}}})
+	if err != nil || len(res.Topics[topic]) != 1 {
+		t.Fatalf("ask for the commit of %s: %v", group, err)
+	}
+	return res.Topics[topic][0].Metadata
+}
+
+// Commit commits an offset for a group without members, as an operator's tool does.
+func (b *Broker) Commit(t testing.TB, group, topic string, partition int, offset int64, metadata string) {
+	t.Helper()
+	if err := persist(func() error {
+		res, err := b.client.OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1,
+			Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: partition, Offset: offset, Metadata: metadata}}}})
+		if err != nil {
+			return err
+		}
+		return res.Topics[topic][0].Error
+	}); err != nil {
+		t.Fatalf("commit offset %d of %s for %s: %v", offset, topic, group, err)
+	}
+}
+
 // Lag is how many offsets of a topic a group has not committed yet.
 func (b *Broker) Lag(t testing.TB, group, topic string) (lag int64) {
 	t.Helper()

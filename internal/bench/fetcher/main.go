@@ -36,12 +36,12 @@ type source struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	records, err := strconv.ParseInt(os.Getenv("RECORDS"), 10, 64)
 	if err != nil || len(os.Args) != 2 {
 		log.Fatal("use: RECORDS=n fetcher tasksink|kafka-go|franz-go")
 	}
-	from := source{strings.Split(os.Getenv("KAFKA_BROKERS"), ","), os.Getenv("KAFKA_TOPIC"), os.Getenv("KAFKA_GROUP"), records}
+	from := source{strings.Split(os.Getenv("KAFKA_BROKERS"), ","), os.Getenv("KAFKA_TOPIC"), os.Getenv("KAFKA_GROUP"),
+		records}
 	switch os.Args[1] {
 	case "tasksink":
 		err = readTasksink(ctx, from)
@@ -52,8 +52,9 @@ func main() {
 	default:
 		err = fmt.Errorf("there is no client %q", os.Args[1])
 	}
+	stop()
 	if err != nil {
-		log.Fatal(err) //nolint:gocritic // the process ends, and the context with it
+		log.Fatal(err)
 	}
 }
 
@@ -92,8 +93,9 @@ func readKafkaGo(ctx context.Context, from source) (err error) {
 
 // readFranz reads with franz-go's client.
 func readFranz(ctx context.Context, from source) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(from.brokers...), kgo.ConsumeTopics(from.topic), kgo.ConsumerGroup(from.group),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(256<<10), kgo.FetchMaxBytes(512<<10))
+	client, err := kgo.NewClient(kgo.SeedBrokers(from.brokers...), kgo.ConsumeTopics(from.topic),
+		kgo.ConsumerGroup(from.group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(256<<10),
+		kgo.FetchMaxBytes(512<<10))
 	if err != nil {
 		return err
 	}
