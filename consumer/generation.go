@@ -234,7 +234,7 @@ func (g *generation) unsaved() error {
 		switch {
 		case problem != nil && problem.Cause != causeMissing:
 			return fmt.Errorf("partition %s: %s", p, problem.Detail)
-		case problem == nil && p.uncertain():
+		case problem == nil && !p.clean():
 			return fmt.Errorf("partition %s: its last commit was not accepted", p)
 		}
 	}

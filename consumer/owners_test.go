@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -65,6 +64,7 @@ func (w *world) start() {
 	if w.offset < 0 {
 		w.p.skipTo(0)
 	}
+	w.look()
 }
 
 // look is what the owner does before each fetch: it asks for the topic's id, and a new leader for its log.
@@ -208,7 +208,8 @@ func TestOwners(t *testing.T) {
 			"create again": func(t *rapid.T) {
 				w.topic[0]++
 				w.log = nil
-				if rapid.Bool().Draw(t, "the commit is deleted") { // else one on the wire came behind the deletion
+				// Kafka deletes the commit with the topic, unless one that was on the wire comes behind the deletion.
+				if w.metadata == "" || rapid.Bool().Draw(t, "the commit is deleted") {
 					w.offset, w.leader, w.metadata = -1, -1, ""
 				}
 				produce(rapid.IntRange(0, 5).Draw(t, "records"))
@@ -254,7 +255,7 @@ func TestOwners(t *testing.T) {
 			"reset": func(t *rapid.T) {
 				w.offset, w.leader, w.metadata = int64(rapid.IntRange(0, len(w.log)).Draw(t, "to")), -1, ""
 				for _, e := range w.log[:w.offset] {
-					w.settled[e], w.leader = true, e.epoch // the operator says so
+					w.settled[e], w.hubspot[e.object], w.leader = true, e, e.epoch // the operator says so
 				}
 				clear(w.covered)
 				w.start()
@@ -274,15 +275,9 @@ func TestOwners(t *testing.T) {
 			t.Fatalf("position %d of %d", at, len(w.log))
 		}
 		for object, e := range newest {
-			if got := w.hubspot[object]; got != e && got != (event{}) && got.topic == e.topic && !w.isNewest(got, e) {
-				t.Fatalf("HubSpot has %s of object %d, and the newest is %s", fmt.Sprint(got), object, fmt.Sprint(e))
+			if got := w.hubspot[object]; got != e && slices.Contains(w.log, got) { // what the log has lost stays in HubSpot
+				t.Fatalf("HubSpot has %+v of object %d, and the newest is %+v", got, object, e)
 			}
 		}
 	})
-}
-
-// isNewest tells whether HubSpot may have an event in place of the newest one: the log has lost it, or the operator said
-// that the newest is settled.
-func (w *world) isNewest(got, newest event) bool {
-	return !slices.Contains(w.log, got) && got.offset >= newest.offset
 }

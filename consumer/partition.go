@@ -31,7 +31,6 @@ type partition struct {
 	committed int64  // the offset last committed, as far as we know; -1 if none
 	saved     uint64 // the version of what is settled that was committed with it
 	covered   int64  // how many settled offsets beyond it that commit covers
-	unknown   bool   // nobody knows what became of the last commit
 
 	log   topicID // that the offsets belong to; zero if the broker has no ids
 	epoch int32   // of the leader that wrote the last record before next; -1 if that is unknown

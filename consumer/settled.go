@@ -183,16 +183,14 @@ type snapshot struct {
 	traces  []followed // that end with it
 }
 
-// unsaved returns what to commit, if that is not what was committed last, or if nobody knows what became of the last
-// commit.
+// unsaved returns what to commit, if that is not what was accepted last.
 func (p *partition) unsaved() (s snapshot, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.at()
-	if !p.started || at == p.committed && p.settled.version == p.saved && !p.unknown {
+	if !p.dirty() {
 		return s, false
 	}
-	s = snapshot{offset: at, epoch: p.epoch, newest: p.settled.newest, settled: p.settled.spans(&p.open, p.next),
+	s = snapshot{offset: p.at(), epoch: p.epoch, newest: p.settled.newest, settled: p.settled.spans(&p.open, p.next),
 		version: p.settled.version, traces: p.followed}
 	p.followed = nil
 	return s, true
@@ -202,28 +200,32 @@ func (p *partition) unsaved() (s snapshot, ok bool) {
 func (p *partition) accepted(s snapshot, left int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.committed, p.saved, p.unknown = s.offset, s.version, false
+	p.committed, p.saved = s.offset, s.version
 	p.covered = -left
 	for _, span := range s.settled {
 		p.covered += span.To - span.From
 	}
 }
 
-// unanswered takes in that a commit was refused, or that nobody knows what became of it: the coordinator may still
-// store it. It is made again until one is accepted.
+// dirty tells whether something is to be committed: until a commit of it is accepted, as the coordinator may still store
+// an older one that it did not answer. The lock is held.
+func (p *partition) dirty() bool {
+	return p.started && (p.at() != p.committed || p.settled.version != p.saved)
+}
+
+// unanswered takes in that a commit was refused, or that nobody knows what became of it.
 func (p *partition) unanswered(s snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unknown = true
 	p.followed = append(s.traces, p.followed...)
 	p.followed = p.followed[max(0, len(p.followed)-maxFollowed):]
 }
 
-// uncertain tells whether nobody knows what became of the last commit.
-func (p *partition) uncertain() bool {
+// clean tells whether all that is settled is committed.
+func (p *partition) clean() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unknown
+	return !p.dirty()
 }
 
 // metadataLimit is what offset.metadata.max.bytes is by default.
