@@ -81,38 +81,30 @@ func (e *Encoder) fit(committed int64, spans []Span, room int) (kind byte, fitte
 	return kind, fitted
 }
 
-// encodable are the first spans: as many as one of the two forms can hold in maxBody.
+// encodable are the first spans: as many as runs can hold in maxBody. A bitmap never holds more: if runs of maxSpans
+// exceed maxBody, most are so long that the bitmap does, too.
 func encodable(committed int64, spans []Span) []Span {
-	if len(spans) <= maxBody/(2*10) { // a run takes 10 bytes at most
-		return spans
-	}
-	most, size, end := 0, 0, committed
+	size, end := 0, committed
 	for i, s := range spans {
-		size += uvarintLen(s.From-end) + uvarintLen(s.To-s.From)
-		if size > maxBody && bitmapLen(committed, spans[:i+1]) > maxBody {
-			break
+		if size += uvarintLen(s.From-end) + uvarintLen(s.To-s.From); size > maxBody {
+			return spans[:i]
 		}
-		most, end = i+1, s.To
+		end = s.To
 	}
-	return spans[:most]
+	return spans
 }
 
-// shortest returns the shortest body that holds the spans, and its kind. Small ones that fit are not compressed. One of
-// the two forms must be able to hold the spans: see encodable.
+// shortest returns the shortest body that holds the spans, and its kind. Small ones that fit are not compressed.
 func (e *Encoder) shortest(committed int64, spans []Span, room int) (kind byte, body []byte) {
-	var asRuns bool
-	e.runs.raw, asRuns = appendRuns(e.runs.raw[:0], committed, spans)
-	bitmapSize := bitmapLen(committed, spans)
-	asBitmap := bitmapSize <= maxBody && (!asRuns || bitmapSize <= int64(muchLarger*len(e.runs.raw)))
+	e.runs.raw = appendRuns(e.runs.raw[:0], committed, spans)
+	asBitmap := bitmapLen(committed, spans) <= min(maxBody, int64(muchLarger*len(e.runs.raw)))
 	size := math.MaxInt
 	offer := func(k byte, b []byte) {
 		if len(b) < size {
 			kind, body, size = k, b, len(b)
 		}
 	}
-	if asRuns {
-		offer(kindRuns, e.runs.raw)
-	}
+	offer(kindRuns, e.runs.raw)
 	if asBitmap {
 		e.bitmap.raw = appendBitmap(e.bitmap.raw[:0], committed, spans)
 		offer(kindBitmap, e.bitmap.raw)
@@ -125,9 +117,7 @@ func (e *Encoder) shortest(committed int64, spans []Span, room int) (kind byte, 
 		offer(k|deflated, f.codes.b)
 		offer(k|deflated, f.matches.b)
 	}
-	if asRuns {
-		compress(kindRuns, &e.runs)
-	}
+	compress(kindRuns, &e.runs)
 	if asBitmap {
 		compress(kindBitmap, &e.bitmap)
 	}
