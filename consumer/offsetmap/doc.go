@@ -29,6 +29,6 @@
 // # Testing
 //
 // Random maps go there and back under random limits. Each byte of a text is replaced by each other byte. The texts in
-// testdata are the format: every later version of tasksink must read them. FuzzDecode gives a right checksum to the
-// bytes that it makes up.
+// testdata are the format: every later version of tasksink must read them. So must the reader in the page, which is in
+// Python. FuzzDecode gives a right checksum to the bytes that it makes up.
 package offsetmap

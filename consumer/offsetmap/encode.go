@@ -1,9 +1,10 @@
 package offsetmap
 
 import (
-	"compress/flate"
 	"math"
 	"math/bits"
+
+	"github.com/klauspost/compress/flate"
 )
 
 const (
@@ -15,12 +16,17 @@ const (
 
 // Encoder writes maps. It keeps its buffers, and is for one goroutine at a time.
 type Encoder struct {
-	runs, bitmap             []byte // raw bodies
-	packedRuns, packedBitmap sink   // compressed ones
-	best                     []byte // the longest body that fits
-	whole                    []byte // head, body and checksum
-	text                     []byte
-	deflater                 *flate.Writer
+	runs, bitmap form
+	best         []byte // the longest body that fits
+	whole        []byte // head, body and checksum
+	text         []byte
+	huffman      *flate.Writer // nil until a body is compressed: it takes 300 KiB
+}
+
+// form is a body in one of the two forms, as it is and compressed in two ways.
+type form struct {
+	raw            []byte
+	codes, matches sink
 }
 
 // Encode returns the metadata, at most limit bytes of ASCII. What does not fit is left out from the far end. A span
@@ -75,68 +81,64 @@ func (e *Encoder) fit(committed int64, spans []Span, room int) (kind byte, fitte
 	return kind, fitted
 }
 
-// encodable are the first spans: as many as one of the two forms can hold in maxBody.
+// encodable are the first spans: as many as runs can hold in maxBody. A bitmap never holds more: if runs of maxSpans
+// exceed maxBody, most are so long that the bitmap does, too.
 func encodable(committed int64, spans []Span) []Span {
-	if len(spans) <= maxBody/(2*10) { // a run takes 10 bytes at most
-		return spans
-	}
-	most, size, end := 0, 0, committed
+	size, end := 0, committed
 	for i, s := range spans {
-		size += uvarintLen(s.From-end) + uvarintLen(s.To-s.From)
-		if size > maxBody && bitmapLen(committed, spans[:i+1]) > maxBody {
-			break
+		if size += uvarintLen(s.From-end) + uvarintLen(s.To-s.From); size > maxBody {
+			return spans[:i]
 		}
-		most, end = i+1, s.To
+		end = s.To
 	}
-	return spans[:most]
+	return spans
 }
 
 // shortest returns the shortest body that holds the spans, and its kind. Small ones that fit are not compressed.
 func (e *Encoder) shortest(committed int64, spans []Span, room int) (kind byte, body []byte) {
-	var asRuns bool
-	e.runs, asRuns = appendRuns(e.runs[:0], committed, spans)
-	size := bitmapLen(committed, spans)
-	asBitmap := size <= maxBody && (!asRuns || size <= int64(muchLarger*len(e.runs)))
-	size = math.MaxInt
+	e.runs.raw = appendRuns(e.runs.raw[:0], committed, spans)
+	asBitmap := bitmapLen(committed, spans) <= min(maxBody, int64(muchLarger*len(e.runs.raw)))
+	size := math.MaxInt
 	offer := func(k byte, b []byte) {
-		if int64(len(b)) < size {
-			kind, body, size = k, b, int64(len(b))
+		if len(b) < size {
+			kind, body, size = k, b, len(b)
 		}
 	}
-	if asRuns {
-		offer(kindRuns, e.runs)
-	}
+	offer(kindRuns, e.runs.raw)
 	if asBitmap {
-		e.bitmap = appendBitmap(e.bitmap[:0], committed, spans)
-		offer(kindBitmap, e.bitmap)
+		e.bitmap.raw = appendBitmap(e.bitmap.raw[:0], committed, spans)
+		offer(kindBitmap, e.bitmap.raw)
 	}
-	if len(body) <= min(small, room) {
+	if size <= min(small, room) {
 		return kind, body
 	}
-	if asRuns {
-		e.deflate(&e.packedRuns, e.runs)
-		offer(kindRuns|deflated, e.packedRuns.b)
+	compress := func(k byte, f *form) {
+		e.deflate(f)
+		offer(k|deflated, f.codes.b)
+		offer(k|deflated, f.matches.b)
 	}
+	compress(kindRuns, &e.runs)
 	if asBitmap {
-		e.deflate(&e.packedBitmap, e.bitmap)
-		offer(kindBitmap|deflated, e.packedBitmap.b)
+		compress(kindBitmap, &e.bitmap)
 	}
 	return kind, body
 }
 
-// deflate sets out to the compressed body. The compressor takes 800 KiB, once, and only if a map is large.
-func (e *Encoder) deflate(out *sink, body []byte) {
-	out.b = out.b[:0]
-	if e.deflater == nil {
-		w, err := flate.NewWriter(out, flate.DefaultCompression)
+// deflate compresses a body in two ways. Huffman codes alone are the shortest for runs of random lengths; matches are
+// the shortest for patterns. To search for the best matches gains little, and takes half a second for some bodies.
+func (e *Encoder) deflate(f *form) {
+	f.codes.b, f.matches.b = f.codes.b[:0], f.matches.b[:0]
+	if e.huffman == nil {
+		w, err := flate.NewWriter(&f.codes, flate.HuffmanOnly)
 		if err != nil {
 			panic(err) // only the level can be wrong
 		}
-		e.deflater = w
+		e.huffman = w
 	}
-	e.deflater.Reset(out)
-	_, _ = e.deflater.Write(body) // a sink takes all
-	_ = e.deflater.Close()
+	e.huffman.Reset(&f.codes)
+	_, _ = e.huffman.Write(f.raw) // a sink takes all
+	_ = e.huffman.Close()
+	_ = flate.StatelessDeflate(&f.matches, f.raw, true, nil)
 }
 
 // sink appends what is written to it.

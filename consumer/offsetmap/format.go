@@ -49,18 +49,15 @@ var (
 	order    = binary.BigEndian
 )
 
-// appendRuns appends a body of kindRuns; ok tells whether it is not larger than maxBody.
-func appendRuns(body []byte, committed int64, spans []Span) (_ []byte, ok bool) {
+// appendRuns appends a body of kindRuns.
+func appendRuns(body []byte, committed int64, spans []Span) []byte {
 	end := committed
 	for _, s := range spans {
 		body = binary.AppendUvarint(body, uint64(s.From-end))
 		body = binary.AppendUvarint(body, uint64(s.To-s.From))
-		if len(body) > maxBody {
-			return body, false
-		}
 		end = s.To
 	}
-	return body, true
+	return body
 }
 
 // readRuns reads a body of kindRuns.

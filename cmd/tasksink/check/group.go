@@ -21,6 +21,7 @@ type groupSeen struct {
 	newer bool // it is a group of a kind that the classic protocol does not show
 
 	committed map[string]map[int]int64 // topic → partition → offset; what was never committed is left out
+	maps      mapsSeen
 	fetched   error
 	log       map[string][]kafka.PartitionOffsets
 	listed    error
@@ -42,7 +43,7 @@ func (k *kafkaLook) lookAtGroup(ctx context.Context, from *brokerSeen,
 				return // nothing can have been committed
 			}
 		}
-		g.committed, g.fetched = k.committed(ctx, coordinator, topics)
+		g.committed, g.maps, g.fetched = k.committed(ctx, coordinator, from.meta.ClusterID, topics)
 	})
 	both.Go(func() { g.log, g.listed = k.logs(ctx, topics) })
 	both.Wait()
@@ -121,7 +122,7 @@ func (k *kafkaLook) groupRows(topics map[string]metadata.ResponseTopic, g groupS
 	for _, topic := range k.topics {
 		rows = append(rows, k.offsetsRow(topic, topics[topic], g))
 	}
-	return rows
+	return append(rows, k.mapsRows(g)...)
 }
 
 // untoldGroup says why nothing is known of the group.

@@ -15,9 +15,10 @@ import (
 
 const again = 250 * time.Millisecond // between two questions after offsets, while leaders move
 
-func (k *kafkaLook) committed(ctx context.Context, coordinator string,
-	topics map[string]metadata.ResponseTopic) (map[string]map[int]int64, error) {
-	found := map[string]map[int]int64{}
+// committed asks for the group's offsets, and what their metadata holds.
+func (k *kafkaLook) committed(ctx context.Context, coordinator, cluster string,
+	topics map[string]metadata.ResponseTopic) (found map[string]map[int]int64, maps mapsSeen, err error) {
+	found = map[string]map[int]int64{}
 	ctx, done := within(ctx, k.waiting, "the group's offsets")
 	defer done()
 	req := &offsetsRequest{GroupID: k.cfg.KafkaGroup}
@@ -33,20 +34,21 @@ func (k *kafkaLook) committed(ctx context.Context, coordinator string,
 		err = code(res.ErrorCode)
 	}
 	if err != nil {
-		return nil, err
+		return nil, mapsSeen{}, err
 	}
 	for _, t := range res.Topics {
 		found[t.Name] = map[int]int64{}
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return nil, code(p.ErrorCode)
+				return nil, mapsSeen{}, code(p.ErrorCode)
 			}
 			if p.CommittedOffset >= 0 {
 				found[t.Name][int(p.PartitionIndex)] = p.CommittedOffset
+				maps.add(cluster, k.cfg.KafkaGroup, p.CommittedOffset, p.Metadata)
 			}
 		}
 	}
-	return found, nil
+	return found, maps, nil
 }
 
 // logs asks for the first offset of each partition, and the one after its last record.

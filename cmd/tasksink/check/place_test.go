@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -184,12 +185,20 @@ func (p *place) produce(n int) {
 // commit commits an offset of partition 0, as no member.
 func (p *place) commit(offset int64) {
 	p.t.Helper()
+	p.commitAll(kafka.OffsetCommit{Partition: 0, Offset: offset})
+}
+
+// commitAll commits offsets of the topic, as no member.
+func (p *place) commitAll(commits ...kafka.OffsetCommit) {
+	p.t.Helper()
 	client := p.client()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		res, err := client.OffsetCommit(p.t.Context(), &kafka.OffsetCommitRequest{GroupID: p.name, GenerationID: -1,
-			Topics: map[string][]kafka.OffsetCommit{p.name: {{Partition: 0, Offset: offset}}}})
+			Topics: map[string][]kafka.OffsetCommit{p.name: commits}})
 		if err == nil {
-			err = res.Topics[p.name][0].Error
+			for _, r := range res.Topics[p.name] {
+				err = cmp.Or(err, r.Error)
+			}
 		}
 		if err == nil {
 			return
