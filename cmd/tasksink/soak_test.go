@@ -42,6 +42,7 @@ const (
 const (
 	soakDelay = 5 * time.Second // of a healthy partition's event, from its producer to HubSpot: the README promises it
 	soakNoise = 1.15            // by how much the memory of two equal parts of the soak may differ
+	soakLive  = 16 << 20        // bytes of the heap that may be in use when nothing is left to do
 	soakLong  = 3 * time.Minute // a soak from this length on is run by hand, with the machine to itself
 )
 
@@ -67,14 +68,12 @@ func TestSoak(t *testing.T) {
 	memory := s.run(t, length)
 	s.judgeMemory(t, memory, length >= soakLong)
 	st := s.status(t)
-	t.Logf("%d records are dead letters; requests by status: %v", st.Records.DeadLettered, st.Sender.Requests)
-	if st.Records.DeadLettered != s.letters || st.Records.Lost > 0 {
-		t.Errorf("%d records are dead letters, want %d; %d records are lost", st.Records.DeadLettered, s.letters,
-			st.Records.Lost)
-	}
 	if err := s.worker.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judgeRecords(t, st)
 	s.judgeDelay(t, length >= soakLong)
 }
 
@@ -86,10 +85,11 @@ type soak struct {
 	limit   int64         // of the worker's memory, as the chart sets it
 	pause   time.Duration // between two records that stick, and of an answer to a request that has only such records
 	hubspot *hubspottest.Server
-	letters int // that must be written; valid when run has ended
+	hostile int // records; valid when run has ended
 
 	mu   sync.Mutex
-	sent map[string]time.Time       // by id: events that HubSpot has not taken yet
+	well bool                       // HubSpot leaves nothing out any more
+	sent map[string]time.Time       // by id: events that HubSpot has not confirmed yet
 	took map[string][]time.Duration // by kind of event: from the producer's call until HubSpot has the request
 }
 
@@ -115,7 +115,7 @@ func newSoak(t *testing.T, b *kafkatest.Broker, length time.Duration) *soak {
 	s.worker = startFrom(t, path, "soaked", []string{fmt.Sprintf("GOMEMLIMIT=%d", s.limit*85/100)},
 		"--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+s.topic, "--kafka-group="+s.topic,
 		"--hubspot-url="+server.URL, "--hubspot-token=secret", "--hubspot-id-property=external_task_id",
-		"--hubspot-rate=0")
+		"--hubspot-rate=0", "--pprof=127.0.0.1:0")
 	return s
 }
 
@@ -140,15 +140,18 @@ func chartMemory(t *testing.T) int64 {
 }
 
 // serve is HubSpot's. It leaves the results of records that shall stick out of its answers. The worker gives up such a
-// record after five answers: if each takes 10 s, it keeps the partition's committed offset back for a minute, and the
-// events behind it fill the partition's share of the room.
+// record after five answers. If each takes 10 s, the record keeps the partition's committed offset back for a minute,
+// and the events behind it fill the common half of the room.
 func (s *soak) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the worker went away
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if !bytes.Contains(body, []byte(`"stuck-`)) {
+	s.mu.Lock()
+	well := s.well
+	s.mu.Unlock()
+	if well || !bytes.Contains(body, []byte(`"stuck-`)) {
 		s.hubspot.ServeHTTP(w, r)
 		return
 	}
@@ -165,7 +168,7 @@ func (s *soak) serve(w http.ResponseWriter, r *http.Request) {
 	answer.Results = slices.DeleteFunc(answer.Results, func(result map[string]any) bool {
 		properties, _ := result["properties"].(map[string]any)
 		id, _ := properties["external_task_id"].(string)
-		return strings.HasPrefix(id, "stuck-")
+		return kindOf(id) == "stuck"
 	})
 	if len(answer.Results) == 0 {
 		select {
@@ -177,62 +180,61 @@ func (s *soak) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // a worker that went away is no concern of ours
 }
 
-// observe takes down which events HubSpot has taken.
+// observe takes down which events HubSpot has confirmed.
 func (s *soak) observe(req hubspottest.Request, ids [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range ids {
-		if at, ok := s.sent[string(id)]; ok {
-			kind, _, _ := strings.Cut(string(id), "-")
-			s.took[kind] = append(s.took[kind], req.Time.Sub(at))
-			delete(s.sent, string(id))
+	for _, b := range ids {
+		id := string(b)
+		if at, ok := s.sent[id]; ok && (s.well || kindOf(id) != "stuck") {
+			s.took[kindOf(id)] = append(s.took[kindOf(id)], req.Time.Sub(at))
+			delete(s.sent, id)
 		}
 	}
 }
 
-// run feeds the worker for so long, and returns its resident memory in bytes, second by second. The healthy events go
-// on until the last record that HubSpot leaves out is a dead letter: while nothing else passes, it is not to blame.
+// kindOf is what an event's id begins with.
+func kindOf(id string) string {
+	kind, _, _ := strings.Cut(id, "-")
+	return kind
+}
+
+// run feeds the worker for so long, and returns its resident memory in bytes, second by second. Then HubSpot is well,
+// and the worker settles what is left.
 func (s *soak) run(t *testing.T, length time.Duration) (memory []int64) {
-	sickly, stopSickly := context.WithTimeout(t.Context(), length)
-	defer stopSickly()
-	healthy, stopHealthy := context.WithCancel(t.Context())
-	var feeders, sicklyFeeders sync.WaitGroup
-	defer feeders.Wait()
-	defer stopHealthy()
+	ctx, stop := context.WithTimeout(t.Context(), length)
+	defer stop()
+	var feeders sync.WaitGroup
 	for p := range 2 {
 		feeders.Go(func() {
-			feed(healthy, 100*time.Millisecond, func(n int) { s.produce(t, soakHealthy+p, "healthy", n, 5, "") })
+			feed(ctx, 100*time.Millisecond, func(n int) { s.produce(t, soakHealthy+p, "healthy", n, 5, "") })
 		})
 	}
-	hostile, stuck := 0, 0
-	sicklyFeeders.Go(func() { hostile = s.feedHostile(sickly, t) })
-	sicklyFeeders.Go(func() { s.feedLarge(sickly, t) })
-	sicklyFeeders.Go(func() {
-		feed(sickly, 100*time.Millisecond, func(n int) { s.produce(t, soakStuck, "beside", n, 20, "") })
+	feeders.Go(func() { s.hostile = s.feedHostile(ctx, t) })
+	feeders.Go(func() { s.feedLarge(ctx, t) })
+	feeders.Go(func() { feed(ctx, s.pause, func(n int) { s.produce(t, soakStuck, "stuck", n, 1, "") }) })
+	feeders.Go(func() {
+		feed(ctx, 100*time.Millisecond, func(n int) { s.produce(t, soakStuck, "beside", n, 50, "") })
 	})
-	sicklyFeeders.Go(func() {
-		feed(sickly, s.pause, func(n int) {
-			s.b.ProduceTo(t, s.topic, soakStuck, event(fmt.Sprintf("stuck-%d", n), ""))
-			stuck++
-		})
-	})
-	feed(sickly, time.Second, func(int) { memory = append(memory, s.resident(t, "VmRSS")) })
-	if lag := s.status(t).Partitions[soakStuck].Lag; lag == nil || *lag == 0 {
+	feed(ctx, time.Second, func(int) { memory = append(memory, s.resident(t, "VmRSS")) })
+	if s.lag(t, soakStuck) == 0 {
 		t.Error("no record is stuck")
 	}
-	sicklyFeeders.Wait()
-	s.letters = hostile + stuck
-	until(t, "all records that are bad are dead letters", time.Minute+10*s.pause, func() bool {
-		return s.status(t).Records.DeadLettered >= s.letters
-	})
-	stopHealthy()
 	feeders.Wait()
-	until(t, "HubSpot has all others", time.Minute+10*s.pause, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.sent) == 0
-	})
+	s.mu.Lock()
+	s.well = true
+	s.mu.Unlock()
+	until(t, "all is settled", 2*time.Minute, func() bool { return s.b.Lag(t, s.topic, s.topic) == 0 })
 	return memory
+}
+
+// lag is what the worker says of a partition; -1 while it does not know.
+func (s *soak) lag(t *testing.T, partition int) int64 {
+	t.Helper()
+	if lag := s.status(t).Partitions[partition].Lag; lag != nil {
+		return *lag
+	}
+	return -1
 }
 
 // feed produces at a steady pace until ctx ends. n counts the calls.
@@ -337,24 +339,46 @@ func (s *soak) resident(t *testing.T, line string) int64 {
 	return kB << 10
 }
 
-// judgeMemory logs what was resident in each minute, and holds it against the chart's limit. Of a long soak the last
-// third must take no more than the middle one.
+// judgeMemory logs what was resident in each minute, and holds it against the chart's limit. When all is settled, the
+// heap is nearly empty. In a long soak, too, what is resident does not grow: the last third is held against the most of
+// the middle one, as the collector lets memory grow in steps, depending on what it finds in use.
 func (s *soak) judgeMemory(t *testing.T, samples []int64, long bool) {
 	t.Helper()
 	for minute := range slices.Chunk(samples, 60) {
 		t.Logf("resident: %3d MiB on average, %3d at the most", mean(minute)>>20, slices.Max(minute)>>20)
 	}
 	third := len(samples) / 3
-	middle, last := mean(samples[third:2*third]), mean(samples[2*third:])
-	peak := s.resident(t, "VmHWM")
+	middle, last := samples[third:2*third], samples[2*third:]
+	peak, live := s.resident(t, "VmHWM"), s.live(t)
 	t.Logf("resident: %d MiB on average in the middle third, %d in the last, %d at the most; the chart's limit is %d",
-		middle>>20, last>>20, peak>>20, s.limit>>20)
+		mean(middle)>>20, mean(last)>>20, peak>>20, s.limit>>20)
+	t.Logf("of the heap %.1f MiB are in use at the end", float64(live)/(1<<20))
 	if peak > s.limit {
 		t.Errorf("%d MiB were resident, and the chart's limit is %d", peak>>20, s.limit>>20)
 	}
-	if long && float64(last) > soakNoise*float64(middle) {
-		t.Errorf("memory grows: %d MiB in the middle third, %d in the last", middle>>20, last>>20)
+	if live > soakLive {
+		t.Errorf("%d MiB of the heap are in use at the end", live>>20)
 	}
+	if most := slices.Max(middle); long && float64(mean(last)) > soakNoise*float64(most) {
+		t.Errorf("memory grows: at most %d MiB in the middle third, %d on average in the last", most>>20, mean(last)>>20)
+	}
+}
+
+// live is what of the worker's heap is in use. A sync.Pool lets go of what it has after two collections.
+func (s *soak) live(t *testing.T) int64 {
+	t.Helper()
+	addr := s.worker.listening(t, "pprof server")
+	for range 3 {
+		status, _, body := ask(t, addr, "GET /debug/pprof/heap?gc=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status != http.StatusOK {
+			t.Fatalf("collect the worker's garbage: status %d, %s", status, body)
+		}
+	}
+	live, ok := seriesValue(s.worker.scrape(t)["go_memstats_heap_alloc_bytes"])
+	if !ok {
+		t.Fatal("/metrics has no go_memstats_heap_alloc_bytes")
+	}
+	return int64(live)
 }
 
 func mean(samples []int64) (sum int64) {
@@ -362,6 +386,21 @@ func mean(samples []int64) (sum int64) {
 		sum += n
 	}
 	return sum / int64(max(len(samples), 1))
+}
+
+// judgeRecords holds the dead letters against what is bad: the hostile records, and those that HubSpot left out until
+// the worker gave them up.
+func (s *soak) judgeRecords(t *testing.T, st worker.Status) {
+	t.Helper()
+	t.Logf("%d records are dead letters; requests by status: %v", st.Records.DeadLettered, st.Sender.Requests)
+	if want := s.hostile + len(s.sent); st.Records.DeadLettered != want || st.Records.Lost > 0 {
+		t.Errorf("%d records are dead letters, want %d; %d records are lost", st.Records.DeadLettered, want, st.Records.Lost)
+	}
+	for id := range s.sent {
+		if kindOf(id) != "stuck" {
+			t.Errorf("HubSpot did not confirm %s", id)
+		}
+	}
 }
 
 // judgeDelay logs how long the events of each kind took to HubSpot, and holds that of the healthy partitions against
