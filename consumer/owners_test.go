@@ -18,8 +18,8 @@ type event struct {
 	object int
 }
 
-// world is what owners of a partition come and go in: the log, the group's commit, and HubSpot. It knows what the owners
-// cannot know.
+// world is what owners of a partition come and go in: the log, the group's commit, and HubSpot. It knows what the
+// owners cannot know.
 type world struct {
 	topic topicID
 	epoch int32
@@ -36,7 +36,6 @@ type world struct {
 
 	p      *partition // the owner's
 	room   *room
-	owned  topicID // the topic that the owner knows
 	open   []*Record
 	events map[*Record]event
 }
@@ -57,7 +56,8 @@ func (w *world) start() {
 	w.p = newPartition("tasks", 0, w.room.seat(), nil)
 	w.open, w.events, w.pending = nil, map[*Record]event{}, nil
 	var stored *offsetmap.Stored
-	if s, err := offsetmap.Decode(w.metadata); err == nil && s.SameCluster("c") && s.SameGroup("g") && s.Committed == w.offset {
+	if s, err := offsetmap.Decode(w.metadata); err == nil && s.SameCluster("c") && s.SameGroup("g") &&
+		s.Committed == w.offset {
 		stored = &s
 	}
 	w.p.resume(w.offset, w.leader, stored)
@@ -153,7 +153,8 @@ func (w *world) commit(limit int) (s snapshot, sent bool) {
 	place.Topic = w.p.identity()
 	text := ""
 	if place.Topic != (topicID{}) {
-		text, _ = new(offsetmap.Encoder).Encode(place, offsetmap.Map{Committed: s.offset, Epoch: s.newest, Settled: s.settled},
+		text, _ = new(offsetmap.Encoder).Encode(place, offsetmap.Map{Committed: s.offset, Epoch: s.newest,
+			Settled: s.settled},
 			limit)
 	}
 	w.pending = &promise{offset: s.offset, leader: s.epoch, metadata: text}

@@ -207,8 +207,8 @@ func (p *partition) accepted(s snapshot, left int64) {
 	}
 }
 
-// dirty tells whether something is to be committed: until a commit of it is accepted, as the coordinator may still store
-// an older one that it did not answer. The lock is held.
+// dirty tells whether something is to be committed: until a commit of it is accepted, as the coordinator may still
+// store an older one that it did not answer. The lock is held.
 func (p *partition) dirty() bool {
 	return p.started && (p.at() != p.committed || p.settled.version != p.saved)
 }
@@ -272,6 +272,8 @@ func (c *Consumer) recall(p *partition, committed int64, metadata string) *offse
 		err = errors.New("it was written for another group")
 	case stored.Committed != committed:
 		err = fmt.Errorf("it was written with offset %d", stored.Committed)
+	case stored.Topic == topicID{}:
+		err = errors.New("it names no topic id")
 	default:
 		return &stored
 	}

@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"tracing/tracingtest":      {},
 	"consumer/recordbatch":     {},
 	"consumer/offsetmap":       {},
-	"consumer":                 {"consumer/recordbatch", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
+	"consumer":                 {"consumer/offsetmap", "consumer/recordbatch", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"dlq":                      {"consumer", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},
 	"upsert":                   {"batcher", "consumer", "dlq", "tracing", "upsert/hubspot", "upsert/pace", "internal/hold", "internal/watchdog"},
 	"upsert/hubspot":           {"internal/secret"},

@@ -43,13 +43,16 @@ type Status struct {
 	Build       config.Build               `json:"build"`
 }
 
-// Records counts records since the start, and those in memory.
+// Records counts records since the start, and those in memory. It also counts how often a partition's log turned out to
+// be another one.
 type Records struct {
 	Upserted     uint64 `json:"upserted"` // merged ones included
 	DeadLettered int    `json:"dead_lettered"`
 	Skipped      uint64 `json:"skipped"`
-	Arrived      int64  `json:"arrived"` // in Kafka, for this replica's partitions
-	Lost         int64  `json:"lost"`    // deleted by retention before they were read
+	Arrived      int64  `json:"arrived"`              // in Kafka, for this replica's partitions
+	Lost         int64  `json:"lost"`                 // deleted by retention before they were read
+	Restarted    int64  `json:"restarted_partitions"` // their topic was deleted and created again
+	Truncated    int64  `json:"truncated_partitions"` // their log was truncated below what was read of it
 	Pending      int    `json:"pending"`
 	PendingBytes int64  `json:"pending_bytes"`
 }
@@ -97,7 +100,7 @@ func (p *statusPage) status() Status {
 		Rate: p.pace.Status(), Daily: p.pace.Daily(),
 		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: config.ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost,
-			Pending: group.Pending, PendingBytes: group.PendingBytes}}
+			Restarted: group.Restarted, Truncated: group.Truncated, Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
 		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})
 	}
