@@ -78,3 +78,14 @@ const recordOverhead = 512
 
 // Settled tells whether Settle was called.
 func (r *Record) Settled() bool { return r.settled.Load() }
+
+// Leave says that a request or a write with the record is about to leave: the record is on the wire. It returns false
+// if the record is no longer ours: then the record need not leave.
+func (r *Record) Leave() bool { r.Sent(); return !r.Lost() }
+
+// Return says that the record came back without a verdict, or waits for its turn again: it is no longer on the wire.
+func (r *Record) Return() {}
+
+// Gone tells whether the record is given up: its partition was revoked while the record was not on the wire, or it is
+// no longer ours.
+func (r *Record) Gone() bool { return r.Lost() }
