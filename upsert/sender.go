@@ -6,6 +6,10 @@
 // for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered for it.
 // When the next request may leave is for package pace to say.
 //
+// The records of one object end in the order of their offsets, whether they are confirmed or dead-lettered: an object
+// stays locked until Kafka has its letter, and a record that is no task event waits for the earlier ones of the object
+// that it names.
+//
 // Use: NewSender, then Run, which returns when its context has ended and no request is out. A record that Drop forgot
 // is not sent any more.
 //
@@ -14,8 +18,10 @@
 package upsert
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,18 +44,21 @@ type SenderConfig struct {
 	Queue       *batcher.Batcher[*Task]
 	Client      *hubspot.Client
 	Pace        *pace.Pace
-	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
-	Proven      func() bool                        // whether it still holds; asked as the request's bytes leave
-	Write       func(*consumer.Record, dlq.Reason) // writes a dead letter, later; never blocks
-	BatchSize   int                                // inputs a request carries at the most, 1 to 100
-	MaxInFlight int                                // requests out at once
-	IDProperty  string                             // the configured one, for telling whose fault an unknown idProperty is
-	LetFlood    bool                               // dead-letter floods instead of holding them
-	Group       string                             // the consumer group, for metrics and traces
-	Telemetry   *tracing.Telemetry                 // nil: off
-	Watch       *watchdog.Dog                      // nil: nobody watches the loops
+	Prove       func(context.Context) error // proof that the records are still ours; asked before each request
+	Proven      func() bool                 // whether it still holds; asked as the request's bytes leave
+	BatchSize   int                         // inputs a request carries at the most, 1 to 100
+	MaxInFlight int                         // requests out at once
+	IDProperty  string                      // the configured one, for telling whose fault an unknown idProperty is
+	LetFlood    bool                        // dead-letter floods instead of holding them
+	Group       string                      // the consumer group, for metrics and traces
+	Telemetry   *tracing.Telemetry          // nil: off
+	Watch       *watchdog.Dog               // nil: nobody watches the loops
 	Board       *hold.Board
 	Log         zerolog.Logger
+
+	// DeadLetter and DropLetters are a dlq.Writer's DeadLetter and Drop.
+	DeadLetter  func(rec *consumer.Record, reason dlq.Reason, done func(written bool))
+	DropLetters func(gone func(*consumer.Record) bool)
 }
 
 // Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
@@ -69,13 +78,14 @@ type Sender struct {
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	flood    flood
-	pen      []penned // decode failures that a flood holds back
-	doubted  int      // refusals in a row that may be nobody's fault, without a success between
+	heldBack []aside // decode failures that a flood holds back
+	doubted  int     // refusals in a row that may be nobody's fault, without a success between
 }
 
-type penned struct {
-	rec    *consumer.Record
-	reason dlq.Reason
+// aside is a record that is no task event, and whose turn has come.
+type aside struct {
+	task   *Task
+	sealed *batcher.Sealed[*Task] // nil if the record names no object: then it waits for none
 }
 
 // Status is what a Sender shows of itself.
@@ -219,35 +229,73 @@ func (s *Sender) count(status string) {
 	s.requests[status]++
 }
 
-// Bury hands a record that failed outside of a request to the dead letters, or keeps it back while a flood is held.
-func (s *Sender) Bury(rec *consumer.Record, reason dlq.Reason) {
-	if s.floods(reason) {
-		s.mu.Lock()
-		s.pen = append(s.pen, penned{rec, reason})
-		s.mu.Unlock()
+// Refuse takes a record that is no task event. It becomes a dead letter when the earlier records of its object have
+// ended; the later ones wait until Kafka has the letter. A record that names no object is written at once.
+func (s *Sender) Refuse(t *Task, reason *dlq.Reason) {
+	t.refused = reason
+	if t.ID == "" {
+		s.aside(aside{task: t})
 		return
 	}
-	s.write(rec, reason)
+	s.cfg.Queue.AddAside(t.IDProperty, t.ID, t)
 }
 
-func (s *Sender) write(rec *consumer.Record, reason dlq.Reason) {
-	rec.Sent()
-	s.cfg.Write(rec, reason)
+// Aside takes a refused record from the queue, as its turn has come.
+func (s *Sender) Aside(sealed *batcher.Sealed[*Task]) { s.aside(aside{sealed.Records[0], sealed}) }
+
+// aside dead-letters a record that is no task event, or holds it back while a flood is held.
+func (s *Sender) aside(a aside) {
+	if !s.floods(*a.task.refused) {
+		s.deadLetter(a.task, *a.task.refused, a.sealed)
+		return
+	}
+	s.mu.Lock()
+	s.heldBack = append(s.heldBack, a)
+	s.mu.Unlock()
+	// While the record was on its way from the queue to here, its partition may have been given up and Drop called.
+	if a.task.Record.Gone() {
+		s.dropHeldBack((*consumer.Record).Gone)
+	}
 }
 
-// Drop forgets each record of which gone is true and that no request has carried yet.
+// deadLetter hands a record to the dead letters. The later ones of its object wait until Kafka has the letter.
+func (s *Sender) deadLetter(t *Task, reason dlq.Reason, sealed *batcher.Sealed[*Task]) {
+	reason.Stage, reason.Attempts = cmp.Or(reason.Stage, dlq.StageUpsert), int(t.attempts)
+	s.cfg.DeadLetter(t.Record, reason, func(written bool) {
+		switch {
+		case sealed == nil:
+		case written:
+			s.cfg.Queue.Refused(sealed)
+		default:
+			s.cfg.Queue.Back(sealed, batcher.Again{}) // which forgets it
+		}
+	})
+}
+
+// Drop forgets each record of which gone is true: those that wait for a request, and those that wait for their letter
+// to be written.
 func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 	s.cfg.Queue.Drop(func(t *Task) bool { return gone(t.Record) })
+	s.dropHeldBack(gone)
+	s.cfg.DropLetters(gone)
+}
+
+func (s *Sender) dropHeldBack(gone func(*consumer.Record) bool) {
+	var dropped []aside
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept := s.pen[:0]
-	for _, p := range s.pen {
-		if !gone(p.rec) {
-			kept = append(kept, p)
+	s.heldBack = slices.DeleteFunc(s.heldBack, func(a aside) bool {
+		is := gone(a.task.Record)
+		if is {
+			dropped = append(dropped, a)
+		}
+		return is
+	})
+	s.mu.Unlock()
+	for _, a := range dropped {
+		if a.sealed != nil {
+			s.cfg.Queue.Back(a.sealed, batcher.Again{}) // which forgets it
 		}
 	}
-	clear(s.pen[len(kept):])
-	s.pen = kept
 }
 
 // floods counts a refusal and tells whether it is one too many of its kind; then the flow is held.
@@ -271,11 +319,11 @@ func (s *Sender) flowed(records, inputs int) {
 	s.mu.Lock()
 	s.flood.end()
 	s.doubted = 0
-	pen := s.pen
-	s.pen = nil
+	heldBack := s.heldBack
+	s.heldBack = nil
 	s.mu.Unlock()
-	for _, p := range pen {
-		s.write(p.rec, p.reason)
+	for _, a := range heldBack {
+		s.deadLetter(a.task, *a.task.refused, a.sealed)
 	}
 }
 
@@ -286,7 +334,7 @@ func (s *Sender) Status() Status {
 		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.HeldBack = len(s.pen)
+	st.HeldBack = len(s.heldBack)
 	for status, n := range s.requests {
 		st.Requests[status] = n
 	}

@@ -7,13 +7,16 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 )
 
-// Task is one decoded task event: a Kafka record and the endpoint's input object in it.
+// Task is one decoded task event: a Kafka record and the endpoint's input object in it. Of a record that is no task
+// event it is the place among the records of its object.
 type Task struct {
 	Record     *consumer.Record
 	ID         string
 	IDProperty string // the event's own, else the configured one
 	OwnKey     bool   // the event brought its idProperty itself
 	Properties []byte // as they go on the wire, in the event's order, each name once: "name":"value","name":null
+
+	refused *dlq.Reason // why the record is no task event
 
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
 	conflicted bool  // it met a 409 once
