@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
@@ -40,7 +41,8 @@ var errMembers = errors.New("too many members")
 // An event is the endpoint's own input object, `{"id", "idProperty", "properties"}`, or a CloudEvent whose data is
 // that object: structured (a JSON object with specversion and data or data_base64) or binary (the value is the data).
 type Decoder struct {
-	IDProperty string // for events that carry none; empty: they must
+	IDProperty string         // for events that carry none; empty: they must
+	Log        zerolog.Logger // the zero value logs nothing
 }
 
 // decoders are jsontext's, with their buffers.
@@ -49,6 +51,13 @@ var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewR
 // Decode reads one record. The reason is nil if it is a task event. If it is none, the Task has only what its dead
 // letter needs: the record, and its place among those of its object.
 func (d *Decoder) Decode(rec *consumer.Record) (task *Task, reason *dlq.Reason) {
+	defer func() {
+		if p := caught(recover()); p != nil {
+			p.log(d.Log, rec, dlq.StageDecode)
+			task, reason = d.place(rec, event{}), p.reason(dlq.StageDecode)
+		}
+	}()
+	inspect(dlq.StageDecode, rec)
 	ev, reason := readRecord(rec.Value)
 	if rec.HeaderCount > consumer.MaxHeaders {
 		reason = undecodable(categoryTooManyHeaders, "", "", fmt.Sprintf("the record has %d headers, and tasksink takes "+

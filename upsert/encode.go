@@ -1,6 +1,10 @@
 package upsert
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tasksink/tasksink/dlq"
+)
 
 // appendRequest appends the request's body for the inputs, each of which must hold at least one task.
 func appendRequest(dst []byte, inputs []input) []byte {
@@ -9,15 +13,28 @@ func appendRequest(dst []byte, inputs []input) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		newest := in[len(in)-1]
-		dst = appendString(append(dst, `{"id":`...), newest.ID)
-		dst = appendString(append(dst, `,"idProperty":`...), newest.IDProperty)
-		dst = newest.Record.AppendTraceID(append(dst, `,"objectWriteTraceId":"`...))
-		dst = append(dst, `","properties":{`...)
-		dst = in.appendProperties(dst)
-		dst = append(dst, `}}`...)
+		dst = in.append(dst)
 	}
 	return append(dst, `]}`...)
+}
+
+// tryAppend is appendRequest, but for a panic.
+func tryAppend(dst []byte, inputs []input) (body []byte, p *panicked) {
+	defer func() { p = caught(recover()) }()
+	return appendRequest(dst, inputs), nil
+}
+
+func (in input) append(dst []byte) []byte {
+	for _, t := range in {
+		inspect(dlq.StageUpsert, t.Record)
+	}
+	newest := in[len(in)-1]
+	dst = appendString(append(dst, `{"id":`...), newest.ID)
+	dst = appendString(append(dst, `,"idProperty":`...), newest.IDProperty)
+	dst = newest.Record.AppendTraceID(append(dst, `,"objectWriteTraceId":"`...))
+	dst = append(dst, `","properties":{`...)
+	dst = in.appendProperties(dst)
+	return append(dst, `}}`...)
 }
 
 // appendProperties appends what the input writes: each property's newest value, in the place of its first appearance.

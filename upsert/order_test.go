@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,10 +21,12 @@ import (
 // The kinds of events in the model test.
 const (
 	good         = "good"
-	refused      = "refused"        // by HubSpot, by name
-	badProperty  = "a bad property" // no task event; its id can be read
-	keyOnly      = "only a key"     // no JSON; its key names the object
-	nameless     = "nameless"       // no JSON, and no key
+	refused      = "refused"         // by HubSpot, by name
+	badProperty  = "a bad property"  // no task event; its id can be read
+	keyOnly      = "only a key"      // no JSON; its key names the object
+	nameless     = "nameless"        // no JSON, and no key
+	panicDecode  = "panic in decode" // its key names the object
+	panicUpsert  = "panic in upsert" // as its input is encoded
 	modelObjects = 4
 )
 
@@ -40,7 +43,12 @@ type happening struct {
 // In the end HubSpot holds of each object what its good events say in their order, and each bad event has one letter,
 // in their order, too. Giving up a partition waits only for what is on the wire.
 func TestOrder(t *testing.T) {
-	kinds := []string{good, good, good, good, refused, badProperty, keyOnly, nameless,
+	defer upsert.Inspect(func(stage string, rec *consumer.Record) {
+		if strings.Contains(string(rec.Value), "panic in "+stage) {
+			panic("as the test wants it")
+		}
+	})()
+	kinds := []string{good, good, good, good, refused, badProperty, keyOnly, nameless, panicDecode, panicUpsert,
 		"wait", "wait", "letters fail", "letters pass", "revoke"}
 	rapid.Check(t, func(rt *rapid.T) {
 		story := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) happening {
@@ -278,6 +286,8 @@ func (m *model) produce(r *rig, h happening) {
 		rec.Key, rec.Value = []byte(id), []byte("{")
 	case nameless:
 		rec.Value, object = []byte("{"), ""
+	default: // it panics
+		rec.Key, rec.Value = []byte(id), []byte(event(id, subject(h.kind)))
 	}
 	m.locked(func() {
 		p.kinds, p.objects, p.records = append(p.kinds, h.kind), append(p.objects, object), append(p.records, rec)

@@ -164,10 +164,14 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	loop := s.cfg.Watch.Loop("request to HubSpot")
 	defer loop.End()
 	loop.Busy()
-	inputs := make([]input, len(batch))
-	for i, sealed := range batch {
-		inputs[i] = sealed.Records
-		for _, t := range sealed.Records {
+	body, batch, inputs := s.encode(batch)
+	if len(batch) == 0 {
+		ticket.Return()
+		s.gate.unused(p)
+		return
+	}
+	for _, in := range inputs {
+		for _, t := range in {
 			t.attempts++
 		}
 	}
@@ -176,7 +180,6 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	body := appendRequest(hubspot.Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
 	asked := time.Now()
@@ -221,6 +224,34 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
 		100*len(inputs)/s.cfg.BatchSize).
 		Int64("ms", took.Milliseconds()).Msg("batch answered")
+}
+
+// encode makes the request of a batch. An input whose encoding panics is not in it: its record is a dead letter; one of
+// several records is taken apart first, as if HubSpot had refused it. rest is what the request carries.
+func (s *Sender) encode(batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
+	inputs = make([]input, len(batch))
+	for i, sealed := range batch {
+		inputs[i] = sealed.Records
+	}
+	buffer := hubspot.Buffer()
+	body, panicked := tryAppend(buffer, inputs)
+	if panicked == nil {
+		return body, batch, inputs
+	}
+	inputs = inputs[:0]
+	for _, sealed := range batch {
+		_, panicked := tryAppend(nil, []input{sealed.Records})
+		if panicked == nil {
+			rest, inputs = append(rest, sealed), append(inputs, sealed.Records)
+			continue
+		}
+		if t := sealed.Records[0]; len(sealed.Records) == 1 && !t.panicked {
+			t.panicked = true
+			panicked.log(s.cfg.Log, t.Record, dlq.StageUpsert)
+		}
+		s.refused(sealed, *panicked.reason(dlq.StageUpsert))
+	}
+	return appendRequest(buffer, inputs), rest, inputs
 }
 
 func (s *Sender) count(status string) {

@@ -20,6 +20,7 @@ type Task struct {
 
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
 	conflicted bool  // it met a 409 once
+	panicked   bool  // its encoding panicked, and that is in the log
 	attempts   int32 // requests that carried it
 	// requests that carried it and of which nothing is known, each with another record confirmed since the one before
 	failures int32
