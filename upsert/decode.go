@@ -26,9 +26,8 @@ const (
 )
 
 const (
-	maxMessage = 1024      // bytes of a dead letter's message
-	maxID      = 65_536    // characters of an id: HubSpot's limit for a property
-	maxPlace   = 4 * maxID // bytes of a place: longer names are no object's, and may share one
+	maxMessage = 1024   // bytes of a dead letter's message
+	maxID      = 65_536 // characters of an id: HubSpot's limit for a property
 	// maxMembers is how many an event or its properties may have: no account has so many properties, and to look for
 	// names that are there twice takes time and memory for each.
 	maxMembers = 10_000
@@ -87,37 +86,6 @@ func readRecord(value []byte) (event, *dlq.Reason) {
 		return event{}, reason
 	}
 	return read(data)
-}
-
-// place is where a record that is no task event waits for its turn: among the records of the object that it names, else
-// of the one that its key names. The ID is empty if there is neither.
-func (d *Decoder) place(rec *consumer.Record, ev event) *Task {
-	t := &Task{Record: rec, IDProperty: d.IDProperty}
-	id, own := "", ""
-	switch ev.id.Kind() {
-	case '"':
-		id = unquote(ev.id)
-	case '0':
-		id = string(ev.id)
-	}
-	switch ev.idProperty.Kind() {
-	case '"':
-		own = unquote(ev.idProperty)
-	case 0, 'n':
-	default:
-		id = "" // it is not known whose
-	}
-	if strings.TrimSpace(id) == "" {
-		id, own = string(rec.Key[:min(len(rec.Key), maxPlace)]), ""
-	}
-	if strings.TrimSpace(id) == "" {
-		return t
-	}
-	t.ID = strings.Clone(cut(id, maxPlace))
-	if strings.TrimSpace(own) != "" {
-		t.IDProperty = strings.Clone(cut(own, maxPlace))
-	}
-	return t
 }
 
 // task makes a task of a scanned input object.

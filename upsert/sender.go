@@ -21,7 +21,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,18 +73,12 @@ type Sender struct {
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
 	inputs    atomic.Uint64 // that requests carried, ever
 	flying    atomic.Int64  // requests that are out
+	heldBack  heldBack      // decode failures, while a flood is held
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	flood    flood
-	heldBack []aside // decode failures that a flood holds back
-	doubted  int     // refusals in a row that may be nobody's fault, without a success between
-}
-
-// aside is a record that is no task event, and whose turn has come.
-type aside struct {
-	task   *Task
-	sealed *batcher.Sealed[*Task] // nil if the record names no object: then it waits for none
+	doubted  int // refusals in a row that may be nobody's fault, without a success between
 }
 
 // Status is what a Sender shows of itself.
@@ -226,67 +219,10 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		Int64("ms", took.Milliseconds()).Msg("batch answered")
 }
 
-// encode makes the request of a batch. An input whose encoding panics is not in it: its record is a dead letter; one of
-// several records is taken apart first, as if HubSpot had refused it. rest is what the request carries.
-func (s *Sender) encode(batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
-	inputs = make([]input, len(batch))
-	for i, sealed := range batch {
-		inputs[i] = sealed.Records
-	}
-	buffer := hubspot.Buffer()
-	body, panicked := tryAppend(buffer, inputs)
-	if panicked == nil {
-		return body, batch, inputs
-	}
-	inputs = inputs[:0]
-	for _, sealed := range batch {
-		_, panicked := tryAppend(nil, []input{sealed.Records})
-		if panicked == nil {
-			rest, inputs = append(rest, sealed), append(inputs, sealed.Records)
-			continue
-		}
-		if t := sealed.Records[0]; len(sealed.Records) == 1 && !t.panicked {
-			t.panicked = true
-			panicked.log(s.cfg.Log, t.Record, dlq.StageUpsert)
-		}
-		s.refused(sealed, *panicked.reason(dlq.StageUpsert))
-	}
-	return appendRequest(buffer, inputs), rest, inputs
-}
-
 func (s *Sender) count(status string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests[status]++
-}
-
-// Refuse takes a record that is no task event. It becomes a dead letter when the earlier records of its object have
-// ended; the later ones wait until Kafka has the letter. A record that names no object is written at once.
-func (s *Sender) Refuse(t *Task, reason *dlq.Reason) {
-	t.refused = reason
-	if t.ID == "" {
-		s.aside(aside{task: t})
-		return
-	}
-	s.cfg.Queue.AddAside(t.IDProperty, t.ID, t)
-}
-
-// Aside takes a refused record from the queue, as its turn has come.
-func (s *Sender) Aside(sealed *batcher.Sealed[*Task]) { s.aside(aside{sealed.Records[0], sealed}) }
-
-// aside dead-letters a record that is no task event, or holds it back while a flood is held.
-func (s *Sender) aside(a aside) {
-	if !s.floods(*a.task.refused) {
-		s.deadLetter(a.task, *a.task.refused, a.sealed)
-		return
-	}
-	s.mu.Lock()
-	s.heldBack = append(s.heldBack, a)
-	s.mu.Unlock()
-	// While the record was on its way from the queue to here, its partition may have been given up and Drop called.
-	if a.task.Record.Gone() {
-		s.dropHeldBack((*consumer.Record).Gone)
-	}
 }
 
 // deadLetter hands a record to the dead letters. The later ones of its object wait until Kafka has the letter.
@@ -311,24 +247,6 @@ func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 	s.cfg.DropLetters(gone)
 }
 
-func (s *Sender) dropHeldBack(gone func(*consumer.Record) bool) {
-	var dropped []aside
-	s.mu.Lock()
-	s.heldBack = slices.DeleteFunc(s.heldBack, func(a aside) bool {
-		is := gone(a.task.Record)
-		if is {
-			dropped = append(dropped, a)
-		}
-		return is
-	})
-	s.mu.Unlock()
-	for _, a := range dropped {
-		if a.sealed != nil {
-			s.cfg.Queue.Back(a.sealed, batcher.Again{}) // which forgets it
-		}
-	}
-}
-
 // floods counts a refusal and tells whether it is one too many of its kind; then the flow is held.
 func (s *Sender) floods(reason dlq.Reason) bool {
 	s.mu.Lock()
@@ -350,10 +268,8 @@ func (s *Sender) flowed(records, inputs int) {
 	s.mu.Lock()
 	s.flood.end()
 	s.doubted = 0
-	heldBack := s.heldBack
-	s.heldBack = nil
 	s.mu.Unlock()
-	for _, a := range heldBack {
+	for _, a := range s.heldBack.take() {
 		s.deadLetter(a.task, *a.task.refused, a.sealed)
 	}
 }
@@ -362,10 +278,10 @@ func (s *Sender) flowed(records, inputs int) {
 func (s *Sender) Status() Status {
 	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()),
 		Queued:   s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
+		HeldBack: s.heldBack.len()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.HeldBack = len(s.heldBack)
 	for status, n := range s.requests {
 		st.Requests[status] = n
 	}
