@@ -6,7 +6,9 @@
 //
 // The package promises:
 //   - The records of one object leave in the order in which they were added, and an object is in at most one
-//     batch at a time: its later records wait until Done, Bury or Back returns it.
+//     batch at a time: its later records wait until Done, Refused or Back returns it.
+//   - A record that was added by AddAside leaves by itself, and in no batch. It waits for the earlier records of its
+//     object and for nothing else.
 //   - Records that are not late leave before those that are, unless they wait behind them in their own object.
 //   - Records of one object that wait together leave as one input, at most MaxMerge of them.
 //   - What comes Back takes its old place in the queue, and needs no room there: nothing in here blocks, so
@@ -33,11 +35,17 @@ type Config[T any] struct {
 	Bytes int           // the most bytes in a batch; an input that is larger travels alone
 	Wait  time.Duration // how long the oldest sealable record waits for company
 
-	Sent func(T)      // called for each record as it is sealed, under the queue's lock; may be nil
-	Gone func(T) bool // tells of a record that comes Back whether it is to be forgotten; may be nil
+	// Leave is called for each record as Seal takes it, Return for each that comes Back: gone ones are forgotten. Both
+	// are called under the queue's lock, and may be nil.
+	Leave  func(T)
+	Return func(T) (gone bool)
+	// Aside takes a record that leaves by itself, when its turn has come. It is called under no lock, by whichever call
+	// brought the turn about, and may call the queue. It may be nil if nobody calls AddAside.
+	Aside func(*Sealed[T])
 }
 
-// Sealed is one input of a batch. It belongs to whoever sealed it until he returns it by Done, Bury or Back.
+// Sealed is one input of a batch, or one record that left by itself. It belongs to whoever got it until it is returned
+// by Done, Refused or Back.
 type Sealed[T any] struct {
 	Records []T // of one object, oldest first
 	object  *object[T]
@@ -60,6 +68,7 @@ type Batcher[T any] struct {
 	seq    uint64
 	queued int
 	groups map[string]*group[T]
+	asides []*Sealed[T] // whose turn has come; unlock hands them out
 }
 
 // New returns an empty queue.
@@ -80,8 +89,17 @@ func (b *Batcher[T]) SetWait(wait time.Duration) {
 // Add queues a record, of the given size in bytes, behind the others of its object. A late one leaves behind all
 // objects whose first record is not late. Object names are the group's own.
 func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int, late bool) {
+	b.add(groupName, objectName, item[T]{rec: rec, bytes: bytes}, late)
+}
+
+// AddAside queues a record that leaves by itself, behind the others of its object.
+func (b *Batcher[T]) AddAside(groupName, objectName string, rec T) {
+	b.add(groupName, objectName, item[T]{rec: rec, aside: true}, false)
+}
+
+func (b *Batcher[T]) add(groupName, objectName string, it item[T], late bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	g := b.groups[groupName]
 	if g == nil {
 		g = &group[T]{name: groupName, objects: map[string]*object[T]{}}
@@ -95,16 +113,16 @@ func (b *Batcher[T]) Add(groupName, objectName string, rec T, bytes int, late bo
 	}
 	b.seq++
 	b.queued++
-	now, seq := b.now(), b.seq
+	it.seq, it.at = b.seq, b.now()
 	if late {
-		seq |= lateSeq
+		it.seq |= lateSeq
 	}
-	o.items = append(o.items, item[T]{rec: rec, bytes: bytes, seq: seq, at: now})
+	o.items = append(o.items, it)
 	switch {
 	case o.place >= 0 && !o.waiting:
-		g.bytes += bytes
-	case o.place < 0 && !o.flying:
-		g.enter(o, now)
+		g.bytes += it.bytes
+	case o.place < 0:
+		b.settle(o)
 	}
 	if n := g.ready.len(); n == 1 || n == b.cfg.Size || g.bytes >= b.cfg.Bytes {
 		b.stir()
@@ -159,9 +177,9 @@ func (b *Batcher[T]) Seal(limit int, varied bool) []*Sealed[T] {
 		o.seal(&all[i], n, recs[:n:n])
 		batch[i], recs = &all[i], recs[n:]
 		b.queued -= n
-		if b.cfg.Sent != nil {
+		if b.cfg.Leave != nil {
 			for _, rec := range all[i].Records {
-				b.cfg.Sent(rec)
+				b.cfg.Leave(rec)
 			}
 		}
 	}
@@ -177,8 +195,8 @@ func (b *Batcher[T]) Done(s *Sealed[T]) {
 	})
 }
 
-// Bury returns an input whose single record was refused for good.
-func (b *Batcher[T]) Bury(s *Sealed[T]) {
+// Refused returns an input whose single record was refused for good.
+func (b *Batcher[T]) Refused(s *Sealed[T]) {
 	b.release(s, func(o *object[T]) { o.limit, o.tries, o.suspect = 0, 0, 0 })
 }
 
@@ -187,7 +205,7 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 	b.release(s, func(o *object[T]) {
 		items := make([]item[T], 0, len(s.items)+len(o.items))
 		for _, it := range s.items {
-			if b.cfg.Gone == nil || !b.cfg.Gone(it.rec) {
+			if b.cfg.Return == nil || !b.cfg.Return(it.rec) {
 				items = append(items, it)
 			}
 		}
@@ -209,7 +227,7 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 // stay with whoever sealed them.
 func (b *Batcher[T]) Drop(gone func(T) bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	for _, g := range b.groups {
 		for _, o := range g.objects {
 			b.dropFrom(o, gone)
@@ -247,7 +265,7 @@ func (b *Batcher[T]) Len() int {
 
 func (b *Batcher[T]) release(s *Sealed[T], change func(*object[T])) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	o := s.object
 	o.flying = false
 	change(o)
@@ -255,10 +273,16 @@ func (b *Batcher[T]) release(s *Sealed[T], change func(*object[T])) {
 	b.stir()
 }
 
-// settle puts an object that is nowhere where it belongs: into the queue, or out of memory.
+// settle puts an object that is nowhere where it belongs: into the queue, or out of memory. If its first record leaves
+// by itself, that record's turn has come.
 func (b *Batcher[T]) settle(o *object[T]) {
 	switch {
 	case o.flying:
+	case len(o.items) > 0 && o.items[0].aside:
+		s := new(Sealed[T])
+		o.seal(s, 1, make([]T, 1))
+		b.queued--
+		b.asides = append(b.asides, s)
 	case len(o.items) > 0:
 		o.group.enter(o, b.now())
 	default:
@@ -266,6 +290,16 @@ func (b *Batcher[T]) settle(o *object[T]) {
 		if len(o.group.objects) == 0 {
 			delete(b.groups, o.group.name)
 		}
+	}
+}
+
+// unlock ends a change of the queue, and hands out the records that leave by themselves and whose turn has come.
+func (b *Batcher[T]) unlock() {
+	asides := b.asides
+	b.asides = nil
+	b.mu.Unlock()
+	for _, s := range asides {
+		b.cfg.Aside(s)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,7 +201,7 @@ func TestSplit(t *testing.T) {
 		for _, s := range batch {
 			switch {
 			case bad && len(batch) == 1:
-				b.Bury(s)
+				b.Refused(s)
 			case bad:
 				b.Back(s, batcher.Again{Cap: (len(batch) + 1) / 2})
 			default:
@@ -214,7 +215,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestUnmerge finds the bad one among the versions of one object: only it is buried, the rest goes in order, and the
+// TestUnmerge finds the bad one among the versions of one object: only it is refused, the rest goes in order, and the
 // search costs no more than ten requests beside the first.
 func TestUnmerge(t *testing.T) {
 	for bad := 1; bad <= batcher.MaxMerge; bad++ {
@@ -222,7 +223,7 @@ func TestUnmerge(t *testing.T) {
 		for i := 1; i <= batcher.MaxMerge; i++ {
 			b.Add("", "x", i, 1, false)
 		}
-		var accepted, buried []int
+		var accepted, refused []int
 		requests := 0
 		for b.Len() > 0 {
 			s := b.Seal(100, false)[0]
@@ -233,14 +234,14 @@ func TestUnmerge(t *testing.T) {
 				accepted = append(accepted, s.Records...)
 				b.Done(s)
 			case len(s.Records) == 1:
-				buried = append(buried, first)
-				b.Bury(s)
+				refused = append(refused, first)
+				b.Refused(s)
 			default:
 				b.Back(s, batcher.Again{Suspect: true})
 			}
 		}
-		if len(buried) != 1 || buried[0] != bad || len(accepted) != 99 {
-			t.Errorf("bad %d: buried %v, accepted %d", bad, buried, len(accepted))
+		if len(refused) != 1 || refused[0] != bad || len(accepted) != 99 {
+			t.Errorf("bad %d: refused %v, accepted %d", bad, refused, len(accepted))
 		}
 		for i := 1; i < len(accepted); i++ {
 			if accepted[i] <= accepted[i-1] {
@@ -296,16 +297,16 @@ func TestGroupsDoNotShareABatch(t *testing.T) {
 	})
 }
 
-func TestDropAndGone(t *testing.T) {
-	lost := map[string]bool{}
-	var sent []string
+func TestDropAndReturn(t *testing.T) {
+	gone := map[string]bool{}
+	var left, returned []string
 	b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20,
-		Sent: func(r string) { sent = append(sent, r) },
-		Gone: func(r string) bool { return lost[r] }})
+		Leave:  func(r string) { left = append(left, r) },
+		Return: func(r string) bool { returned = append(returned, r); return gone[r] }})
 	add(b, "a1", "b1", "a2", "c1", "d1")
 	batch := b.Seal(100, false) // a1+a2, b1
 	b.Drop(func(r string) bool { return r == "c1" })
-	lost["a2"] = true
+	gone["a2"] = true
 	for _, s := range batch {
 		b.Back(s, batcher.Again{})
 	}
@@ -315,9 +316,64 @@ func TestDropAndGone(t *testing.T) {
 	if got, want := show(b.Seal(100, false)), "d=d1"; got != want {
 		t.Errorf("sealed %q, want %q", got, want)
 	}
-	if got, want := strings.Join(sent, " "), "a1 a2 b1 a1 b1 d1"; got != want {
-		t.Errorf("told of %q, want %q", got, want)
+	if got, want := strings.Join(left, " "), "a1 a2 b1 a1 b1 d1"; got != want {
+		t.Errorf("%q left, want %q", got, want)
 	}
+	if got, want := strings.Join(returned, " "), "a1 a2 b1"; got != want {
+		t.Errorf("%q returned, want %q", got, want)
+	}
+}
+
+// TestAside: a record that leaves by itself waits for its object only, not for a rest, and stops a merged input. Ripe
+// and Seal know nothing of it.
+func TestAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asides []*batcher.Sealed[string]
+		gone := map[string]bool{}
+		b := batcher.New(batcher.Config[string]{Size: 1, Bytes: 1 << 20, Wait: 500 * ms,
+			Return: func(r string) bool { return gone[r] },
+			Aside:  func(s *batcher.Sealed[string]) { asides = append(asides, s) }})
+		want := func(queued int, names ...string) {
+			t.Helper()
+			var got []string
+			for _, s := range asides {
+				got = append(got, s.Records...)
+			}
+			if b.Len() != queued || !slices.Equal(got, names) {
+				t.Fatalf("%d records wait and %q left by themselves, want %d and %q", b.Len(), got, queued, names)
+			}
+		}
+		b.AddAside("", "a", "a1")
+		want(0, "a1")
+		add(b, "a2", "a3")
+		b.AddAside("", "a", "a4")
+		b.AddAside("", "a", "a5")
+		add(b, "a6")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if b.Ripe(ctx) == nil || b.Seal(100, false) != nil {
+			t.Fatal("a batch is ripe while its only object is away")
+		}
+		b.Refused(asides[0])
+		_ = b.Ripe(t.Context())
+		batch := b.Seal(100, false)
+		if got := show(batch); got != "a=a2+a3" {
+			t.Fatalf("sealed %q", got)
+		}
+		b.Back(batch[0], batcher.Again{After: time.Hour})
+		want(5, "a1")
+		b.Drop(func(r string) bool { return r == "a2" || r == "a3" })
+		want(2, "a1", "a4")
+		gone["a4"] = true
+		b.Back(asides[1], batcher.Again{})
+		want(1, "a1", "a4", "a5")
+		b.Back(asides[2], batcher.Again{})
+		want(1, "a1", "a4", "a5", "a5")
+		b.Refused(asides[3])
+		if got := show(b.Seal(100, false)); got != "a=a6" {
+			t.Fatalf("sealed %q", got)
+		}
+	})
 }
 
 // BenchmarkRecord is what the queue costs a record, in full batches with 20,000 records waiting.

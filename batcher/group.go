@@ -9,7 +9,8 @@ import (
 
 type item[T any] struct {
 	rec   T
-	bytes int
+	bytes int           // 0 of one that leaves by itself
+	aside bool          // it leaves by itself
 	seq   uint64        // the order of arrival; of late ones with lateSeq added
 	at    time.Duration // when it came, since the Batcher was made
 }
@@ -17,7 +18,7 @@ type item[T any] struct {
 const lateSeq = 1 << 63 // goes behind all that is not late
 
 // object is the queue of one object. It is in exactly one place: among its group's ready or resting ones, or flying
-// (in a sealed batch), or forgotten.
+// (in a sealed batch, or behind a record that left by itself), or forgotten.
 type object[T any] struct {
 	name  string
 	group *group[T]
@@ -46,7 +47,7 @@ func (o *object[T]) next(maxBytes int) int {
 	}
 	bytes := 0
 	for i, it := range o.items[:n] {
-		if bytes += it.bytes; bytes > maxBytes && i > 0 {
+		if bytes += it.bytes; i > 0 && (bytes > maxBytes || it.aside) {
 			return i
 		}
 	}

@@ -14,20 +14,38 @@ import (
 type rec struct {
 	object string
 	n, at  int
+	aside  bool // it leaves by itself
+	quick  bool // and is returned at once
 }
 
 // TestModel plays random histories against the few rules that everything else rests on: an object is in one batch at
 // a time, its records leave in order and none is skipped, the oldest of all that are sealable leaves first, late ones
-// behind the others, a batch keeps its bounds, and in the end nothing is left.
+// behind the others, a batch keeps its bounds, and in the end nothing is left. A record that leaves by itself is in no
+// batch, and leaves at the instant at which nothing of its object is before it.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const size, bytes, late, none = 4, 20, 1 << 40, 1 << 50
-		q := batcher.New(batcher.Config[rec]{Size: size, Bytes: bytes})
 		added, done := map[string]int{}, map[string]int{}
 		flying := map[string]bool{}
 		var out [][]*batcher.Sealed[rec]
+		var asides []*batcher.Sealed[rec]
 		var queue []rec
 		last := 0
+		var q *batcher.Batcher[rec]
+		q = batcher.New(batcher.Config[rec]{Size: size, Bytes: bytes, Aside: func(s *batcher.Sealed[rec]) {
+			r := s.Records[0]
+			if len(s.Records) != 1 || !r.aside || flying[r.object] || r.n != done[r.object] {
+				t.Fatalf("%v leaves by itself, want number %d; in flight: %v", s.Records, done[r.object], flying[r.object])
+			}
+			queue = slices.DeleteFunc(queue, func(other rec) bool { return other == r })
+			if r.quick {
+				done[r.object]++
+				q.Refused(s)
+				return
+			}
+			flying[r.object] = true
+			asides = append(asides, s)
+		}})
 
 		seal := func(t *rapid.T) {
 			limit := rapid.IntRange(1, 6).Draw(t, "limit")
@@ -62,7 +80,7 @@ func TestModel(t *testing.T) {
 				}
 				flying[object] = true
 				for i, r := range s.Records {
-					if r.object != object || r.n != done[object]+i {
+					if r.object != object || r.n != done[object]+i || r.aside {
 						t.Fatalf("sealed %v, want number %d of %s", r, done[object]+i, object)
 					}
 				}
@@ -80,38 +98,65 @@ func TestModel(t *testing.T) {
 			for _, s := range batch {
 				object := s.Records[0].object
 				flying[object] = false
-				switch verdict := rapid.SampledFrom([]string{"done", "bury", "back", "smaller", "suspect"}).Draw(t, "verdict"); {
+				switch verdict := rapid.SampledFrom([]string{"done", "refused", "back", "smaller", "suspect"}).Draw(t, "verdict"); {
 				case verdict == "done":
 					done[object] += len(s.Records)
 					q.Done(s)
-				case verdict == "bury" && len(s.Records) == 1:
+				case verdict == "refused" && len(s.Records) == 1:
 					done[object]++
-					q.Bury(s)
+					q.Refused(s)
 				default:
 					queue = append(queue, s.Records...)
 					q.Back(s, batcher.Again{Cap: map[string]int{"smaller": 1 + len(batch)/2}[verdict], Suspect: verdict == "suspect"})
 				}
 			}
 		}
+		end := func(s *batcher.Sealed[rec], back bool) {
+			r := s.Records[0]
+			flying[r.object] = false
+			if back {
+				queue = append(queue, r)
+				q.Back(s, batcher.Again{})
+				return
+			}
+			done[r.object]++
+			q.Refused(s)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
 				last++
-				r, isLate := rec{object, added[object], last}, rapid.Bool().Draw(t, "late")
+				r, isLate := rec{object: object, n: added[object], at: last}, rapid.Bool().Draw(t, "late")
 				if isLate {
 					r.at += late
 				}
-				q.Add("", object, r, rapid.IntRange(1, 30).Draw(t, "bytes"), isLate)
-				added[object]++
 				queue = append(queue, r)
+				added[object]++
+				q.Add("", object, r, rapid.IntRange(1, 30).Draw(t, "bytes"), isLate)
+			},
+			"add aside": func(t *rapid.T) {
+				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
+				last++
+				r := rec{object, added[object], last, true, rapid.Bool().Draw(t, "quick")}
+				queue = append(queue, r)
+				added[object]++
+				q.AddAside("", object, r)
+			},
+			"end aside": func(t *rapid.T) {
+				if len(asides) > 0 {
+					i := rapid.IntRange(0, len(asides)-1).Draw(t, "aside")
+					s := asides[i]
+					asides = slices.Delete(asides, i, i+1)
+					end(s, rapid.Bool().Draw(t, "back"))
+				}
 			},
 			"drop": func(t *rapid.T) {
 				object := fmt.Sprint("o", rapid.IntRange(0, 9).Draw(t, "object"))
 				gone := func(r rec) bool { return r.object == object }
 				before := len(queue)
-				q.Drop(gone)
 				queue = slices.DeleteFunc(queue, gone)
 				added[object] -= before - len(queue)
+				q.Drop(gone)
 			},
 			"seal":   seal,
 			"answer": answer,
@@ -119,23 +164,33 @@ func TestModel(t *testing.T) {
 				if q.Len() != len(queue) {
 					t.Fatalf("%d queued, want %d", q.Len(), len(queue))
 				}
+				for _, r := range queue {
+					if r.aside && r.n == done[r.object] && !flying[r.object] {
+						t.Fatalf("%v waits, and nothing is before it", r)
+					}
+				}
 			},
 		})
 		for _, batch := range out {
 			for _, s := range batch {
+				flying[s.Records[0].object] = false
 				q.Back(s, batcher.Again{})
 			}
 		}
-		clear(flying)
 		out = nil
-		for q.Len() > 0 {
+		for q.Len() > 0 || len(asides) > 0 {
 			batch := q.Seal(size, false)
-			if batch == nil {
+			if batch == nil && len(asides) == 0 {
 				t.Fatalf("%d records are stuck", q.Len())
 			}
 			for _, s := range batch {
 				done[s.Records[0].object] += len(s.Records)
 				q.Done(s)
+			}
+			left := asides
+			asides = nil
+			for _, s := range left {
+				end(s, false)
 			}
 		}
 		for object, n := range added {

@@ -41,6 +41,9 @@ var explanations = map[string]string{
 		"the " +
 		"letter has none. Let the producer write fewer headers and send the event again; a redrive refuses the letter.",
 
+	"PANIC": "tasksink's own code panicked on the record: a bug. The log has the stack, in an error that names the " +
+		"record's topic, partition and offset. Report the stack. Redrive when a version that mends it is installed.",
+
 	"VALIDATION_ERROR": "HubSpot refuses a value of the event; the message has " +
 		"its words. Correct the producer or the account's settings; redrive if it was the account.",
 	"VALIDATION_ERROR PROPERTY_DOESNT_EXIST": "The account has no such task property. Create it in " +

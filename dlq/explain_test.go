@@ -35,6 +35,9 @@ func TestExplain(t *testing.T) {
 			}
 		}
 	}
+	if text := dlq.Explain("PANIC", ""); text == whatever || !strings.Contains(text, "Redrive") {
+		t.Errorf("PANIC: %q", text)
+	}
 	if found < 20 {
 		t.Errorf("only %d reasons found", found)
 	}

@@ -8,14 +8,14 @@ import (
 
 // Stages at which a record can fail.
 const (
-	StageDecode = "decode" // the record is no task event
-	StageUpsert = "upsert" // HubSpot refused it
+	StageDecode = "decode" // the record is no task event, or decoding it panicked
+	StageUpsert = "upsert" // HubSpot refused it, or encoding it panicked
 )
 
 // Reason says why a record is dead: what its letter's headers tell the reader.
 type Reason struct {
 	Stage string // StageDecode or StageUpsert
-	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR …
+	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR, PANIC …
 	Category      string
 	Code          string // the finer code, such as PROPERTY_DOESNT_EXIST; may be empty
 	Property      string // the property at fault, if one is named; may be empty

@@ -28,7 +28,7 @@ func TestWedged(t *testing.T) {
 		}
 	}
 	rec := &consumer.Record{Topic: "tasks", Value: []byte("x")}
-	d.Write(rec, reason)
+	d.write(rec, reason)
 	until(t, "it is named", 10*time.Second, func() bool { return slices.Equal(dog.Wedged(), []string{"dead letters"}) })
 	goOn()
 	settled(t, rec)

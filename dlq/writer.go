@@ -2,8 +2,13 @@
 //
 // A Writer writes them to the dead-letter topic, each with its key, value and headers byte for byte and the reason
 // in headers of its own, and settles a record once all in-sync replicas have its letter. While the topic cannot be
-// written it holds, and tries again for ever: a record is never given up. Write never blocks; what waits is bounded by
-// the records that the consumer lets into memory, as each keeps its place there until it is settled.
+// written it holds, and tries again for ever: a record is given up only with its partition. DeadLetter never blocks;
+// what waits is bounded by the records that the consumer lets into memory, as each keeps its place there until it is
+// settled. Letters are written in the order in which they were handed over; one that failed goes before all that wait.
+//
+// While the Writer works, a record is on the wire from the moment at which its letter is handed over: it is written
+// within milliseconds, and whoever gives up its partition waits for that. After a write that failed, only the letters
+// of the attempt that is being made are on the wire, so that nobody waits for a topic that cannot be written.
 //
 // Use: NewWriter, then Run, which works until its context ends.
 package dlq
@@ -14,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,11 +64,12 @@ type Writer struct {
 	kafka     *kafka.Writer
 	wake      chan struct{} // one place: there is something to write
 
-	mu     sync.Mutex
-	queue  []letter
-	status Status
-	tally  tally
-	told   time.Time
+	mu      sync.Mutex
+	queue   []letter
+	failing bool // the last write failed: what is queued is not on the wire
+	status  Status
+	tally   tally
+	told    time.Time
 }
 
 type letter struct {
@@ -70,7 +77,11 @@ type letter struct {
 	reason Reason
 	at     time.Time
 	small  int // 0: whole; 1: a pointer, without value; 2: without the record's headers, too; 3: without key
+	done   func(written bool)
 }
+
+// leave says that the letter's record is on the wire; false if it is given up.
+func (l *letter) leave() bool { return !l.rec.Gone() && l.rec.Leave() }
 
 // Status is what a Writer shows of itself.
 type Status struct {
@@ -97,14 +108,43 @@ func NewWriter(cfg Config) *Writer {
 		}}
 }
 
-// Write queues the letter of a record. It never blocks; the record is settled when Kafka has the letter.
-func (w *Writer) Write(rec *consumer.Record, reason Reason) {
+// DeadLetter queues the letter of a record. It never blocks; the record is settled when Kafka has the letter. After
+// that Run calls done(true). If the letter is given up with its partition, Run or Drop calls done(false). Exactly one
+// of them is called, once and under no lock, but for the letters that are left when Run ends.
+func (w *Writer) DeadLetter(rec *consumer.Record, reason Reason, done func(written bool)) {
+	l := letter{rec: rec, reason: reason, at: time.Now(), done: done}
 	w.mu.Lock()
-	w.queue = append(w.queue, letter{rec: rec, reason: reason, at: time.Now()})
+	if w.failing {
+		rec.Return()
+	} else {
+		l.leave() // if it is given up, next finds out
+	}
+	w.queue = append(w.queue, l)
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Drop gives up each queued letter of whose record gone is true. Letters that are being written stay.
+func (w *Writer) Drop(gone func(*consumer.Record) bool) {
+	var given []letter
+	w.mu.Lock()
+	w.queue = slices.DeleteFunc(w.queue, func(l letter) bool {
+		is := gone(l.rec)
+		if is {
+			given = append(given, l)
+		}
+		return is
+	})
+	w.mu.Unlock()
+	giveUp(given)
+}
+
+func giveUp(letters []letter) {
+	for _, l := range letters {
+		l.done(false)
 	}
 }
 
@@ -117,8 +157,12 @@ func (w *Writer) Run(ctx context.Context) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		loop.Busy()
-		batch := w.next()
+		batch, given := w.next()
+		giveUp(given)
 		if len(batch) == 0 {
+			if len(given) > 0 {
+				continue
+			}
 			loop.Idle()
 			select {
 			case <-w.wake:
@@ -130,10 +174,10 @@ func (w *Writer) Run(ctx context.Context) {
 		if err == nil {
 			pause = firstPause
 			w.cfg.Board.Clear(holdDLQ, hold.All)
-			w.back(failed) // too large: in another form
+			w.back(failed, false) // too large: in another form
 			continue
 		}
-		w.back(failed)
+		w.back(failed, true)
 		w.complain(ctx, err)
 		loop.Idle()
 		select {
@@ -144,30 +188,43 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// next takes letters from the queue, but for those of partitions that are no longer ours.
-func (w *Writer) next() (batch []letter) {
+// next takes letters from the queue, and puts them on the wire. Those of partitions that were given up it takes, too.
+func (w *Writer) next() (batch, given []letter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(w.queue) && len(batch) < atOnce && bytes < 8<<20 {
-		if l := w.queue[n]; !l.rec.Lost() {
+		if l := w.queue[n]; l.leave() {
 			batch = append(batch, l)
 			bytes += len(l.rec.Value)
+		} else {
+			given = append(given, l)
 		}
 		n++
 	}
 	w.queue = append([]letter(nil), w.queue[n:]...)
-	return batch
+	return batch, given
 }
 
-// back puts letters before the others again.
-func (w *Writer) back(letters []letter) {
-	if len(letters) == 0 {
-		return
-	}
+// back puts letters before the others again, after a write that failed or did not. That decides whether what is queued
+// is on the wire.
+func (w *Writer) back(letters []letter, failed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = append(letters, w.queue...)
+	if len(letters) > 0 {
+		w.queue = append(letters, w.queue...)
+	}
+	switch {
+	case failed:
+		for _, l := range w.queue {
+			l.rec.Return()
+		}
+	case w.failing:
+		for _, l := range w.queue {
+			l.leave()
+		}
+	}
+	w.failing = failed
 }
 
 // write writes a batch and settles what was acknowledged. It returns what was not, and the error of one of those
@@ -239,6 +296,7 @@ func (w *Writer) written(l letter) {
 	}
 	w.trace(l)
 	l.rec.Settle()
+	l.done(true)
 }
 
 // complain reports that the topic cannot be written.

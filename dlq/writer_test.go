@@ -30,6 +30,26 @@ type desk struct {
 	*dlq.Writer
 	board *hold.Board
 	stop  func() // and wait
+
+	mu   sync.Mutex
+	done map[*consumer.Record][]bool // what became of the letters that were handed over by write
+}
+
+func (d *desk) write(rec *consumer.Record, reason dlq.Reason) {
+	d.DeadLetter(rec, reason, func(written bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if written && !rec.Settled() {
+			panic("the letter is written, and its record is not settled")
+		}
+		d.done[rec] = append(d.done[rec], written)
+	})
+}
+
+func (d *desk) ended(rec *consumer.Record) []bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done[rec]
 }
 
 func open(t *testing.T, b *kafkatest.Broker, topic string) *desk {
@@ -45,7 +65,7 @@ func openWith(t *testing.T, b *kafkatest.Broker, dog *watchdog.Dog, topic string
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })
-	d := &desk{Writer: w, board: board, stop: func() { cancel(); running.Wait() }}
+	d := &desk{Writer: w, board: board, done: map[*consumer.Record][]bool{}, stop: func() { cancel(); running.Wait() }}
 	t.Cleanup(d.stop)
 	return d
 }
@@ -102,12 +122,12 @@ func TestLetter(t *testing.T) {
 			Headers: []kafka.Header{{Key: "tasksink.dlq.redrive_count", Value: []byte("7")},
 				{Key: "tasksink.dlq.category", Value: []byte("OLD")},
 				{Key: "tasksink.dlq.truncated", Value: []byte("too-large")}, {Key: "own", Value: []byte("stays")}}}
-		d.Write(whole, reason)
-		d.Write(bare, dlq.Reason{Stage: dlq.StageDecode, Category: "TOMBSTONE", Message: strings.Repeat("é", 600)})
-		d.Write(again, reason)
+		d.write(whole, reason)
+		d.write(bare, dlq.Reason{Stage: dlq.StageDecode, Category: "TOMBSTONE", Message: strings.Repeat("é", 600)})
+		d.write(again, reason)
 		many := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 45, Time: at, Key: []byte("k"), Value: []byte("v"),
 			HeaderCount: consumer.MaxHeaders + 1}
-		d.Write(many, dlq.Reason{Stage: dlq.StageDecode, Category: "TOO_MANY_HEADERS", Message: "1001 headers"})
+		d.write(many, dlq.Reason{Stage: dlq.StageDecode, Category: "TOO_MANY_HEADERS", Message: "1001 headers"})
 		settled(t, whole, bare, again, many)
 		letters := b.ReadAll(t, topic)
 		if len(letters) != 4 {
@@ -212,7 +232,7 @@ func TestMissingTopic(t *testing.T) {
 		topic := b.Topic(t, 1, nil) + ".dlq"
 		d := open(t, b, topic)
 		rec := &consumer.Record{Topic: "tasks", Value: []byte("x")}
-		d.Write(rec, reason)
+		d.write(rec, reason)
 		until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq", hold.All) })
 		if remedy := d.board.List()[0].Remedy; !strings.Contains(remedy, "create") {
 			t.Errorf("the remedy is %q", remedy)
@@ -227,6 +247,43 @@ func TestMissingTopic(t *testing.T) {
 			t.Errorf("%d letters", n)
 		}
 	})
+}
+
+// TestDrop: letters that wait are given up with their partition, and the others are written in their order, each once.
+func TestDrop(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	topic := b.Topic(t, 1, nil) + ".dlq"
+	d := open(t, b, topic)
+	var recs []*consumer.Record
+	for i := range 1000 { // more than one write takes
+		recs = append(recs, &consumer.Record{Topic: "tasks", Partition: i % 2, Offset: int64(i)})
+		d.write(recs[i], reason)
+	}
+	until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq", hold.All) })
+	until(t, "the letters of one partition are given up", 20*time.Second, func() bool {
+		d.Drop(func(r *consumer.Record) bool { return r.Partition == 1 }) // what is being written comes back first
+		return len(d.ended(recs[1])) > 0 && d.Status().Queued == 500
+	})
+	b.CreateTopic(t, topic, 1, nil)
+	until(t, "the others are written", 30*time.Second, func() bool {
+		return d.Status().Queued == 0 && recs[998].Settled()
+	})
+	d.stop()
+	for i, rec := range recs {
+		if got := d.ended(rec); !slices.Equal(got, []bool{i%2 == 0}) || rec.Settled() != (i%2 == 0) {
+			t.Fatalf("record %d: settled %v, done was called with %v", i, rec.Settled(), got)
+		}
+	}
+	letters := b.ReadAll(t, topic)
+	if len(letters) != 500 {
+		t.Fatalf("%d letters", len(letters))
+	}
+	for i, m := range letters {
+		if at := string(m.Headers[3].Value); at != fmt.Sprint(2*i) {
+			t.Fatalf("letter %d is that of offset %s", i, at)
+		}
+	}
 }
 
 // TestTooLarge: what the topic cannot take goes as a pointer to the record; its neighbours go whole, and none twice.
@@ -246,7 +303,7 @@ func TestTooLarge(t *testing.T) {
 			{Topic: "tasks", Offset: 5, Value: []byte("small")},
 		}
 		for _, r := range recs {
-			d.Write(r, reason)
+			d.write(r, reason)
 		}
 		settled(t, recs...)
 		got := map[string]string{}
@@ -291,7 +348,7 @@ func TestReasons(t *testing.T) {
 	d := open(t, b, b.Topic(t, 1, nil))
 	write := func(r dlq.Reason) {
 		rec := &consumer.Record{Topic: "tasks", Value: []byte("x")}
-		d.Write(rec, r)
+		d.write(rec, r)
 		settled(t, rec)
 	}
 	if got := d.Status().Reasons; got == nil || len(got) != 0 {
@@ -334,7 +391,7 @@ func TestNobodyWaits(t *testing.T) {
 	for i := range 10_000 {
 		rec := &consumer.Record{Topic: "tasks", Offset: int64(i)}
 		recs = append(recs, rec)
-		d.Write(rec, reason)
+		d.write(rec, reason)
 	}
 	until(t, "the hold stands", 20*time.Second, func() bool { return d.board.Stands("dlq", hold.All) })
 	start := time.Now()
@@ -351,7 +408,7 @@ func TestNobodyWaits(t *testing.T) {
 	topic := b.Topic(t, 1, nil)
 	d = open(t, b, topic)
 	for _, rec := range recs {
-		d.Write(rec, reason)
+		d.write(rec, reason)
 	}
 	settled(t, recs...)
 	for i, m := range b.ReadAll(t, topic) {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/rs/zerolog"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
@@ -39,35 +40,52 @@ var errMembers = errors.New("too many members")
 // An event is the endpoint's own input object, `{"id", "idProperty", "properties"}`, or a CloudEvent whose data is
 // that object: structured (a JSON object with specversion and data or data_base64) or binary (the value is the data).
 type Decoder struct {
-	IDProperty string // for events that carry none; empty: they must
+	IDProperty string         // for events that carry none; empty: they must
+	Log        zerolog.Logger // the zero value logs nothing
 }
 
 // decoders are jsontext's, with their buffers.
 var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewReader(nil)) }}
 
-// Decode reads one record. The reason is nil if it is a task event.
-func (d *Decoder) Decode(rec *consumer.Record) (*Task, *dlq.Reason) {
+// Decode reads one record. The reason is nil if it is a task event. If it is none, the Task has only what its dead
+// letter needs: the record, and its place among those of its object.
+func (d *Decoder) Decode(rec *consumer.Record) (task *Task, reason *dlq.Reason) {
+	defer func() {
+		if p := caught(recover()); p != nil {
+			p.log(d.Log, rec, dlq.StageDecode)
+			task, reason = d.place(rec, event{}), p.reason(dlq.StageDecode)
+		}
+	}()
+	inspect(dlq.StageDecode, rec)
+	ev, reason := readRecord(rec.Value)
 	if rec.HeaderCount > consumer.MaxHeaders {
-		return nil, undecodable(categoryTooManyHeaders, "", "", fmt.Sprintf("the record has %d headers, and tasksink takes "+
+		reason = undecodable(categoryTooManyHeaders, "", "", fmt.Sprintf("the record has %d headers, and tasksink takes "+
 			"%d at the most; let the producer write fewer", rec.HeaderCount, consumer.MaxHeaders))
 	}
-	if rec.Value == nil {
-		return nil, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
+	if reason == nil {
+		task, reason = d.task(rec, ev)
 	}
-	ev, reason := read(rec.Value)
 	if reason != nil {
-		return nil, reason
+		task = d.place(rec, ev)
 	}
-	if ev.isCloud {
-		data, reason := ev.cloudData()
-		if reason != nil {
-			return nil, reason
-		}
-		if ev, reason = read(data); reason != nil {
-			return nil, reason
-		}
+	return task, reason
+}
+
+// readRecord finds the event in a record's value, also in that of a CloudEvent. With a reason, the event is as much as
+// can be read.
+func readRecord(value []byte) (event, *dlq.Reason) {
+	if value == nil {
+		return event{}, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
 	}
-	return d.task(rec, ev)
+	ev, reason := read(value)
+	if reason != nil || !ev.isCloud() {
+		return ev, reason
+	}
+	data, reason := ev.cloudData()
+	if reason != nil {
+		return event{}, reason
+	}
+	return read(data)
 }
 
 // task makes a task of a scanned input object.
@@ -132,12 +150,16 @@ type event struct {
 	badProperty    string        // the first one whose value is no scalar
 	associations   bool
 
-	isCloud    bool // it has specversion, and data or data_base64
+	spec       bool // it has specversion
 	data       jsontext.Value
 	dataBase64 jsontext.Value
 }
 
-// read finds the event in a record's value. What it returns aliases the value.
+// isCloud tells whether it is a structured CloudEvent.
+func (ev *event) isCloud() bool { return ev.spec && (ev.data != nil || ev.dataBase64 != nil) }
+
+// read finds the event in a record's value. What it returns aliases the value. With a reason, it is as much as can be
+// read.
 func read(value []byte) (event, *dlq.Reason) {
 	if ev, ok := readPlain(value); ok {
 		return ev, nil
@@ -186,6 +208,9 @@ func readAny(value []byte) (ev event, reason *dlq.Reason) {
 		return ev, undecodable(categoryInvalidEvent, "NOT_AN_OBJECT", "", "the value is not a JSON object")
 	}
 	if err := ev.read(dec, value); err != nil {
+		if ev.spec || ev.data != nil || ev.dataBase64 != nil {
+			ev = event{} // its id is not the task's
+		}
 		return ev, invalid(err, len(value))
 	}
 	if _, err := dec.ReadToken(); err == nil {
@@ -200,7 +225,6 @@ func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
-	spec := false
 	for n := 0; dec.PeekKind() != '}'; n++ {
 		if n == maxMembers {
 			return errMembers
@@ -221,7 +245,7 @@ func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
 		case `"data_base64"`:
 			target = &ev.dataBase64
 		case `"specversion"`:
-			spec = true
+			ev.spec = true
 		case `"associations"`:
 			v, err := dec.ReadValue()
 			if err != nil {
@@ -248,7 +272,6 @@ func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
 		}
 	}
 	_, err := dec.ReadToken()
-	ev.isCloud = spec && (ev.data != nil || ev.dataBase64 != nil)
 	return err
 }
 

@@ -31,7 +31,12 @@ func TestDecode(t *testing.T) {
 			fmt.Fprintf(&got, "%q key %q\n", value, key)
 		}
 		if reason != nil {
-			fmt.Fprintf(&got, "-> %s/%s property %q: %s\n\n", reason.Category, reason.Code, reason.Property, reason.Message)
+			fmt.Fprintf(&got, "-> %s/%s property %q: %s\n", reason.Category, reason.Code, reason.Property, reason.Message)
+			if task.ID == "" {
+				fmt.Fprint(&got, "   waits for nothing\n\n")
+			} else {
+				fmt.Fprintf(&got, "   waits behind %q of %q\n\n", task.ID, task.IDProperty)
+			}
 			return
 		}
 		body := upsert.AppendRequest(nil, []upsert.Input{{task}})
@@ -102,6 +107,11 @@ func TestDecode(t *testing.T) {
 		"CloudEvent, bad base64", "", `{"specversion":"1.0","id":"event-1","data_base64":"%%"}`,
 		"CloudEvent, base64 that is no string", "", `{"specversion":"1.0","id":"event-1","data_base64":1}`,
 		"CloudEvent, data is no object", "", `{"specversion":"1.0","id":"event-1","data":"text"}`,
+		"CloudEvent, the data has a bad property", "key-1", `{"specversion":"1.0","id":"event-1","data":{"id":"a","properties":{"x":[]}}}`,
+		"CloudEvent, cut off", "key-1", `{"id":"event-1","specversion":"1.0","data":{"id":"a"`,
+		"a bad property, and an idProperty of its own", "key-1", `{"id":7,"idProperty":"own","properties":{"x":[]}}`,
+		"a bad property, and only the key", "key-1", `{"properties":{"x":[]}}`,
+		"cut off before the id", "key-1", `{"properties":{"x":"1"`,
 		"CloudEvent without data is an event", "", `{"specversion":"1.0","id":"a","properties":{}}`)
 	decode("tombstone", "ext", "key-1", nil)
 	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]",
@@ -216,8 +226,8 @@ func FuzzDecode(f *testing.F) {
 		rec := &consumer.Record{Topic: "t", Key: []byte("key"), Value: value}
 		d := upsert.Decoder{IDProperty: "ext"}
 		task, reason := d.Decode(rec)
-		if (task == nil) == (reason == nil) {
-			t.Fatal("either a task or a reason")
+		if task.Record != rec || reason != nil && task.Properties != nil {
+			t.Fatalf("the task is %+v", task)
 		}
 		var plain struct {
 			ID         any
@@ -229,6 +239,12 @@ func FuzzDecode(f *testing.F) {
 		if reason != nil {
 			if len(reason.Message) > 1024 || !utf8.ValidString(reason.Message) || reason.Category == "" {
 				t.Fatalf("reason %+v", reason)
+			}
+			id, named := plain.ID.(string)
+			if named = named && strings.TrimSpace(id) != "" && err == nil && reason.Category != "INVALID_JSON" &&
+				!bytes.Contains(value, []byte("specversion")) && !bytes.Contains(value, []byte("idProperty")) &&
+				!caseFolds(value); named && task.ID != id || task.ID == "" {
+				t.Fatalf("the letter of %q waits behind %q", value, task.ID)
 			}
 			return
 		}

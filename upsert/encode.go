@@ -1,6 +1,40 @@
 package upsert
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tasksink/tasksink/batcher"
+	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/upsert/hubspot"
+)
+
+// encode makes the request of a batch. An input whose encoding panics is not in it: its record is a dead letter; one of
+// several records is taken apart first, as if HubSpot had refused it. rest is what the request carries.
+func (s *Sender) encode(batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
+	inputs = make([]input, len(batch))
+	for i, sealed := range batch {
+		inputs[i] = sealed.Records
+	}
+	buffer := hubspot.Buffer()
+	body, panicked := tryAppend(buffer, inputs)
+	if panicked == nil {
+		return body, batch, inputs
+	}
+	inputs = inputs[:0]
+	for _, sealed := range batch {
+		_, panicked := tryAppend(nil, []input{sealed.Records})
+		if panicked == nil {
+			rest, inputs = append(rest, sealed), append(inputs, sealed.Records)
+			continue
+		}
+		if t := sealed.Records[0]; len(sealed.Records) == 1 && !t.panicked {
+			t.panicked = true
+			panicked.log(s.cfg.Log, t.Record, dlq.StageUpsert)
+		}
+		s.refused(sealed, *panicked.reason(dlq.StageUpsert))
+	}
+	return appendRequest(buffer, inputs), rest, inputs
+}
 
 // appendRequest appends the request's body for the inputs, each of which must hold at least one task.
 func appendRequest(dst []byte, inputs []input) []byte {
@@ -9,15 +43,28 @@ func appendRequest(dst []byte, inputs []input) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		newest := in[len(in)-1]
-		dst = appendString(append(dst, `{"id":`...), newest.ID)
-		dst = appendString(append(dst, `,"idProperty":`...), newest.IDProperty)
-		dst = newest.Record.AppendTraceID(append(dst, `,"objectWriteTraceId":"`...))
-		dst = append(dst, `","properties":{`...)
-		dst = in.appendProperties(dst)
-		dst = append(dst, `}}`...)
+		dst = in.append(dst)
 	}
 	return append(dst, `]}`...)
+}
+
+// tryAppend is appendRequest, but for a panic.
+func tryAppend(dst []byte, inputs []input) (body []byte, p *panicked) {
+	defer func() { p = caught(recover()) }()
+	return appendRequest(dst, inputs), nil
+}
+
+func (in input) append(dst []byte) []byte {
+	for _, t := range in {
+		inspect(dlq.StageUpsert, t.Record)
+	}
+	newest := in[len(in)-1]
+	dst = appendString(append(dst, `{"id":`...), newest.ID)
+	dst = appendString(append(dst, `,"idProperty":`...), newest.IDProperty)
+	dst = newest.Record.AppendTraceID(append(dst, `,"objectWriteTraceId":"`...))
+	dst = append(dst, `","properties":{`...)
+	dst = in.appendProperties(dst)
+	return append(dst, `}}`...)
 }
 
 // appendProperties appends what the input writes: each property's newest value, in the place of its first appearance.

@@ -62,7 +62,7 @@ const (
 )
 
 // flood counts refusals in a row that are alike: a producer's new bug, or a property deleted in HubSpot, would
-// otherwise bury everything there is.
+// otherwise dead-letter everything there is.
 type flood struct {
 	kind  [3]string // category, code and property
 	count int

@@ -89,7 +89,7 @@ func TestOAuthFlows(t *testing.T) {
 				if n := len(r.hubspot.TokenRequests()); n != 8 { // at 0, 22.5, 45 ... 157.5 minutes
 					t.Errorf("%d access tokens in three hours, want 8", n)
 				}
-				r.buried()
+				r.deadLettered()
 			})
 		})
 	}

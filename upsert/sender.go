@@ -6,6 +6,10 @@
 // for all records alike (an outage, the token, the path) stops the flow and is probed; nothing is dead-lettered for it.
 // When the next request may leave is for package pace to say.
 //
+// The records of one object end in the order of their offsets, whether they are confirmed or dead-lettered: an object
+// stays locked until Kafka has its letter, and a record that is no task event waits for the earlier ones of the object
+// that it names.
+//
 // Use: NewSender, then Run, which returns when its context has ended and no request is out. A record that Drop forgot
 // is not sent any more.
 //
@@ -14,6 +18,7 @@
 package upsert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -38,18 +43,21 @@ type SenderConfig struct {
 	Queue       *batcher.Batcher[*Task]
 	Client      *hubspot.Client
 	Pace        *pace.Pace
-	Prove       func(context.Context) error        // proof that the records are still ours; asked before each request
-	Proven      func() bool                        // whether it still holds; asked as the request's bytes leave
-	Write       func(*consumer.Record, dlq.Reason) // writes a dead letter, later; never blocks
-	BatchSize   int                                // inputs a request carries at the most, 1 to 100
-	MaxInFlight int                                // requests out at once
-	IDProperty  string                             // the configured one, for telling whose fault an unknown idProperty is
-	LetFlood    bool                               // dead-letter floods instead of holding them
-	Group       string                             // the consumer group, for metrics and traces
-	Telemetry   *tracing.Telemetry                 // nil: off
-	Watch       *watchdog.Dog                      // nil: nobody watches the loops
+	Prove       func(context.Context) error // proof that the records are still ours; asked before each request
+	Proven      func() bool                 // whether it still holds; asked as the request's bytes leave
+	BatchSize   int                         // inputs a request carries at the most, 1 to 100
+	MaxInFlight int                         // requests out at once
+	IDProperty  string                      // the configured one, for telling whose fault an unknown idProperty is
+	LetFlood    bool                        // dead-letter floods instead of holding them
+	Group       string                      // the consumer group, for metrics and traces
+	Telemetry   *tracing.Telemetry          // nil: off
+	Watch       *watchdog.Dog               // nil: nobody watches the loops
 	Board       *hold.Board
 	Log         zerolog.Logger
+
+	// DeadLetter and DropLetters are a dlq.Writer's DeadLetter and Drop.
+	DeadLetter  func(rec *consumer.Record, reason dlq.Reason, done func(written bool))
+	DropLetters func(gone func(*consumer.Record) bool)
 }
 
 // Sender takes batches from the queue, sends them to HubSpot, and sees to it that each record ends: confirmed by
@@ -65,17 +73,12 @@ type Sender struct {
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
 	inputs    atomic.Uint64 // that requests carried, ever
 	flying    atomic.Int64  // requests that are out
+	heldBack  heldBack      // decode failures, while a flood is held
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	flood    flood
-	pen      []penned // decode failures that a flood holds back
-	doubted  int      // refusals in a row that may be nobody's fault, without a success between
-}
-
-type penned struct {
-	rec    *consumer.Record
-	reason dlq.Reason
+	doubted  int // refusals in a row that may be nobody's fault, without a success between
 }
 
 // Status is what a Sender shows of itself.
@@ -154,10 +157,14 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	loop := s.cfg.Watch.Loop("request to HubSpot")
 	defer loop.End()
 	loop.Busy()
-	inputs := make([]input, len(batch))
-	for i, sealed := range batch {
-		inputs[i] = sealed.Records
-		for _, t := range sealed.Records {
+	body, batch, inputs := s.encode(batch)
+	if len(batch) == 0 {
+		ticket.Return()
+		s.gate.unused(p)
+		return
+	}
+	for _, in := range inputs {
+		for _, t := range in {
 			t.attempts++
 		}
 	}
@@ -166,7 +173,6 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	body := appendRequest(hubspot.Buffer(), inputs)
 	healthy := s.gate.healthy()
 	s.flying.Add(1)
 	asked := time.Now()
@@ -219,35 +225,26 @@ func (s *Sender) count(status string) {
 	s.requests[status]++
 }
 
-// Bury hands a record that failed outside of a request to the dead letters, or keeps it back while a flood is held.
-func (s *Sender) Bury(rec *consumer.Record, reason dlq.Reason) {
-	if s.floods(reason) {
-		s.mu.Lock()
-		s.pen = append(s.pen, penned{rec, reason})
-		s.mu.Unlock()
-		return
-	}
-	s.write(rec, reason)
+// deadLetter hands a record to the dead letters. The later ones of its object wait until Kafka has the letter.
+func (s *Sender) deadLetter(t *Task, reason dlq.Reason, sealed *batcher.Sealed[*Task]) {
+	reason.Stage, reason.Attempts = cmp.Or(reason.Stage, dlq.StageUpsert), int(t.attempts)
+	s.cfg.DeadLetter(t.Record, reason, func(written bool) {
+		switch {
+		case sealed == nil:
+		case written:
+			s.cfg.Queue.Refused(sealed)
+		default:
+			s.cfg.Queue.Back(sealed, batcher.Again{}) // which forgets it
+		}
+	})
 }
 
-func (s *Sender) write(rec *consumer.Record, reason dlq.Reason) {
-	rec.Sent()
-	s.cfg.Write(rec, reason)
-}
-
-// Drop forgets each record of which gone is true and that no request has carried yet.
+// Drop forgets each record of which gone is true: those that wait for a request, and those that wait for their letter
+// to be written.
 func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 	s.cfg.Queue.Drop(func(t *Task) bool { return gone(t.Record) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	kept := s.pen[:0]
-	for _, p := range s.pen {
-		if !gone(p.rec) {
-			kept = append(kept, p)
-		}
-	}
-	clear(s.pen[len(kept):])
-	s.pen = kept
+	s.dropHeldBack(gone)
+	s.cfg.DropLetters(gone)
 }
 
 // floods counts a refusal and tells whether it is one too many of its kind; then the flow is held.
@@ -271,11 +268,9 @@ func (s *Sender) flowed(records, inputs int) {
 	s.mu.Lock()
 	s.flood.end()
 	s.doubted = 0
-	pen := s.pen
-	s.pen = nil
 	s.mu.Unlock()
-	for _, p := range pen {
-		s.write(p.rec, p.reason)
+	for _, a := range s.heldBack.take() {
+		s.deadLetter(a.task, *a.task.refused, a.sealed)
 	}
 }
 
@@ -283,10 +278,10 @@ func (s *Sender) flowed(records, inputs int) {
 func (s *Sender) Status() Status {
 	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()),
 		Queued:   s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
+		HeldBack: s.heldBack.len()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.HeldBack = len(s.pen)
 	for status, n := range s.requests {
 		st.Requests[status] = n
 	}

@@ -57,6 +57,7 @@ type setup struct {
 	watch    *watchdog.Dog
 	sealing  func() // called for each record that is sealed
 	writing  func() // called for each dead letter
+	tune     func(*batcher.Config[*upsert.Task], *upsert.SenderConfig)
 }
 
 // run plays a story: it starts a rig, and stops it when the story is told.
@@ -77,14 +78,13 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		}
 		r := &rig{t: t, hubspot: hubspottest.New(c.hubspot), letters: map[int64]dlq.Reason{},
 			decoder: upsert.Decoder{IDProperty: key}, board: hold.NewBoard(zerolog.Nop())}
-		r.queue = batcher.New(batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
-			Sent: func(t *upsert.Task) {
+		queue := batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
+			Leave: func(*upsert.Task) {
 				if c.sealing != nil {
 					c.sealing()
 				}
-				t.Record.Sent()
 			},
-			Gone: func(t *upsert.Task) bool { return t.Record.Lost() }})
+			Aside: func(sealed *batcher.Sealed[*upsert.Task]) { r.sender.Aside(sealed) }}
 		wire := newPipeNet()
 		server := &http.Server{Handler: held(t, r.hubspot)}
 		client, err := hubspot.New(hubspot.Config{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
@@ -93,12 +93,12 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			t.Fatal(err)
 		}
 		r.client = client
-		r.sender = upsert.NewSender(upsert.SenderConfig{Queue: r.queue, Client: client,
+		sender := upsert.SenderConfig{Client: client,
 			Pace:  pace.New(pace.Config{Day: pace.DayConfig{Wait: 500 * time.Millisecond}}),
 			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() },
 			BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Watch: c.watch, Board: r.board, Log: zerolog.Nop(),
-			Write: func(rec *consumer.Record, reason dlq.Reason) {
+			DeadLetter: func(rec *consumer.Record, reason dlq.Reason, done func(bool)) {
 				if c.writing != nil {
 					c.writing()
 				}
@@ -106,7 +106,15 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 				r.letters[rec.Offset] = reason
 				r.mu.Unlock()
 				rec.Settle()
-			}})
+				done(true)
+			},
+			DropLetters: func(func(*consumer.Record) bool) {}}
+		if c.tune != nil {
+			c.tune(&queue, &sender)
+		}
+		r.queue = batcher.New(queue)
+		sender.Queue = r.queue
+		r.sender = upsert.NewSender(sender)
 		ctx, stop := context.WithCancel(t.Context())
 		var parts sync.WaitGroup
 		parts.Go(func() { _ = server.Serve(wire) })
@@ -138,7 +146,7 @@ func (r *rig) produce(events ...string) {
 		r.records = append(r.records, rec)
 		task, reason := r.decoder.Decode(rec)
 		if reason != nil {
-			r.sender.Bury(rec, *reason)
+			r.sender.Refuse(task, reason)
 			continue
 		}
 		r.queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task), false)
@@ -162,8 +170,8 @@ func (r *rig) settled(limit time.Duration) {
 	}
 }
 
-// buried holds the dead letters against the offsets that are expected, and returns the reasons.
-func (r *rig) buried(want ...int64) map[int64]dlq.Reason {
+// deadLettered holds the dead letters against the offsets that are expected, and returns the reasons.
+func (r *rig) deadLettered(want ...int64) map[int64]dlq.Reason {
 	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,17 +213,18 @@ func (r *rig) resumes() {
 	if took := time.Since(start); took > 10*time.Second {
 		r.t.Errorf("resumed after %v, want at most 10s", took)
 	}
-	r.buried()
+	r.deadLettered()
 	r.once()
 	if list := r.board.List(); len(list) != 0 {
 		r.t.Errorf("still held: %+v", list)
 	}
 }
 
-func (r *rig) holds(id, property, want string) {
+// holds wants HubSpot to hold an object with this subject.
+func (r *rig) holds(id, want string) {
 	r.t.Helper()
-	if got := r.hubspot.Objects()[key+"\x00"+id][property]; got != want {
-		r.t.Errorf("HubSpot holds %s.%s = %q, want %q", id, property, got, want)
+	if got := r.hubspot.Objects()[key+"\x00"+id]["hs_task_subject"]; got != want {
+		r.t.Errorf("HubSpot holds %s with the subject %q, want %q", id, got, want)
 	}
 }
 
@@ -234,7 +243,7 @@ func TestOneBadRecordInAHundred(t *testing.T) {
 				events[42] = event("task-42", bad)
 				r.produce(events...)
 				r.settled(time.Minute)
-				reason := r.buried(42)[42]
+				reason := r.deadLettered(42)[42]
 				if reason.Category != "VALIDATION_ERROR" || reason.CorrelationID == "" && ignoreTrace ||
 					reason.Stage != dlq.StageUpsert {
 					t.Errorf("reason %+v", reason)
@@ -255,8 +264,8 @@ func TestThreeVersionsTheLastOneBad(t *testing.T) {
 	run(t, setup{}, func(r *rig) {
 		r.produce(event("a", subject("first")), event("a", subject("second")), event("a", bad), event("b"))
 		r.settled(time.Minute)
-		r.buried(2)
-		r.holds("a", "hs_task_subject", "second")
+		r.deadLettered(2)
+		r.holds("a", "second")
 		r.once()
 	})
 }
@@ -271,8 +280,8 @@ func TestAHundredVersionsTheFiftiethBad(t *testing.T) {
 		events[49] = event("a", bad)
 		r.produce(events...)
 		r.settled(time.Minute)
-		r.buried(49)
-		r.holds("a", "hs_task_subject", "99")
+		r.deadLettered(49)
+		r.holds("a", "99")
 		if n := len(r.hubspot.Requests()); n > 11 {
 			t.Errorf("%d requests beside the first, want at most 10", n-1)
 		}
@@ -322,7 +331,7 @@ func TestOneRecordThatHubSpotNeverAnswersFor(t *testing.T) {
 				events[7] = tc.event
 				r.produce(events...)
 				r.traffic(100, 10*time.Minute)
-				reason := r.buried(7)[7]
+				reason := r.deadLettered(7)[7]
 				if tc.category != "" && reason.Category != tc.category || reason.Category == "" {
 					t.Errorf("reason %+v", reason)
 				}
@@ -342,7 +351,7 @@ func TestConfirmedWhateverHubSpotEchoes(t *testing.T) {
 					r.produce(event(fmt.Sprintf("00TASK-%d", i)))
 				}
 				r.settled(time.Minute)
-				r.buried()
+				r.deadLettered()
 				r.once()
 				if n := len(r.hubspot.Requests()); n != 10 {
 					t.Errorf("%d requests for 1000 records, want 10", n)
@@ -359,7 +368,7 @@ func TestResultsLeftOutAreSentAgain(t *testing.T) {
 				r.hubspot.Inject(hubspottest.Fault{Times: 1, DropResults: 3})
 				r.produce(many(100, 0)...)
 				r.settled(time.Minute)
-				r.buried()
+				r.deadLettered()
 				again := 0
 				for _, req := range r.hubspot.Requests()[1:] {
 					again += req.Inputs
@@ -408,7 +417,7 @@ func TestWithheld(t *testing.T) {
 	run(t, setup{inFlight: 1, unproven: func() bool { asked++; return asked <= 30 }}, func(r *rig) {
 		r.produce(many(250, 0)...)
 		r.settled(time.Minute)
-		r.buried()
+		r.deadLettered()
 		r.once()
 		if st := r.sender.Status(); len(r.hubspot.Requests()) > 33 || st.Requests["200"] != 3 || len(st.Requests) != 1 ||
 			st.Breaker != "closed" {
@@ -449,7 +458,7 @@ func TestOutage(t *testing.T) {
 				if o := r.sender.Status().Outage; o != nil {
 					t.Errorf("after the outage there is still %+v", o)
 				}
-				r.buried()
+				r.deadLettered()
 				r.once()
 				if n := len(r.hubspot.Requests()) - down; n > 56 {
 					t.Errorf("%d requests for 5000 records after the outage", n)
@@ -477,7 +486,7 @@ func TestAPoisonousRecordDoesNotKeepTheBreakerOpen(t *testing.T) {
 		}})
 		r.hubspot.SetDown(false)
 		r.traffic(5, 10*time.Minute)
-		r.buried(0)
+		r.deadLettered(0)
 	})
 }
 
@@ -561,7 +570,7 @@ func TestStops(t *testing.T) {
 				}
 				remove()
 				r.settled(2 * time.Minute)
-				r.buried()
+				r.deadLettered()
 				r.once()
 			})
 		})
@@ -587,7 +596,7 @@ func TestUnsettledAnswersAreAskedAgain(t *testing.T) {
 				r.hubspot.Inject(tc.fault)
 				r.produce(many(100, 0)...)
 				r.settled(time.Minute)
-				r.buried()
+				r.deadLettered()
 				if n := len(r.hubspot.Objects()); n != 100 {
 					t.Errorf("HubSpot holds %d objects", n)
 				}

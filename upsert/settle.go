@@ -134,15 +134,7 @@ func (s *Sender) refused(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}
-	s.bury(sealed, reason)
-}
-
-// bury hands a record to the dead letters; the later records of its object may go on.
-func (s *Sender) bury(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
-	t := sealed.Records[0]
-	reason.Stage, reason.Attempts = dlq.StageUpsert, int(t.attempts)
-	s.write(t.Record, reason)
-	s.cfg.Queue.Bury(sealed)
+	s.deadLetter(sealed.Records[0], reason, sealed)
 }
 
 // refusedWhole settles a request of which nothing was written. Halves of it go again, until the guilty record
@@ -222,7 +214,7 @@ func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again bat
 		if len(sealed.Records) > 1 {
 			again.Suspect = true
 		} else if s.failsAlone(sealed.Records[0], enoughAlone) {
-			s.bury(sealed, reason)
+			s.deadLetter(sealed.Records[0], reason, sealed)
 			return
 		}
 		again.After = max(again.After, backoff(int(sealed.Records[0].alone)))

@@ -7,7 +7,8 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 )
 
-// Task is one decoded task event: a Kafka record and the endpoint's input object in it.
+// Task is one decoded task event: a Kafka record and the endpoint's input object in it. Of a record that is no task
+// event it is the place among the records of its object.
 type Task struct {
 	Record     *consumer.Record
 	ID         string
@@ -15,8 +16,11 @@ type Task struct {
 	OwnKey     bool   // the event brought its idProperty itself
 	Properties []byte // as they go on the wire, in the event's order, each name once: "name":"value","name":null
 
+	refused *dlq.Reason // why the record is no task event
+
 	// What follows belongs to whoever has sealed the task: the Sender's attempt that carries it.
 	conflicted bool  // it met a 409 once
+	panicked   bool  // its encoding panicked, and that is in the log
 	attempts   int32 // requests that carried it
 	// requests that carried it and of which nothing is known, each with another record confirmed since the one before
 	failures int32

@@ -55,8 +55,8 @@ func draw(f facts) ledger {
 	l := ledger{Produced: len(f.events), DeadLettered: map[string]int{}, ExpectedDeadLetters: map[string]int{},
 		Requests: len(f.requests), Seconds: round(f.took.Seconds())}
 	written := l.readJournal(f)
-	buried := l.readLetters(f)
-	l.place(f, written, buried)
+	deadLettered := l.readLetters(f)
+	l.place(f, written, deadLettered)
 	l.measure(f)
 	l.Balanced = l.Lost == 0 && l.Duplicates == 0 && l.OrderViolations == 0 && l.WrongState == 0 && l.WrongLetters == 0 &&
 		l.Produced == l.Upserted+l.Merged+sum(l.DeadLettered)+l.Lost &&
@@ -82,30 +82,30 @@ func (l *ledger) readJournal(f facts) (written map[string]int) {
 }
 
 // readLetters counts the dead letters by reason, and holds each against what its record deserves.
-func (l *ledger) readLetters(f facts) (buried map[string]bool) {
-	buried = map[string]bool{}
+func (l *ledger) readLetters(f facts) (deadLettered map[string]bool) {
+	deadLettered = map[string]bool{}
 	for _, m := range f.letters {
 		h := map[string]string{}
 		for _, header := range m.Headers {
 			h[strings.TrimPrefix(header.Key, "tasksink.dlq.")] = string(header.Value)
 		}
 		trace := h["topic"] + "-" + h["partition"] + "-" + h["offset"]
-		if buried[trace] {
+		if deadLettered[trace] {
 			l.Duplicates++
 			continue
 		}
-		buried[trace] = true
+		deadLettered[trace] = true
 		reason := strings.TrimSpace(h["category"] + " " + h["code"])
 		l.DeadLettered[reason]++
 		if f.events[trace].reason != reason || f.events[trace].value != string(m.Value) {
 			l.WrongLetters++
 		}
 	}
-	return buried
+	return deadLettered
 }
 
 // place puts each record where it came out.
-func (l *ledger) place(f facts, written map[string]int, buried map[string]bool) {
+func (l *ledger) place(f facts, written map[string]int, deadLettered map[string]bool) {
 	type version struct {
 		offset int64
 		trace  string
@@ -123,7 +123,7 @@ func (l *ledger) place(f facts, written map[string]int, buried map[string]bool) 
 			newest[e.id] = version{offset, trace}
 		}
 		switch {
-		case buried[trace]:
+		case deadLettered[trace]:
 		case written[trace] > 0:
 			l.Upserted++
 		case e.reason == "" && slices.ContainsFunc(writes[e.id], func(w int64) bool { return w > offset }):

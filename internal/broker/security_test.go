@@ -154,14 +154,14 @@ func (g *guest) join() {
 	letters.Go(func() { w.Run(downstream) })
 	go func() {
 		err := c.Run(ctx, func(rec *consumer.Record) {
-			rec.Sent()
+			rec.Leave()
 			g.keys.Store(string(rec.Key), true)
 			if g.got.Add(1)%10 == 0 {
-				w.Write(rec, dlq.Reason{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR"})
+				w.DeadLetter(rec, dlq.Reason{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR"}, func(bool) {})
 				return
 			}
 			rec.Settle()
-		}, func(func(*consumer.Record) bool) {})
+		}, w.Drop)
 		end()
 		letters.Wait()
 		g.done <- err

@@ -36,12 +36,12 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 		return fmt.Errorf("join the consumer group: %w", err)
 	}
 
-	// Decoded, a record queues behind the earlier ones of its object. If it is no task event it is a dead letter, in
-	// its turn.
+	// Decoded, a record queues behind the earlier ones of its object. If it is no task event it is a dead letter, when
+	// its turn has come there.
 	var sender *upsert.Sender
 	var skipped atomic.Uint64
-	queue := batcher.New(w.queueConfig())
-	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty}
+	queue := batcher.New(w.queueConfig(func(sealed *batcher.Sealed[*upsert.Task]) { sender.Aside(sealed) }))
+	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty, Log: w.log}
 	decode := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {
 			skipped.Add(1)
@@ -50,7 +50,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 		}
 		task, refused := decoder.Decode(rec)
 		if refused != nil {
-			rec.WhenDue(func() { sender.Bury(rec, *refused) })
+			sender.Refuse(task, refused)
 			return
 		}
 		// A backlog, or what was dead once, does not hold up what is fresh.

@@ -61,10 +61,14 @@ func (w wiring) paceConfig(load func() (lag, arrived int64)) pace.Config {
 			Wait: w.cfg.BatchWait, Load: load, Fill: w.cfg.BatchSize}}
 }
 
-func (w wiring) queueConfig() batcher.Config[*upsert.Task] {
+func (w wiring) queueConfig(aside func(*batcher.Sealed[*upsert.Task])) batcher.Config[*upsert.Task] {
 	return batcher.Config[*upsert.Task]{Size: w.cfg.BatchSize, Bytes: int(w.cfg.BatchBytes), Wait: w.cfg.BatchWait,
-		Sent: func(t *upsert.Task) { t.Record.Sent() },
-		Gone: func(t *upsert.Task) bool { return t.Record.Lost() }}
+		Leave: func(t *upsert.Task) { t.Record.Leave() },
+		Return: func(t *upsert.Task) (gone bool) {
+			t.Record.Return()
+			return t.Record.Gone()
+		},
+		Aside: aside}
 }
 
 func (w wiring) lettersConfig() dlq.Config {
@@ -75,7 +79,7 @@ func (w wiring) lettersConfig() dlq.Config {
 func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubspot.Client, pacer *pace.Pace,
 	group *consumer.Consumer, letters *dlq.Writer) upsert.SenderConfig {
 	return upsert.SenderConfig{Queue: queue, Client: client, Pace: pacer, Prove: group.Prove, Proven: group.Proven,
-		Write: letters.Write, BatchSize: w.cfg.BatchSize, MaxInFlight: w.cfg.MaxInFlight,
+		DeadLetter: letters.DeadLetter, DropLetters: letters.Drop, BatchSize: w.cfg.BatchSize, MaxInFlight: w.cfg.MaxInFlight,
 		IDProperty: w.cfg.HubspotIDProperty, LetFlood: w.cfg.OnFlood == "dead-letter",
 		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
 }

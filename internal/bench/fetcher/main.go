@@ -70,7 +70,7 @@ func readTasksink(ctx context.Context, from source) error {
 	defer stop()
 	var read atomic.Int64
 	return c.Run(ctx, func(r *consumer.Record) {
-		r.Sent()
+		r.Leave()
 		r.Settle()
 		if read.Add(1) == from.records {
 			stop()
