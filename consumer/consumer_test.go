@@ -105,7 +105,7 @@ func (s *sink) work(ctx context.Context, prove func(context.Context) error) {
 				s.t.Errorf("partition %s: offset %d after %d", at, rec.Offset, before)
 			}
 			s.last[at] = rec.Offset
-			rec.Settle()
+			rec.Settle(time.Now())
 		}
 		s.mu.Unlock()
 	}

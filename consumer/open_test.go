@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/tasksink/tasksink/consumer/offsetmap"
 	"github.com/tasksink/tasksink/consumer/recordbatch"
@@ -39,7 +40,7 @@ func TestEveryHundredthOpen(t *testing.T) {
 		}
 		for _, r := range recs {
 			if r.Offset%each != 0 {
-				r.Settle()
+				r.Settle(time.Now())
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -138,7 +139,7 @@ func (w *world) heads() (heads []*Record) {
 func (w *world) settle(r *Record) {
 	e := w.events[r]
 	r.Leave()
-	r.Settle()
+	r.Settle(time.Now())
 	w.settled[e], w.hubspot[e.object] = true, e
 	w.open = slices.DeleteFunc(w.open, func(x *Record) bool { return x == r })
 }

@@ -159,13 +159,13 @@ func (r *Record) Return() {
 	}
 }
 
-// Settle says that HubSpot confirmed the record, or that the dead-letter topic has it.
-func (r *Record) Settle() {
+// Settle says that HubSpot has confirmed the record, or that the dead-letter topic has it, and when.
+func (r *Record) Settle(at time.Time) {
 	if r.done.Swap(true) || r.part == nil {
 		return
 	}
 	p := r.part
-	p.ages.Observe(r.age(time.Now()))
+	p.ages.Observe(r.age(at))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.state != stateOpen {

@@ -3,6 +3,7 @@ package consumer
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"pgregory.net/rapid"
@@ -220,7 +221,7 @@ func TestPartition(t *testing.T) {
 			"settle": func(t *rapid.T) {
 				r := pick(t, func(r *twinRecord) bool { return r.out && !w.lost })
 				r.settled = true
-				r.rec.Settle()
+				r.rec.Settle(time.Now())
 			},
 			"truncate": func(t *rapid.T) {
 				if w.revoked || w.lost {
@@ -271,7 +272,7 @@ func TestPartition(t *testing.T) {
 					t.Fatalf("offset %d leaves", r.rec.Offset)
 				}
 				r.rec.Return()
-				r.rec.Settle()
+				r.rec.Settle(time.Now())
 			},
 			"": func(t *rapid.T) {
 				for _, r := range w.cut {

@@ -31,7 +31,7 @@ func BenchmarkSettle(b *testing.B) {
 			}
 			b.ResetTimer()
 			for i := range recs {
-				recs[i].Settle()
+				recs[i].Settle(time.Now())
 			}
 		})
 	}

@@ -295,7 +295,7 @@ func (w *Writer) written(l letter) {
 				"dead-letter topic")
 	}
 	w.trace(l)
-	l.rec.Settle()
+	l.rec.Settle(time.Now())
 	l.done(true)
 }
 

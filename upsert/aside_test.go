@@ -63,7 +63,7 @@ func TestALetterLocksItsObject(t *testing.T) {
 				s.DeadLetter = func(rec *consumer.Record, _ dlq.Reason, done func(bool)) {
 					mu.Lock()
 					defer mu.Unlock()
-					waiting = append(waiting, func(written bool) { rec.Settle(); done(written) })
+					waiting = append(waiting, func(written bool) { rec.Settle(time.Now()); done(written) })
 				}
 			}
 			run(t, setup{tune: tune}, func(r *rig) {

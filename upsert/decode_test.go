@@ -169,10 +169,8 @@ func TestHostileValues(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := time.Now()
 			d := upsert.Decoder{IDProperty: "ext"}
 			_, reason := d.Decode(&consumer.Record{Topic: "t", Key: []byte(tc.key), Value: []byte(tc.value)})
-			took := time.Since(start)
 			runtime.ReadMemStats(&after)
 			got := ""
 			if reason != nil {
@@ -186,9 +184,6 @@ func TestHostileValues(t *testing.T) {
 			}
 			if grown := after.TotalAlloc - before.TotalAlloc; grown > uint64(4<<20+20*len(tc.value)) {
 				t.Errorf("%d bytes were allocated for %d", grown, len(tc.value))
-			}
-			if took > 5*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}

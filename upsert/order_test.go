@@ -222,7 +222,7 @@ func (m *model) write() {
 		if !failed {
 			m.locked(func() {
 				m.letters = append(m.letters, place{l.rec.Partition, l.rec.Offset})
-				l.rec.Settle()
+				l.rec.Settle(time.Now())
 			})
 			m.check()
 			l.done(true)

@@ -105,7 +105,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 				r.mu.Lock()
 				r.letters[rec.Offset] = reason
 				r.mu.Unlock()
-				rec.Settle()
+				rec.Settle(time.Now())
 				done(true)
 			},
 			DropLetters: func(func(*consumer.Record) bool) {}}

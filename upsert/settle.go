@@ -87,14 +87,14 @@ func (s *Sender) backAll(f flight, again batcher.Again) {
 
 // judged settles each input by what the body said of it.
 func (s *Sender) judged(f flight, a judgement) outcome {
-	records, inputs := 0, 0
+	records, inputs, now := 0, 0, time.Now()
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] == verdictConfirmed {
 			for _, t := range sealed.Records {
 				if f.span.IsSampled() {
 					t.Record.Follow(f.span) // before a commit can know of it
 				}
-				t.Record.Settle()
+				t.Record.Settle(now)
 			}
 			s.cfg.Queue.Done(sealed)
 			records, inputs = records+len(sealed.Records), inputs+1

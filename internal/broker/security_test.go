@@ -160,7 +160,7 @@ func (g *guest) join() {
 				w.DeadLetter(rec, dlq.Reason{Stage: dlq.StageUpsert, Category: "VALIDATION_ERROR"}, func(bool) {})
 				return
 			}
-			rec.Settle()
+			rec.Settle(time.Now())
 		}, w.Drop)
 		end()
 		letters.Wait()

@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	decode := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {
 			skipped.Add(1)
-			rec.Settle()
+			rec.Settle(time.Now())
 			return
 		}
 		task, refused := decoder.Decode(rec)

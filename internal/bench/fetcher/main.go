@@ -71,7 +71,7 @@ func readTasksink(ctx context.Context, from source) error {
 	var read atomic.Int64
 	return c.Run(ctx, func(r *consumer.Record) {
 		r.Leave()
-		r.Settle()
+		r.Settle(time.Now())
 		if read.Add(1) == from.records {
 			stop()
 		}
