@@ -39,12 +39,13 @@ type Config[T any] struct {
 	// are called under the queue's lock, and may be nil.
 	Leave  func(T)
 	Return func(T) (gone bool)
-	// Aside takes a record that leaves by itself, when its turn has come. It is called under no lock, by whichever call
-	// brought the turn about, and may call the queue. It may be nil if nobody calls AddAside.
+	// Aside takes records that leave by themselves, when their turn has come: those of an object that stand next to each
+	// other, at most MaxMerge. It is called under no lock, by whichever call brought the turn about, and may call the queue.
+	// It may be nil if nobody calls AddAside.
 	Aside func(*Sealed[T])
 }
 
-// Sealed is one input of a batch, or one record that left by itself. It belongs to whoever got it until it is returned
+// Sealed is one input of a batch, or records that left by themselves. It belongs to whoever got it until it is returned
 // by Done, Refused or Back.
 type Sealed[T any] struct {
 	Records []T // of one object, oldest first
@@ -279,9 +280,10 @@ func (b *Batcher[T]) settle(o *object[T]) {
 	switch {
 	case o.flying:
 	case len(o.items) > 0 && o.items[0].aside:
+		n := o.asides()
 		s := new(Sealed[T])
-		o.seal(s, 1, make([]T, 1))
-		b.queued--
+		o.seal(s, n, make([]T, n))
+		b.queued -= n
 		b.asides = append(b.asides, s)
 	case len(o.items) > 0:
 		o.group.enter(o, b.now())

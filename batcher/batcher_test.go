@@ -324,8 +324,8 @@ func TestDropAndReturn(t *testing.T) {
 	}
 }
 
-// TestAside: a record that leaves by itself waits for its object only, not for a rest, and stops a merged input. Ripe
-// and Seal know nothing of it.
+// TestAside: records that leave by themselves wait for their object only, not for a rest, and stop a merged input. Those
+// that stand next to each other leave together. Ripe and Seal know nothing of them.
 func TestAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asides []*batcher.Sealed[string]
@@ -363,13 +363,11 @@ func TestAside(t *testing.T) {
 		b.Back(batch[0], batcher.Again{After: time.Hour})
 		want(5, "a1")
 		b.Drop(func(r string) bool { return r == "a2" || r == "a3" })
-		want(2, "a1", "a4")
+		want(1, "a1", "a4", "a5")
 		gone["a4"] = true
 		b.Back(asides[1], batcher.Again{})
-		want(1, "a1", "a4", "a5")
-		b.Back(asides[2], batcher.Again{})
 		want(1, "a1", "a4", "a5", "a5")
-		b.Refused(asides[3])
+		b.Refused(asides[2])
 		if got := show(b.Seal(100, false)); got != "a=a6" {
 			t.Fatalf("sealed %q", got)
 		}

@@ -54,6 +54,14 @@ func (o *object[T]) next(maxBytes int) int {
 	return n
 }
 
+// asides counts the first records that leave by themselves, up to MaxMerge.
+func (o *object[T]) asides() (n int) {
+	for n < min(len(o.items), MaxMerge) && o.items[n].aside {
+		n++
+	}
+	return n
+}
+
 // seal fills s with the object's next n records, and puts them into recs, too.
 func (o *object[T]) seal(s *Sealed[T], n int, recs []T) {
 	*s = Sealed[T]{object: o, items: o.items[:n:n], Records: recs}

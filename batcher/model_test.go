@@ -33,17 +33,19 @@ func TestModel(t *testing.T) {
 		last := 0
 		var q *batcher.Batcher[rec]
 		q = batcher.New(batcher.Config[rec]{Size: size, Bytes: bytes, Aside: func(s *batcher.Sealed[rec]) {
-			r := s.Records[0]
-			if len(s.Records) != 1 || !r.aside || flying[r.object] || r.n != done[r.object] {
-				t.Fatalf("%v leaves by itself, want number %d; in flight: %v", s.Records, done[r.object], flying[r.object])
+			object := s.Records[0].object
+			for i, r := range s.Records {
+				if !r.aside || flying[object] || r.n != done[object]+i {
+					t.Fatalf("%v leave by themselves, want number %d; in flight: %v", s.Records, done[object], flying[object])
+				}
 			}
-			queue = slices.DeleteFunc(queue, func(other rec) bool { return other == r })
-			if r.quick {
-				done[r.object]++
+			queue = slices.DeleteFunc(queue, func(other rec) bool { return slices.Contains(s.Records, other) })
+			if s.Records[0].quick {
+				done[object] += len(s.Records)
 				q.Refused(s)
 				return
 			}
-			flying[r.object] = true
+			flying[object] = true
 			asides = append(asides, s)
 		}})
 
@@ -112,14 +114,14 @@ func TestModel(t *testing.T) {
 			}
 		}
 		end := func(s *batcher.Sealed[rec], back bool) {
-			r := s.Records[0]
-			flying[r.object] = false
+			object := s.Records[0].object
+			flying[object] = false
 			if back {
-				queue = append(queue, r)
+				queue = append(queue, s.Records...)
 				q.Back(s, batcher.Again{})
 				return
 			}
-			done[r.object]++
+			done[object] += len(s.Records)
 			q.Refused(s)
 		}
 		t.Repeat(map[string]func(*rapid.T){

@@ -184,8 +184,16 @@ func join(t *testing.T, b *kafkatest.Broker, topic, name string, s *sink, change
 	}
 	m.Consumer = c
 	m.worker.Go(func() { s.work(work, c.Prove) })
-	go func() { m.done <- c.Run(ctx, s.deliver, s.drop) }()
-	t.Cleanup(func() { stop(); end() })
+	ended := make(chan struct{})
+	go func() {
+		m.done <- c.Run(ctx, s.deliver, s.drop)
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		stop()
+		end()
+		<-ended // it logs to the test until then
+	})
 	return m
 }
 

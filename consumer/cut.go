@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"slices"
 	"time"
 )
 
@@ -101,7 +100,6 @@ func (p *partition) truncate(at int64, epoch int32) (beyond int64) {
 func (p *partition) cutAt(from int64) {
 	p.cuts++
 	p.settled.cut(from)
-	p.followed = slices.DeleteFunc(p.followed, func(f followed) bool { return f.offset >= from })
 	p.end, p.waits = -1, time.Time{}
 	p.free(p.open.cut(from))
 }

@@ -129,6 +129,7 @@ func (g *generation) run(stop context.Context) {
 
 // beat tells the coordinator that we live, and hears of it that the group rebalances or that we are no member any more.
 func (g *generation) beat(ctx context.Context) {
+	defer g.c.cfg.Watch.Loop("heartbeats").End()
 	tick := time.NewTicker(g.c.cfg.HeartbeatInterval)
 	defer tick.Stop()
 	for {
@@ -267,6 +268,7 @@ func (g *generation) well(p *partition, a activity) {
 }
 
 func (g *generation) reportLoop(ctx context.Context) {
+	defer g.c.cfg.Watch.Loop("report of partitions").End()
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	for {

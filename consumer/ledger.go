@@ -46,9 +46,12 @@ func (l *ledger) remove(r *Record, now state) amount {
 	if r.out {
 		l.out--
 	}
+	if r.trace != nil {
+		r.trace.open--
+	}
 	one := amount{1, r.size()}
 	l.amount = l.minus(one)
-	r.state, r.out, r.older, r.newer = now, false, nil, nil
+	r.state, r.out, r.older, r.newer, r.trace = now, false, nil, nil, nil
 	return one
 }
 

@@ -39,7 +39,7 @@ type partition struct {
 	asked int     // how many cuts there were at the last request
 	cuts  int     // how often the log turned out to be another one
 
-	followed []followed // traces of settled records that are not committed yet
+	followed []*followed // traces of settled records that are not committed yet
 
 	wire     int64 // bytes of the log that a record took lately
 	end      int64 // the log's end as of the last fetch, -1 before

@@ -29,6 +29,7 @@ type Record struct {
 	state        state // this and what follows belongs to the partition's ledger
 	out          bool  // on the wire
 	older, newer *Record
+	trace        *followed // that settles it; nil if none does
 }
 
 // TraceID names the record: topic-partition-offset.

@@ -180,7 +180,7 @@ type snapshot struct {
 	newest  int32 // that was met
 	settled []offsetmap.Span
 	version uint64
-	traces  []followed // that end with it
+	traces  []*followed // that end with it
 }
 
 // unsaved returns what to commit, if that is not what was accepted last.
@@ -191,8 +191,7 @@ func (p *partition) unsaved() (s snapshot, ok bool) {
 		return s, false
 	}
 	s = snapshot{offset: p.at(), epoch: p.epoch, newest: p.settled.newest, settled: p.settled.spans(&p.open, p.next),
-		version: p.settled.version, traces: p.followed}
-	p.followed = nil
+		version: p.settled.version, traces: p.ended()}
 	return s, true
 }
 

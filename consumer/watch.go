@@ -23,6 +23,7 @@ const (
 // watch runs a fetch loop for each broker that leads one of the partitions, and keeps an eye on what may change: who
 // leads what, which topics there are, and who else is in the group.
 func (g *generation) watch(ctx context.Context) {
+	defer g.c.cfg.Watch.Loop("watch of the group").End()
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	running := map[int]bool{}
@@ -197,6 +198,7 @@ func (g *generation) rejoin(why string) {
 
 // measure asks for the ends of the logs, so that the lag of partitions that are not being fetched is known.
 func (g *generation) measure(ctx context.Context) {
+	defer g.c.cfg.Watch.Loop("ends of the logs").End()
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
 	for {

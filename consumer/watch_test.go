@@ -21,7 +21,7 @@ func TestFetchWedged(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
 	topic := b.Topic(t, 1, nil)
-	dog, release := watchdog.New(time.Second), make(chan struct{})
+	dog, release := watchdog.New(4*time.Second), make(chan struct{}) // longer than a poll
 	go dog.Run(t.Context())
 	goOn := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(goOn)
@@ -29,7 +29,7 @@ func TestFetchWedged(t *testing.T) {
 	s.seen = func(*consumer.Record) { <-release }
 	m := join(t, b, topic, "a", s, func(c *consumer.Config) { c.Watch = dog })
 	until(t, "the member has the partition", 20*time.Second, func() bool { return len(m.Status().Partitions) == 1 })
-	for range 4 { // nothing to fetch is no fault
+	for range 6 { // nothing to fetch is no fault
 		time.Sleep(time.Second)
 		if names := dog.Wedged(); names != nil {
 			t.Fatalf("wedged: %q", names)

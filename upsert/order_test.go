@@ -152,7 +152,7 @@ func (m *model) tune(queue *batcher.Config[*upsert.Task], sender *upsert.SenderC
 	queue.Return = func(t *upsert.Task) (gone bool) {
 		m.locked(func() {
 			m.back(t.Record)
-			gone = m.gone(t.Record)
+			gone = m.gone(t.Record) || t.Record.Settled()
 		})
 		return gone
 	}

@@ -225,18 +225,10 @@ func (s *Sender) count(status string) {
 	s.requests[status]++
 }
 
-// deadLetter hands a record to the dead letters. The later ones of its object wait until Kafka has the letter.
-func (s *Sender) deadLetter(t *Task, reason dlq.Reason, sealed *batcher.Sealed[*Task]) {
+// deadLetter hands a record to the dead letters. ended is called when Kafka has the letter, or it is given up.
+func (s *Sender) deadLetter(t *Task, reason dlq.Reason, ended func(written bool)) {
 	reason.Stage, reason.Attempts = cmp.Or(reason.Stage, dlq.StageUpsert), int(t.attempts)
-	s.cfg.DeadLetter(t.Record, reason, func(written bool) {
-		switch {
-		case sealed == nil:
-		case written:
-			s.cfg.Queue.Refused(sealed)
-		default:
-			s.cfg.Queue.Back(sealed, batcher.Again{}) // which forgets it
-		}
-	})
+	s.cfg.DeadLetter(t.Record, reason, ended)
 }
 
 // Drop forgets each record of which gone is true: those that wait for a request, and those that wait for their letter
@@ -270,7 +262,9 @@ func (s *Sender) flowed(records, inputs int) {
 	s.doubted = 0
 	s.mu.Unlock()
 	for _, a := range s.heldBack.take() {
-		s.deadLetter(a.task, *a.task.refused, a.sealed)
+		for _, t := range a.tasks {
+			s.deadLetter(t, *t.refused, a.ended)
+		}
 	}
 }
 

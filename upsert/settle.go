@@ -87,13 +87,11 @@ func (s *Sender) backAll(f flight, again batcher.Again) {
 
 // judged settles each input by what the body said of it.
 func (s *Sender) judged(f flight, a judgement) outcome {
+	s.follow(f, a)
 	records, inputs, now := 0, 0, time.Now()
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] == verdictConfirmed {
 			for _, t := range sealed.Records {
-				if f.span.IsSampled() {
-					t.Record.Follow(f.span) // before a commit can know of it
-				}
 				t.Record.Settle(now)
 			}
 			s.cfg.Queue.Done(sealed)
@@ -123,6 +121,20 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 	return answered
 }
 
+// follow says which records the batch's trace is about to settle, before a commit can know of any of them.
+func (s *Sender) follow(f flight, a judgement) {
+	if !f.span.IsSampled() {
+		return
+	}
+	for i, sealed := range f.batch {
+		for _, t := range sealed.Records {
+			if a.Verdicts[i] == verdictConfirmed {
+				t.Record.Follow(f.span)
+			}
+		}
+	}
+}
+
 // refused settles an input that was refused by name. One of several records may be at fault alone: then a part of
 // them goes again, until the guilty one stands by itself.
 func (s *Sender) refused(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
@@ -134,7 +146,7 @@ func (s *Sender) refused(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}
-	s.deadLetter(sealed.Records[0], reason, sealed)
+	s.deadLetter(sealed.Records[0], reason, s.returned(sealed))
 }
 
 // refusedWhole settles a request of which nothing was written. Halves of it go again, until the guilty record
@@ -214,7 +226,7 @@ func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again bat
 		if len(sealed.Records) > 1 {
 			again.Suspect = true
 		} else if s.failsAlone(sealed.Records[0], enoughAlone) {
-			s.deadLetter(sealed.Records[0], reason, sealed)
+			s.deadLetter(sealed.Records[0], reason, s.returned(sealed))
 			return
 		}
 		again.After = max(again.After, backoff(int(sealed.Records[0].alone)))

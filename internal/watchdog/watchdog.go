@@ -5,7 +5,7 @@
 // the bound is. So neither Kafka nor HubSpot can make a loop look wedged, as long as every attempt has a deadline
 // shorter than the bound, which is at least 60 s, and twice --hubspot-timeout:
 //
-//   - fetch: 16.5 s for a request, with the first offsets that it needs; then, as a piece of work of its own, 6 s for
+//   - fetch: 17 s for a request, with the first offsets that it needs; then, as a piece of work of its own, 6 s for
 //     each partition in the answer whose position the log does not have.
 //   - commit: a fifth of the session, at most 3 s.
 //   - request to HubSpot: --hubspot-timeout, from dialling and the wait for an access token to the answer's last byte.
@@ -14,6 +14,8 @@
 //
 // The sender asks nobody between its waits. What else stands in such a piece of work, such as a line in the log or the
 // settlement of a record, waits for nobody.
+//
+// A loop that panics ends the process in any case. With OnPanic the program says how.
 //
 // Time is counted in ticks of the Dog's own, not by the clock: a process that was frozen, or a machine that slept, does
 // not wake up wedged.
@@ -24,6 +26,7 @@ package watchdog
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +38,8 @@ const tick = time.Second
 type Dog struct {
 	bound int // ticks
 
+	panicked func(loop string, value any, stack []byte)
+
 	mu    sync.Mutex
 	loops map[*Loop]struct{}
 }
@@ -43,6 +48,10 @@ type Dog struct {
 func New(bound time.Duration) *Dog {
 	return &Dog{bound: int((bound + tick - 1) / tick), loops: map[*Loop]struct{}{}}
 }
+
+// OnPanic sets what is called when a watched loop panics; it must end the process. Without it Go does, with status 2.
+// It must be set before the first Loop.
+func (d *Dog) OnPanic(end func(loop string, value any, stack []byte)) { d.panicked = end }
 
 // Loop is one loop that is watched. A nil Loop is watched by nobody.
 type Loop struct {
@@ -79,10 +88,15 @@ func (l *Loop) set(busy bool) {
 	l.busy, l.ticks = busy, 0
 }
 
-// End says that the loop has ended.
+// End says that the loop has ended. It is to be deferred, so that it sees a panic.
 func (l *Loop) End() {
 	if l == nil {
 		return
+	}
+	if l.dog.panicked != nil {
+		if value := recover(); value != nil {
+			l.dog.panicked(l.name, value, debug.Stack())
+		}
 	}
 	l.dog.mu.Lock()
 	defer l.dog.mu.Unlock()

@@ -2,7 +2,9 @@ package watchdog_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -82,5 +84,23 @@ func TestNobodyWatches(t *testing.T) {
 	loop.End()
 	if names := dog.Wedged(); names != nil {
 		t.Error(names)
+	}
+}
+
+// TestOnPanic: a loop that panics is reported by its name, with the stack of the panic. One that ends is not.
+func TestOnPanic(t *testing.T) {
+	dog, seen := watchdog.New(time.Minute), ""
+	dog.OnPanic(func(loop string, value any, stack []byte) {
+		seen += fmt.Sprintf("%s: %v, in %v", loop, value, strings.Contains(string(stack), "TestOnPanic"))
+	})
+	func() {
+		defer dog.Loop("sound").End()
+	}()
+	func() {
+		defer dog.Loop("broken").End()
+		panic("no way")
+	}()
+	if want := "broken: no way, in true"; seen != want {
+		t.Errorf("%q, want %q", seen, want)
 	}
 }

@@ -76,13 +76,13 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	// What is downstream of the consumer works until the consumer has drained.
 	downstream, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
-	parts.Go(func() { watch(downstream, w.dog, w.log) })
-	parts.Go(func() { show(downstream) })
-	parts.Go(func() { letters.Run(downstream) })
-	parts.Go(func() { sender.Run(downstream) })
-	parts.Go(func() { client.KeepToken(downstream, w.log) })
+	w.start(&parts, "watchdog", func() { watch(downstream, w.dog, w.log) })
+	w.start(&parts, "show", func() { show(downstream) })
+	w.start(&parts, "letters", func() { letters.Run(downstream) })
+	w.start(&parts, "sender", func() { sender.Run(downstream) })
+	w.start(&parts, "token", func() { client.KeepToken(downstream, w.log) })
 	if w.needsZone() {
-		parts.Go(func() { client.FindZone(downstream, pacer.SetZone, w.log) })
+		w.start(&parts, "time zone", func() { client.FindZone(downstream, pacer.SetZone, w.log) })
 	}
 	w.log.Info().Strs("topics", cfg.KafkaTopics).Str("group", cfg.KafkaGroup).Msg("tasksink starts")
 	started := time.Now()

@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +20,19 @@ import (
 // deadline that is shorter; package watchdog lists them.
 func bound(cfg config.Config) time.Duration {
 	return max(time.Minute, 2*cfg.HubspotTimeout, 2*cfg.DrainTimeout)
+}
+
+// endPanicked ends the process after a panic with status 1, and says on standard error where it was. The value may
+// quote a record, so only the runtime's own errors are written out.
+func endPanicked(loop string, value any, stack []byte) {
+	what := fmt.Sprintf("%T", value)
+	if err, ok := value.(runtime.Error); ok {
+		what = err.Error()
+	}
+	_, _ = fmt.Fprintf(os.Stderr, "panic in %s: %s\nThis is a bug in tasksink: report it with what follows.\n\n%s", loop,
+		what,
+		stack)
+	os.Exit(1)
 }
 
 const wedgedRemedy = "restart tasksink; Kubernetes does so by itself, as /livez answers 503. What is not committed " +

@@ -43,8 +43,17 @@ func newWiring(ctx context.Context, cfg config.Config, log zerolog.Logger) (wiri
 		return wiring{}, err
 	}
 	log = log.Hook(tracing.LogHook{})
-	return wiring{cfg: cfg, conn: conn, telemetry: telemetry, board: hold.NewBoard(log), dog: watchdog.New(bound(cfg)),
-		log: log}, nil
+	dog := watchdog.New(bound(cfg))
+	dog.OnPanic(endPanicked)
+	return wiring{cfg: cfg, conn: conn, telemetry: telemetry, board: hold.NewBoard(log), dog: dog, log: log}, nil
+}
+
+// start runs a part of the worker that parts waits for.
+func (w wiring) start(parts *sync.WaitGroup, name string, part func()) {
+	parts.Go(func() {
+		defer w.dog.Loop(name).End()
+		part()
+	})
 }
 
 func (w wiring) consumerConfig(pacer *pace.Pace) consumer.Config {
@@ -66,7 +75,7 @@ func (w wiring) queueConfig(aside func(*batcher.Sealed[*upsert.Task])) batcher.C
 		Leave: func(t *upsert.Task) { t.Record.Leave() },
 		Return: func(t *upsert.Task) (gone bool) {
 			t.Record.Return()
-			return t.Record.Gone()
+			return t.Record.Gone() || t.Record.Settled()
 		},
 		Aside: aside}
 }
@@ -106,11 +115,11 @@ func (w wiring) show(ctx context.Context, source *statusPage) (serve func(contex
 	}
 	return func(ctx context.Context) {
 		var parts sync.WaitGroup
-		parts.Go(func() { admin.serve(ctx) })
-		parts.Go(func() { history.Run(ctx) })
-		parts.Go(func() { source.summarise(ctx, w.log, w.cfg.BatchSize) })
+		w.start(&parts, "admin server", func() { admin.serve(ctx) })
+		w.start(&parts, "history", func() { history.Run(ctx) })
+		w.start(&parts, "summary", func() { source.summarise(ctx, w.log, w.cfg.BatchSize) })
 		if profiles != nil {
-			parts.Go(func() { profiles.serve(ctx) })
+			w.start(&parts, "profiles", func() { profiles.serve(ctx) })
 		}
 		parts.Wait()
 	}, nil
