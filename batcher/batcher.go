@@ -40,8 +40,8 @@ type Config[T any] struct {
 	Leave  func(T)
 	Return func(T) (gone bool)
 	// Aside takes records that leave by themselves, when their turn has come: those of an object that stand next to each
-	// other, at most MaxMerge. It is called under no lock, by whichever call brought the turn about, and may call the queue.
-	// It may be nil if nobody calls AddAside.
+	// other, at most MaxMerge. It is called under no lock, by whichever call brought the turn about, and may call the
+	// queue. It may be nil if nobody calls AddAside.
 	Aside func(*Sealed[T])
 }
 

@@ -324,8 +324,8 @@ func TestDropAndReturn(t *testing.T) {
 	}
 }
 
-// TestAside: records that leave by themselves wait for their object only, not for a rest, and stop a merged input. Those
-// that stand next to each other leave together. Ripe and Seal know nothing of them.
+// TestAside: records that leave by themselves wait for their object only, not for a rest, and stop a merged input.
+// Those that stand next to each other leave together. Ripe and Seal know nothing of them.
 func TestAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asides []*batcher.Sealed[string]

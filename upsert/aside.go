@@ -10,8 +10,8 @@ import (
 	"github.com/tasksink/tasksink/dlq"
 )
 
-// aside are records of one object that are no task events, and whose turn has come, oldest first. A record that names no
-// object is alone.
+// aside are records of one object that are no task events, and whose turn has come, oldest first. A record that names
+// no object is alone.
 type aside struct {
 	tasks []*Task
 	ended func(written bool) // to be called for each of them
@@ -33,8 +33,8 @@ func (s *Sender) Aside(sealed *batcher.Sealed[*Task]) {
 	s.aside(aside{sealed.Records, s.returned(sealed)})
 }
 
-// returned returns what is to be called for each record of an input that leaves for the dead letters. When all have ended
-// the object is free again.
+// returned returns what is to be called for each record of an input that leaves for the dead letters. When all have
+// ended the object is free again.
 func (s *Sender) returned(sealed *batcher.Sealed[*Task]) (ended func(written bool)) {
 	var left, givenUp atomic.Int64
 	left.Store(int64(len(sealed.Records)))
