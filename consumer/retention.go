@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -26,7 +27,9 @@ func (g *generation) retain(ctx context.Context) {
 		pause := retentionEvery
 		if err := g.c.askRetention(ctx, g.topics); err != nil {
 			g.c.cfg.Log.Debug().Err(err).Msg("the topics' retention is not known")
-			pause = retentionAgain
+			if !errors.Is(err, kafka.UnsupportedVersion) {
+				pause = retentionAgain
+			}
 		}
 		select {
 		case <-time.After(pause):

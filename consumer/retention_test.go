@@ -1,12 +1,15 @@
 package consumer_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
@@ -91,6 +94,31 @@ func TestRetentionRefused(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	if p := m.Status().Partitions[0]; p.OpenRetentionSeconds != nil || p.Problem != nil || len(m.board.List()) > 0 {
 		t.Errorf("partition %+v, holds %v", p, m.board.List())
+	}
+	m.stops(t, 3*time.Second)
+}
+
+// TestRetentionUnknown: a gateway does not know the request. It gets none, and no connection ends for it.
+func TestRetentionUnknown(t *testing.T) {
+	t.Parallel()
+	spoken := kversion.Stable()
+	spoken.SetMaxKeyVersion(int16(kmsg.DescribeConfigs), -1)
+	b := kafkatest.Fake(t, kfake.MaxVersions(spoken))
+	var asked atomic.Int64
+	b.Fake.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	topic := b.Topic(t, 1, nil)
+	put(t, b, topic, 0, 300, "some")
+	s := newSink(t, time.Millisecond)
+	s.back = open(5)
+	m := join(t, b, topic, "m", s, nil)
+	until(t, "all others are settled", namedWithin, func() bool { return s.count() == 299 })
+	time.Sleep(200 * time.Millisecond)
+	if p := m.Status().Partitions[0]; p.OpenRetentionSeconds != nil || p.Problem != nil || asked.Load() > 0 {
+		t.Errorf("partition %+v, asked %d times", p, asked.Load())
 	}
 	m.stops(t, 3*time.Second)
 }
