@@ -13,8 +13,8 @@ import (
 	"github.com/tasksink/tasksink/internal/kafkatest"
 )
 
-// TestCommitMaps: a row says what the metadata of the group's commits holds, and which of it is ignored. What a map has as
-// settled does not wait.
+// TestCommitMaps: a row says what the metadata of the group's commits holds, and which of it is ignored. What a map has
+// as settled does not wait.
 func TestCommitMaps(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b *kafkatest.Broker) {
 		var got strings.Builder
