@@ -17,7 +17,8 @@
 //
 // member.go speaks with the group's coordinator, generation.go is the life of one assignment, fetch.go and take.go
 // read, ledger.go has what is open of a partition and settled.go what is settled beyond that, commit.go commits and
-// proves the membership, watch.go keeps an eye on what changes, and health.go holds what is wrong with a partition.
+// proves the membership, watch.go keeps an eye on what changes, health.go holds what is wrong with a partition, and
+// retention.go asks how long Kafka keeps the records.
 //
 // The tests run against Apache Kafka, with one broker and with two, and against kfake.
 package consumer
@@ -99,11 +100,12 @@ type Consumer struct {
 	arrived      atomic.Int64 // records that came to our partitions while they were ours
 	rebalances   atomic.Int64
 	commitErrors atomic.Int64
-	consumed     map[string]*atomic.Int64 // records delivered, by topic
-	cluster      atomic.Pointer[string]   // Kafka's id of it, as of the last look
-	metadata     atomic.Int64             // bytes that a commit's metadata may have for each partition
-	oddTimes     sync.Map                 // topics of which a warning was given
-	ignored      sync.Map                 // why metadata was ignored, said once each
+	consumed     map[string]*atomic.Int64                 // records delivered, by topic
+	cluster      atomic.Pointer[string]                   // Kafka's id of it, as of the last look
+	metadata     atomic.Int64                             // bytes that a commit's metadata may have for each partition
+	kept         atomic.Pointer[map[string]time.Duration] // how long topics keep records, where that is known
+	oddTimes     sync.Map                                 // topics of which a warning was given
+	ignored      sync.Map                                 // why metadata was ignored, said once each
 
 	// Run, and what it waits for, have these to themselves.
 	total     int                  // partitions of all topics, as of the last join

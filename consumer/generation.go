@@ -14,7 +14,7 @@ import (
 )
 
 // generation is the member's time with one assignment of partitions. Its loops are heartbeats, the watch with a fetch
-// loop for each leader, commits, the ends of the logs, and reports of sick partitions.
+// loop for each leader, commits, the ends of the logs, reports of sick partitions, and the topics' retention.
 type generation struct {
 	c       *Consumer
 	member  *member
@@ -111,6 +111,7 @@ func (g *generation) run(stop context.Context) {
 	loops.Go(func() { g.commitLoop(ctx) })
 	loops.Go(func() { g.measure(ctx) })
 	loops.Go(func() { g.reportLoop(ctx) })
+	loops.Go(func() { g.retain(ctx) })
 	select {
 	case <-stop.Done():
 	case <-g.ending:

@@ -38,8 +38,11 @@ type PartitionStatus struct {
 	LagSeconds float64 `json:"lag_seconds"`
 	Open       int     `json:"open"` // records in memory that are not settled
 	// SettledBeyond is how many offsets beyond Committed the commit's metadata has as settled: they are not sent again.
-	SettledBeyond int64    `json:"settled_beyond"`
-	Problem       *Problem `json:"problem"` // null: the partition is healthy
+	SettledBeyond int64 `json:"settled_beyond"`
+	// OpenRetentionSeconds is how long it is until the topic's retention reaches the oldest open record; 0 if it has.
+	// Absent without such a record, if the topic deletes none by its age, and if its configuration may not be read.
+	OpenRetentionSeconds *float64 `json:"open_retention_seconds,omitempty"`
+	Problem              *Problem `json:"problem"` // null: the partition is healthy
 }
 
 // Status tells where the Consumer stands. Partitions is never nil.
@@ -59,7 +62,9 @@ func (c *Consumer) Status() Status {
 	st.Joined, st.Draining = !g.over(), g.draining.Load()
 	now := time.Now()
 	for _, p := range g.parts {
-		st.Partitions = append(st.Partitions, p.status(now))
+		s := p.status(now)
+		s.OpenRetentionSeconds = g.c.openRetention(p, now)
+		st.Partitions = append(st.Partitions, s)
 	}
 	slices.SortFunc(st.Partitions, func(x, y PartitionStatus) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))

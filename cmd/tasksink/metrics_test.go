@@ -78,6 +78,12 @@ func TestMetrics(t *testing.T) {
 		lag, _ := seriesValue(m.scrape(t)["tasksink_consumer_lag"])
 		return lag >= 349
 	})
+	var open map[string]*dto.MetricFamily
+	until(t, "the topic's retention is known", 20*time.Second, func() bool {
+		open = m.scrape(t)
+		left, ok := seriesValue(open[openRetention])
+		return ok && left > 6*86400
+	})
 	mend()
 	until(t, "all is committed", time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
 	until(t, "the lag is gone", 20*time.Second, func() bool {
@@ -108,6 +114,8 @@ func TestMetrics(t *testing.T) {
 		{"tasksink_consumer_lag_seconds", nil, 0},
 		{"tasksink_consumer_committed_offset", nil, 352},
 		{"tasksink_assigned_partitions", nil, 2},
+		{"tasksink_consumer_settled_beyond", nil, 0},
+		{"tasksink_skipped_settled_total", nil, 0},
 		{"tasksink_rebalances_total", nil, 1},
 		{"tasksink_log_resets_total", []string{"cause=recreated"}, 0},
 		{"tasksink_log_resets_total", []string{"cause=truncated"}, 0},
@@ -139,6 +147,10 @@ func TestMetrics(t *testing.T) {
 	if n, _ := seriesValue(families["tasksink_hold"]); n != 0 {
 		t.Error("a sick partition counts as a hold of everything")
 	}
+	if left, ok := seriesValue(families[openRetention]); ok {
+		t.Errorf("no record is open, and %v s are left", left)
+	}
+	families[openRetention] = open[openRetention]
 	flowsBesideHold(t, m)
 	golden.Compare(t, "metrics.golden", shape(families))
 	lintMetrics(t, m)
@@ -153,6 +165,9 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("the log ends without a summary")
 	}
 }
+
+// openRetention is shown only while a record is open.
+const openRetention = "tasksink_oldest_open_retention_seconds"
 
 // flowsBesideHold: while only a hold of a smaller scope stands, neither the state nor the history is held.
 func flowsBesideHold(t *testing.T, m *member) {

@@ -235,6 +235,23 @@ func scenes() []scene {
 			s.status.Instance, s.status.Group, s.status.Build.Version, s.status.Partitions[0].Topic = hostileText, hostileText,
 				hostileText, hostileText
 		}),
+		calm("flowing, and a record stays open", func(s *scene) {
+			p := &s.status.Partitions[4]
+			p.LagSeconds, p.Open, p.SettledBeyond = (3*24*time.Hour + time.Hour).Seconds(), 140, 2_412_007
+		}),
+		calm("up to date, but for records that stay open", func(s *scene) {
+			s.flow(func(float64) (in, out, lag float64) { return 0, 0, 2 })
+			s.lag(0, 0)
+			for _, i := range []int{1, 4} {
+				p := &s.status.Partitions[i]
+				p.Lag, p.LagSeconds, p.Open, p.SettledBeyond = waiting(1), float64(7200*i), 1, 300
+			}
+		}),
+		calm("behind, and a record stays open", func(s *scene) {
+			s.lag(1_204_800, 3*24*time.Hour)
+			s.flow(func(t float64) (in, out, lag float64) { return 220, 950, 1_204_800 + 730*t })
+			s.status.Partitions[0].SettledBeyond = 2_412_007
+		}),
 		calm("flowing, and a partition is sick", func(s *scene) {
 			s.flow(func(t float64) (in, out, lag float64) {
 				in = 930 + 90*math.Sin(t/140) + 40*math.Sin(t/31)

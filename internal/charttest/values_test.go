@@ -137,6 +137,7 @@ func TestValuesCount(t *testing.T) {
 		{"hubspot.oauth.", `hubspot.oauth.clientID="app"`},
 		{"hubspot.requestsPer10s", `keda.maxReplicaCount=null`},
 		{"kafka.partitions", `keda.maxReplicaCount=null,settings.hubspot-rate=0,hubspot.requestsPer10s=null`},
+		{"keda.prometheusAddress", `keda.prometheusAddress="http://prometheus:9090"`},
 		{"image.tag", `image.digest=""`},
 		{"nameOverride", `fullnameOverride=""`},
 	}

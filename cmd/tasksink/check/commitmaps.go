@@ -17,12 +17,27 @@ type mapsSeen struct {
 	good    int // those whose metadata is a map for this group and offset, in this cluster
 	settled int64
 	ignored map[string]int // the others that have metadata, by what it is
+	spans   map[place][]offsetmap.Span
+}
+
+// place names a partition.
+type place struct {
+	topic string
+	id    int
+}
+
+// between counts the settled offsets of a partition from one offset on, and before another.
+func (m *mapsSeen) between(at place, from, to int64) (n int64) {
+	for _, s := range m.spans[at] {
+		n += max(0, min(s.To, to)-max(s.From, from))
+	}
+	return n
 }
 
 const ofNewer = "of a newer version"
 
 // add takes in one partition's commit.
-func (m *mapsSeen) add(cluster, group string, committed int64, metadata string) {
+func (m *mapsSeen) add(at place, cluster, group string, committed int64, metadata string) {
 	m.commits++
 	if metadata == "" {
 		return
@@ -44,6 +59,10 @@ func (m *mapsSeen) add(cluster, group string, committed int64, metadata string) 
 		why = "for another offset"
 	default:
 		m.good++
+		if m.spans == nil {
+			m.spans = map[place][]offsetmap.Span{}
+		}
+		m.spans[at] = stored.Settled
 		for _, s := range stored.Settled {
 			m.settled += s.To - s.From
 		}

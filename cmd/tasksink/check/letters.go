@@ -92,7 +92,7 @@ func (k *kafkaLook) letterRows(topics map[string]metadata.ResponseTopic, of map[
 func (k *kafkaLook) untold(check, topic string, err error) Row {
 	row := skip(check, topic, "the topics' settings cannot be read: "+plain(err))
 	if errors.Is(err, kafka.TopicAuthorizationFailed) {
-		row.Seen = "not looked at, because " + principal(k.cfg) + " may not DescribeConfigs, which only this check needs"
+		row.Seen = "not looked at, because " + principal(k.cfg) + " may not DescribeConfigs, which is optional"
 		row.Remedy = "to have size, retention and cleanup looked at: " + allow(k.cfg, "DescribeConfigs", "topic", topic)
 	}
 	return row

@@ -44,7 +44,7 @@ func (k *kafkaLook) committed(ctx context.Context, coordinator, cluster string,
 			}
 			if p.CommittedOffset >= 0 {
 				found[t.Name][int(p.PartitionIndex)] = p.CommittedOffset
-				maps.add(cluster, k.cfg.KafkaGroup, p.CommittedOffset, p.Metadata)
+				maps.add(place{t.Name, int(p.PartitionIndex)}, cluster, k.cfg.KafkaGroup, p.CommittedOffset, p.Metadata)
 			}
 		}
 	}
@@ -97,7 +97,8 @@ func moving(topics map[string][]kafka.PartitionOffsets) bool {
 	return false
 }
 
-// offsetsRow looks whether what is committed still lies in the log, and how much waits.
+// offsetsRow looks whether what is committed still lies in the log, and how much waits. What is settled beyond the
+// committed offset does not wait.
 func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSeen) Row {
 	switch err := errors.Join(g.err, g.fetched); {
 	case t.ErrorCode != 0:
@@ -127,15 +128,16 @@ func (k *kafkaLook) offsetsRow(topic string, t metadata.ResponseTopic, g groupSe
 			beyond = append(beyond, fmt.Sprintf("%d (committed %d, end %d)", p.Partition, at, p.LastOffset))
 			lag += p.LastOffset - p.FirstOffset
 		default:
-			lost += max(0, p.FirstOffset-at)
-			lag += p.LastOffset - max(at, p.FirstOffset)
+			of, first := place{topic, p.Partition}, max(at, p.FirstOffset)
+			lost += first - at - g.maps.between(of, at, first)
+			lag += p.LastOffset - first - g.maps.between(of, first, p.LastOffset)
 		}
 	}
 	slices.Sort(beyond)
 	row := Row{Check: "offsets", Subject: topic, Result: Failed}
 	switch {
 	case lost > 0:
-		row.Seen = fmt.Sprintf("%d records were deleted by retention before they were read; %d wait", lost, lag)
+		row.Seen = fmt.Sprintf("%d records were deleted by retention before they were settled; %d wait", lost, lag)
 		row.Remedy = "they are lost to HubSpot: publish them again if they matter, and keep records longer: " +
 			setTopic(k.cfg, topic, "retention.ms", int64(14*24*3600*1000))
 	case len(beyond) > 0:

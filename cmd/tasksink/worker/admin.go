@@ -49,12 +49,14 @@ type Records struct {
 	Upserted     uint64 `json:"upserted"` // merged ones included
 	DeadLettered int    `json:"dead_lettered"`
 	Skipped      uint64 `json:"skipped"`
-	Arrived      int64  `json:"arrived"`              // in Kafka, for this replica's partitions
-	Lost         int64  `json:"lost"`                 // deleted by retention before they were read
-	Restarted    int64  `json:"restarted_partitions"` // their topic was deleted and created again
-	Truncated    int64  `json:"truncated_partitions"` // their log was truncated below what was read of it
-	Pending      int    `json:"pending"`
-	PendingBytes int64  `json:"pending_bytes"`
+	Arrived      int64  `json:"arrived"` // in Kafka, for this replica's partitions
+	Lost         int64  `json:"lost"`    // deleted by retention before they were read
+	// SkippedSettled counts offsets that were not sent again, as an earlier owner of the partition had settled them.
+	SkippedSettled int64 `json:"skipped_settled"`
+	Restarted      int64 `json:"restarted_partitions"` // their topic was deleted and created again
+	Truncated      int64 `json:"truncated_partitions"` // their log was truncated below what was read of it
+	Pending        int   `json:"pending"`
+	PendingBytes   int64 `json:"pending_bytes"`
 }
 
 // Limits are the settings that bound what the rest of Status counts.
@@ -100,7 +102,9 @@ func (p *statusPage) status() Status {
 		Rate: p.pace.Status(), Daily: p.pace.Daily(),
 		Sender: sender, DeadLetters: DeadLetters{Status: letters, Reasons: []Reason{}}, Build: config.ReadBuild(),
 		Records: Records{Upserted: sender.Upserted, Skipped: p.skipped.Load(), Arrived: group.Arrived, Lost: group.Lost,
-			Restarted: group.Restarted, Truncated: group.Truncated, Pending: group.Pending, PendingBytes: group.PendingBytes}}
+			SkippedSettled: group.Skipped,
+			Restarted:      group.Restarted, Truncated: group.Truncated,
+			Pending: group.Pending, PendingBytes: group.PendingBytes}}
 	for _, c := range letters.Reasons[:min(len(letters.Reasons), 50)] {
 		st.DeadLetters.Reasons = append(st.DeadLetters.Reasons, Reason{c, dlq.Explain(c.Category, c.Code)})
 	}

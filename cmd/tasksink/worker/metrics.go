@@ -31,10 +31,10 @@ func (p *statusPage) observe(meter metric.Meter) error {
 // instruments are the metrics.
 type instruments struct {
 	records, requests, letters, letterFails, commitFails, lost, resets  metric.Int64ObservableCounter
-	rebalances                                                          metric.Int64ObservableCounter
+	rebalances, skippedSettled                                          metric.Int64ObservableCounter
 	lag, committed, assigned, breaker, holds, scoped, pending, problems metric.Int64ObservableGauge
-	bytes, flying, maxPending, dailyLimit, dailyLeft, build             metric.Int64ObservableGauge
-	lagSeconds, rate, share                                             metric.Float64ObservableGauge
+	bytes, flying, maxPending, dailyLimit, dailyLeft, build, beyond     metric.Int64ObservableGauge
+	lagSeconds, rate, share, openRetention                              metric.Float64ObservableGauge
 
 	consumed messagingconv.ClientConsumedMessagesObservable
 	sent     messagingconv.ClientSentMessagesObservable
@@ -49,12 +49,16 @@ func newInstruments(m *observed) (i instruments) {
 		"Writes to the dead-letter topic that failed and were tried again.")
 	i.commitFails = m.counter("tasksink.commit.errors", "{commit}", "Commits of offsets that failed and were tried again.")
 	i.lost = m.counter("tasksink.lost_records", "{record}", "Records that retention deleted before they were read.")
+	i.skippedSettled = m.counter("tasksink.skipped_settled", "{offset}",
+		"Offsets that were not sent again, as an earlier owner of the partition had settled them.")
 	i.resets = m.counter("tasksink.log_resets", "{partition}",
 		"Partitions whose log turned out to be another one: recreated with its topic, or truncated.")
 	i.rebalances = m.counter("tasksink.rebalances", "{rebalance}",
 		"Generations of the consumer group that this replica joined.")
 	i.lag = m.gauge("tasksink.consumer.lag", "{record}", "Records of the partition that are not settled.")
 	i.committed = m.gauge("tasksink.consumer.committed_offset", "{offset}", "Offset that is committed.")
+	i.beyond = m.gauge("tasksink.consumer.settled_beyond", "{offset}",
+		"Offsets beyond the committed one that the commit has as settled.")
 	i.assigned = m.gauge("tasksink.assigned_partitions", "{partition}", "Partitions of this replica.")
 	i.breaker = m.gauge("tasksink.breaker.state", "{state}",
 		"1 for the present state of the circuit breaker, 0 for the others.")
@@ -72,6 +76,8 @@ func newInstruments(m *observed) (i instruments) {
 	i.build = m.gauge("tasksink.build_info", "{build}", "1; the labels say which program this is.")
 	i.lagSeconds = m.fraction("tasksink.consumer.lag_seconds", "s",
 		"Age of the oldest record of the partition that is not settled; 0 if there is none.")
+	i.openRetention = m.fraction("tasksink.oldest_open_retention", "s",
+		"Time until the topic's retention reaches the partition's oldest open record; 0 if it has.")
 	i.rate = m.fraction("tasksink.rate.limit", "{request}",
 		"The account's requests per window, lowered for a while by a 429.")
 	i.share = m.fraction("tasksink.rate.share", "{request}", "This replica's guaranteed part of them.")

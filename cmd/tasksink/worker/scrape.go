@@ -43,6 +43,7 @@ func (s scrape) observeRecords(reasons []dlq.Count) {
 func (s scrape) observeKafka(group string) {
 	s.number(s.commitFails, s.group.CommitErrors)
 	s.number(s.lost, s.group.Lost)
+	s.number(s.skippedSettled, s.group.Skipped)
 	s.number(s.resets, s.group.Restarted, attribute.String("cause", "recreated"))
 	s.number(s.resets, s.group.Truncated, attribute.String("cause", "truncated"))
 	s.number(s.rebalances, s.group.Rebalances)
@@ -57,8 +58,12 @@ func (s scrape) observeKafka(group string) {
 				attribute.String("cause", part.Problem.Cause))
 		}
 		s.ObserveFloat64(s.lagSeconds, part.LagSeconds, of)
+		if part.OpenRetentionSeconds != nil {
+			s.ObserveFloat64(s.openRetention, *part.OpenRetentionSeconds, of)
+		}
 		if part.Committed >= 0 {
 			s.ObserveInt64(s.committed, part.Committed, of)
+			s.ObserveInt64(s.beyond, part.SettledBeyond, of)
 		}
 	}
 	for topic, n := range s.group.Consumed {

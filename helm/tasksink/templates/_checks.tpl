@@ -85,7 +85,7 @@ What is merely malformed is values.schema.json's part.
 {{- if and $v.hpa.enabled $v.keda.enabled }}
   {{- $wrong = append $wrong "hpa.enabled and keda.enabled: KEDA makes a HorizontalPodAutoscaler of its own, and two would fight; enable one" }}
 {{- end }}
-{{- if and $v.keda.enabled $v.kafka.sasl.mechanism (not $v.kafka.sasl.existingSecret) (not $v.keda.authenticationRef) }}
+{{- if and $v.keda.enabled (not $v.keda.prometheusAddress) $v.kafka.sasl.mechanism (not $v.kafka.sasl.existingSecret) (not $v.keda.authenticationRef) }}
   {{- $wrong = append $wrong "keda.authenticationRef is missing: KEDA asks Kafka itself and cannot see a password from the environment; name a TriggerAuthentication, or use kafka.sasl.existingSecret" }}
 {{- end }}
 {{- if and $partitions (not $auto) (gt (int64 $v.replicaCount) (int64 $partitions)) }}

@@ -42,6 +42,12 @@ need so many requests at once, and a replica has --max-in-flight of them; and a 
 {{- else }}60000{{ end }}
 {{- end }}
 
+{{- /* What waits in all partitions, each once while it moves from pod to pod; nothing while a hold of everything stands. */ -}}
+{{- define "tasksink.lagQuery" -}}
+{{- $of := printf "namespace=%q,group=%q" .Release.Namespace .Values.kafka.group }}
+{{- printf "sum(max by (topic, partition) (tasksink_consumer_lag{%s})) unless on () max(tasksink_hold{%s}) == 1" $of $of }}
+{{- end }}
+
 {{- /* Up at once, down slowly and one by one: each step stops the group for a moment. */ -}}
 {{- define "tasksink.behavior" -}}
 scaleUp:

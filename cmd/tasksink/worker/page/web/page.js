@@ -196,7 +196,7 @@ function load(f) {
 function partitions(f) {
   // Those that are sick come first, then those that are behind, the worst of them on top; the others stay in order, or
   // they would dance.
-  const late = (p) => (p.lag_seconds > f.patience || p.lag > 1000 ? p.lag ?? 0 : 0);
+  const late = (p) => (p.lag_seconds > f.patience && !f.passed.includes(p) || p.lag > 1000 ? p.lag ?? 0 : 0);
   const sorted = [...status.partitions].sort((a, b) => (b.problem !== null) - (a.problem !== null) || late(b) - late(a));
   const most = Math.max(1000, ...sorted.map((p) => p.lag ?? 0));
   const several = new Set(sorted.map((p) => p.topic)).size > 1;

@@ -66,6 +66,14 @@ function sick(status) {
     .sort((a, b) => since(a) - since(b));
 }
 
+/**
+ * Whether a partition flows though its oldest record has been open for long: behind that record more is settled than
+ * waits.
+ */
+export function passes(p) {
+  return p.lag > 0 && p.lag <= 1000 && p.settled_beyond >= p.lag;
+}
+
 /** The histories' counts and the present ones, oldest first. A process that started anew counts from zero again. */
 export function points(status, samples) {
   const requests = Object.values(status.sender.requests).reduce((sum, n) => sum + n, 0);
@@ -102,7 +110,8 @@ function since(all, seconds) {
 
 /**
  * The figures that the sentences and the tiles are made of. lag, age and behind are those of the healthy partitions:
- * a sick one changes nothing of what is said of the others.
+ * a sick one changes nothing of what is said of the others. open is what waits in partitions that flow behind an old
+ * record: it makes nothing late.
  */
 export function figures(status, samples) {
   const all = points(status, samples);
@@ -116,11 +125,12 @@ export function figures(status, samples) {
   const ill = sick(status);
   const well = status.partitions.filter((p) => !ill.includes(p));
   const lag = waiting(well);
-  const age = well.reduce((oldest, p) => Math.max(oldest, p.lag_seconds), 0);
   const patience = 15 + (status.daily ? status.daily.batch_wait_seconds : 0);
+  const passed = well.filter((p) => p.lag_seconds > patience && passes(p));
+  const age = well.reduce((oldest, p) => Math.max(oldest, passed.includes(p) ? 0 : p.lag_seconds), 0);
   const behind = age > patience || lag > 1000 && lag > 10 * lately.settled;
   return { now, all, lag, total: last.lag, unknown: status.partitions.filter((p) => p.lag === undefined), sick: ill, healthy: well.length,
-    age, behind, lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
+    age, behind, passed, open: waiting(passed), lately, patience, still: (last.at - moved) / 1000, seen: (last.at - all[0].at) / 1000,
     fill: since(all, 60).fill, drained: behind ? drained(status, all, lag) : null, limit: limit(status) };
 }
 
@@ -234,7 +244,7 @@ export function sentence(text) {
 
 /** Records wait, and none of them ends. */
 function stuck(f) {
-  return f.lag > 0 && f.still > 30 + f.patience;
+  return f.lag > f.open && f.still > 30 + f.patience;
 }
 
 /** With a full stop. */
@@ -295,6 +305,9 @@ export function say(status, f) {
       f.lately.falls < -0.5 && f.lately.seconds >= 10 ? `, and ${rate(-f.lately.falls)} more each second` : "";
     return { tone: "busy", word: "Behind", text: `: ${lag}${end}.`, more: why || `The oldest one waits for ${span(f.age)}.` };
   }
+  if (f.lag > 0 && f.lag === f.open && f.lately.settled < 0.05) {
+    return { tone: "good", word: "Up to date", text: `: all but ${lag} ${f.lag === 1 ? "is" : "are"} settled.`, more: ill || openWords(f) };
+  }
   if (f.lag === 0 && f.lately.settled < 0.05) {
     const last = f.seen < 15 ? "Nothing holds it." : f.still < f.seen - 1 ? `The last one was settled ${span(f.still)} ago.` : `None came in ${span(f.seen)}.`;
     const every = f.sick.length > 0 ? "every record of the healthy partitions" : "every record";
@@ -302,7 +315,21 @@ export function say(status, f) {
   }
   const healthy = f.healthy === 1 ? "the healthy partition" : `the ${f.healthy} healthy partitions`;
   const within = f.sick.length > 0 ? healthy : f.healthy === 1 ? "its partition" : "all partitions";
-  return { tone: "good", word: "Flowing", text: `: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why || deadLately(f) };
+  return { tone: "good", word: "Flowing", text: `: ${rate(f.lately.upserted)} records/s, ${within} within ${span(Math.max(1, Math.ceil(f.age)))}.`, more: why || openWords(f) || deadLately(f) };
+}
+
+/** What stays open while its partition flows; empty if nothing does. */
+function openWords(f) {
+  if (f.passed.length === 0) return "";
+  const first = longestOpen(f);
+  const others = f.passed.length - 1;
+  const where = others > 0 ? `, and in ${others === 1 ? "1 other partition" : `${count(others)} other partitions`},` : "";
+  return `In ${first.topic}/${first.partition}${where} a record has been open for ${span(first.lag_seconds)}; the rest passes it.`;
+}
+
+/** The partition whose record has been open for longest. */
+function longestOpen(f) {
+  return f.passed.reduce((a, b) => (b.lag_seconds > a.lag_seconds ? b : a));
 }
 
 /** The hold that names another program in the consumer group; undefined if there is none. */
@@ -360,6 +387,6 @@ function lagWords(f) {
   if (ill > 0) said.push(`${ill === f.total ? "All" : count(ill)} of them in ${f.sick.length === 1 ? "the sick partition" : "sick partitions"}.`);
   if (f.unknown.length === 1) said.push(`Unknown for ${f.unknown[0].topic}/${f.unknown[0].partition}.`);
   if (f.unknown.length > 1) said.push(`Unknown for ${count(f.unknown.length)} partitions.`);
-  if (said.length === 0) said.push(f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.lag > 0 ? "" : "No record waits.");
+  if (said.length === 0) said.push(f.age > 0 ? `The oldest waits for ${span(f.age)}.` : f.passed.length > 0 ? `Open for ${span(longestOpen(f).lag_seconds)}.` : f.lag > 0 ? "" : "No record waits.");
   return said.join(" ");
 }
