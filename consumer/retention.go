@@ -23,6 +23,7 @@ const (
 // retain keeps up with how long the topics keep their records, so that an open record is noticed before Kafka deletes
 // it. Nothing depends on it: the right to read a topic's configuration is optional.
 func (g *generation) retain(ctx context.Context) {
+	defer g.c.cfg.Watch.Loop("retention").End()
 	for {
 		pause := retentionEvery
 		if err := g.c.askRetention(ctx, g.topics); err != nil {
