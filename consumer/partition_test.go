@@ -326,3 +326,28 @@ func (w *twin) compare(t *rapid.T, p *partition) {
 		}
 	}
 }
+
+// TestUntilDeleted: a record that retention has reached has no time left. Nobody knows how much one has whose time cannot
+// be. (Kafka might delete such records in the middle of a test.)
+func TestUntilDeleted(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		written time.Time
+		left    time.Duration
+		ok      bool
+	}{
+		"in time":        {now.Add(-20 * time.Minute), 40 * time.Minute, true},
+		"over":           {now.Add(-61 * time.Minute), 0, true},
+		"an absurd time": {time.Unix(1_700_000, 0), 0, false},
+	} {
+		p := newPartition("tasks", 0, newRoom(10, 1<<20).seat(), nil)
+		p.resume(0, -1, nil)
+		if !p.add([]*Record{{Time: c.written}}, 0) {
+			t.Fatal("not added")
+		}
+		if left, ok := p.untilDeleted(time.Hour, now); left != c.left || ok != c.ok {
+			t.Errorf("%s: %v %v, want %v %v", name, left, ok, c.left, c.ok)
+		}
+	}
+}
