@@ -20,6 +20,7 @@ import (
 
 	"github.com/tasksink/tasksink/cmd/tasksink/worker"
 	"github.com/tasksink/tasksink/cmd/tasksink/worker/page"
+	"github.com/tasksink/tasksink/consumer/offsetmap"
 	"github.com/tasksink/tasksink/internal/golden"
 	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/internal/kafkatest"
@@ -168,6 +169,42 @@ func TestMetrics(t *testing.T) {
 
 // openRetention is shown only while a record is open.
 const openRetention = "tasksink_oldest_open_retention_seconds"
+
+// TestSkippedSettled: what an earlier owner settled beyond the committed offset is not sent, and /metrics and /status
+// count it.
+func TestSkippedSettled(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	topic, _, args := world(t, b, 1, hubspottest.Config{})
+	b.CreateTopic(t, topic+".dlq", 1, nil)
+	b.Produce(t, topic, versions(0, 60, 60)...)
+	place := offsetmap.Place{Cluster: b.Cluster(t), Group: topic, Topic: b.Fake.TopicInfo(topic).TopicID}
+	metadata, _ := new(offsetmap.Encoder).Encode(place, offsetmap.Map{Committed: 5, Epoch: 1 << 20,
+		Settled: []offsetmap.Span{{From: 10, To: 50}}}, 4096)
+	b.Commit(t, topic, topic, 0, 5, metadata)
+	m := start(t, "next", args...)
+	until(t, "all is committed", 20*time.Second, func() bool { return b.Lag(t, topic, topic) == 0 })
+	families := m.scrape(t)
+	skipped, _ := seriesValue(families["tasksink_skipped_settled_total"])
+	sent, _ := seriesValue(families["tasksink_records_total"], "outcome=upserted")
+	var status worker.Status
+	_, body := m.get(t, "/status")
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		t.Fatal(err)
+	}
+	if skipped != 40 || sent != 15 || status.Records.SkippedSettled != 40 {
+		t.Errorf("%v were skipped, %v in /status, and %v sent; want 40, 40 and 15", skipped,
+			status.Records.SkippedSettled, sent)
+	}
+	for _, key := range []string{"open", "settled_beyond"} {
+		if !strings.Contains(body, fmt.Sprintf("%q: 0", key)) {
+			t.Errorf("/status has no %s of the partition:\n%s", key, body)
+		}
+	}
+	if err := m.terminate(t); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+}
 
 // flowsBesideHold: while only a hold of a smaller scope stands, neither the state nor the history is held.
 func flowsBesideHold(t *testing.T, m *member) {
