@@ -327,8 +327,8 @@ func (w *twin) compare(t *rapid.T, p *partition) {
 	}
 }
 
-// TestUntilDeleted: a record that retention has reached has no time left. Nobody knows how much one has whose time cannot
-// be. (Kafka might delete such records in the middle of a test.)
+// TestUntilDeleted: a record that retention has reached has no time left. Nobody knows how much one has whose time
+// cannot be. (Kafka might delete such records in the middle of a test.)
 func TestUntilDeleted(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
