@@ -104,7 +104,7 @@ func (g *generation) snapshots() (map[*partition]sent, []offsetcommit.RequestTop
 			i, index[p.topic] = len(topics), len(topics)
 			topics = append(topics, offsetcommit.RequestTopic{Name: p.topic})
 		}
-		metadata, left := g.metadata(p, s)
+		metadata, left := g.metadata(s)
 		all[p] = sent{s, metadata, left}
 		topics[i].Partitions = append(topics[i].Partitions, offsetcommit.RequestPartition{PartitionIndex: int32(p.id),
 			CommittedOffset: s.offset, CommittedLeaderEpoch: s.epoch, CommittedMetadata: metadata})
@@ -114,8 +114,8 @@ func (g *generation) snapshots() (map[*partition]sent, []offsetcommit.RequestTop
 
 // metadata is what a commit says beside the offset; left is how many settled offsets it had no space for. Nothing is
 // said where the topic has no id: nobody could tell later whether the topic is still the same.
-func (g *generation) metadata(p *partition, s snapshot) (text string, left int64) {
-	place, known := g.c.place(p)
+func (g *generation) metadata(s snapshot) (text string, left int64) {
+	place, known := g.c.place(s.log)
 	if known {
 		text, left = g.encoder.Encode(place, offsetmap.Map{Committed: s.offset, Epoch: s.newest, Settled: s.settled},
 			int(g.c.metadata.Load()))

@@ -151,7 +151,7 @@ func (w *world) commit(limit int) (s snapshot, sent bool) {
 		return s, false
 	}
 	place := ownersPlace
-	place.Topic = w.p.identity()
+	place.Topic = s.log
 	text := ""
 	if place.Topic != (topicID{}) {
 		text, _ = new(offsetmap.Encoder).Encode(place, offsetmap.Map{Committed: s.offset, Epoch: s.newest,

@@ -77,7 +77,7 @@ func sizes(recs []*Record) (n int64) {
 }
 
 // recordOverhead is what a record takes beside its bytes: the Record, its place in the queues, its decoded form.
-const recordOverhead = 512
+const recordOverhead = 544
 
 // Settled tells whether Settle was called.
 func (r *Record) Settled() bool { return r.done.Load() }

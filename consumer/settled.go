@@ -175,6 +175,7 @@ func (s *skipping) has(offset int64) bool {
 
 // snapshot is what to commit of a partition.
 type snapshot struct {
+	log     topicID // whose offsets these are; zero if that is unknown
 	offset  int64
 	epoch   int32 // of the record read last: in a log that still has it, that epoch ends behind the offset
 	newest  int32 // that was met
@@ -190,8 +191,8 @@ func (p *partition) unsaved() (s snapshot, ok bool) {
 	if !p.dirty() {
 		return s, false
 	}
-	s = snapshot{offset: p.at(), epoch: p.epoch, newest: p.settled.newest, settled: p.settled.spans(&p.open, p.next),
-		version: p.settled.version, traces: p.ended()}
+	s = snapshot{log: p.log, offset: p.at(), epoch: p.epoch, newest: p.settled.newest,
+		settled: p.settled.spans(&p.open, p.next), version: p.settled.version, traces: p.ended()}
 	return s, true
 }
 
@@ -246,13 +247,13 @@ func (c *Consumer) lessMetadata(refused int) {
 	}
 }
 
-// place is where the offsets of a partition belong. It is not known if the topic has no id.
-func (c *Consumer) place(p *partition) (place offsetmap.Place, known bool) {
-	id, cluster := p.identity(), c.cluster.Load()
-	if id == (topicID{}) || cluster == nil || *cluster == "" {
+// place is where offsets of a log belong. It is not known if the topic has no id.
+func (c *Consumer) place(log topicID) (place offsetmap.Place, known bool) {
+	cluster := c.cluster.Load()
+	if log == (topicID{}) || cluster == nil || *cluster == "" {
 		return place, false
 	}
-	return offsetmap.Place{Cluster: *cluster, Group: c.cfg.Group, Topic: id}, true
+	return offsetmap.Place{Cluster: *cluster, Group: c.cfg.Group, Topic: log}, true
 }
 
 // recall returns what a commit's metadata says, or nil if it does not hold for this offset of this group in this

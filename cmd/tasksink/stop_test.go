@@ -31,7 +31,8 @@ func leftOut(f hubspottest.Fault, ids ...string) hubspottest.Fault {
 }
 
 // TestStopsInAnyState: whatever keeps records from being settled, SIGTERM ends the program with status 0 as soon as the
-// requests on the wire are answered. The next one writes nothing a second time, and no dead letter either.
+// requests on the wire are answered. The next one writes nothing a second time, and no dead letter either. The same
+// holds if a second replica joins instead, and takes a partition over.
 func TestStopsInAnyState(t *testing.T) {
 	b := kafkatest.Kafka(t)
 	const events = 3000
@@ -75,60 +76,77 @@ func TestStopsInAnyState(t *testing.T) {
 		"whole batches are refused": {bad: 50, cfg: hubspottest.Config{IgnoreTrace: true},
 			begin: func(*hubspottest.Server) func() { return func() {} }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tc.cfg.Latency = 50 * time.Millisecond
-			topic, hubspot, args := world(t, b, 2, tc.cfg, append(tc.args, "--max-in-flight=4")...)
-			if !tc.noLetters {
-				b.CreateTopic(t, topic+".dlq", 1, nil)
-			}
-			b.Produce(t, topic, withBad(events, tc.bad)...)
-			m := start(t, "first", args...)
-			until(t, "HubSpot has some", time.Minute, func() bool { return len(hubspot.Journal()) > 500 })
-			end := tc.begin(hubspot)
-			if tc.holds {
-				until(t, "it holds", time.Minute, func() bool { return state(t, m) == "held" })
-			} else {
-				time.Sleep(3 * time.Second) // of that state
-			}
-			asked := time.Now()
-			if err := m.terminate(t); err != nil {
-				t.Errorf("SIGTERM: %v", err)
-			}
-			t.Logf("it ended after %v", time.Since(asked).Round(10*time.Millisecond))
-			if took := time.Since(asked); took > 15*time.Second { // a request's timeout
-				t.Errorf("it ended after %v", took)
-			}
-			first := len(hubspot.Journal())
-			end()
-			if tc.noLetters {
-				b.CreateTopic(t, topic+".dlq", 1, nil)
-			}
-			m = start(t, "second", args...)
-			until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
-			if err := m.terminate(t); err != nil {
-				t.Errorf("SIGTERM: %v", err)
-			}
-			times := map[string]int{}
-			for _, w := range hubspot.Journal() {
-				if times[w.TraceID]++; times[w.TraceID] == 2 {
-					t.Errorf("%s was written twice", w.TraceID)
+		for _, change := range []string{"stop", "rebalance"} {
+			t.Run(name+"/"+change, func(t *testing.T) {
+				t.Parallel()
+				cfg := tc.cfg
+				cfg.Latency = 50 * time.Millisecond
+				topic, hubspot, args := world(t, b, 2, cfg, append(slices.Clone(tc.args), "--max-in-flight=4")...)
+				if !tc.noLetters {
+					b.CreateTopic(t, topic+".dlq", 1, nil)
 				}
-			}
-			letters := map[string]int{}
-			for _, l := range b.ReadAll(t, topic+".dlq") {
-				letters[string(l.Key)]++
-			}
-			if len(times) != events-tc.bad || len(letters) != tc.bad || first == len(times) && !tc.noLetters {
-				t.Errorf("%d events were written, %d of them by the first; there are letters of %d", len(times), first,
-					len(letters))
-			}
-			for key, n := range letters {
-				if n > 1 {
-					t.Errorf("%d dead letters of %s", n, key)
+				b.Produce(t, topic, withBad(events, tc.bad)...)
+				m := start(t, "first", args...)
+				until(t, "HubSpot has some", time.Minute, func() bool { return len(hubspot.Journal()) > 500 })
+				end := tc.begin(hubspot)
+				if tc.holds {
+					until(t, "it holds", time.Minute, func() bool { return state(t, m) == "held" })
+				} else {
+					time.Sleep(3 * time.Second) // of that state
 				}
-			}
-		})
+				asked := time.Now()
+				var second *member
+				if change == "stop" {
+					ends(t, m)
+					second = start(t, "second", args...)
+				} else {
+					second = start(t, "second", args...)
+					until(t, "each has a partition", 30*time.Second, func() bool { return has(t, m) == 1 && has(t, second) == 1 })
+				}
+				t.Logf("it took %v", time.Since(asked).Round(10*time.Millisecond))
+				end()
+				if tc.noLetters {
+					b.CreateTopic(t, topic+".dlq", 1, nil)
+				}
+				until(t, "all is committed", 2*time.Minute, func() bool { return b.Lag(t, topic, topic) == 0 })
+				ends(t, second)
+				if change == "rebalance" {
+					ends(t, m)
+				}
+				once(t, hubspot, b.ReadAll(t, topic+".dlq"), events, tc.bad)
+			})
+		}
+	}
+}
+
+// ends stops a member, which must not take longer than a request may.
+func ends(t *testing.T, m *member) {
+	t.Helper()
+	asked := time.Now()
+	if err := m.terminate(t); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	if took := time.Since(asked); took > 15*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+}
+
+// once checks that each event was written once, or has one dead letter.
+func once(t *testing.T, hubspot *hubspottest.Server, dead []kafka.Message, events, bad int) {
+	t.Helper()
+	times, letters := map[string]int{}, map[string]int{}
+	for _, w := range hubspot.Journal() {
+		if times[w.TraceID]++; times[w.TraceID] == 2 {
+			t.Errorf("%s was written twice", w.TraceID)
+		}
+	}
+	for _, l := range dead {
+		if letters[string(l.Key)]++; letters[string(l.Key)] == 2 {
+			t.Errorf("%s has two dead letters", l.Key)
+		}
+	}
+	if len(times) != events-bad || len(letters) != bad {
+		t.Errorf("%d events were written, and there are letters of %d", len(times), len(letters))
 	}
 }
 
@@ -143,12 +161,16 @@ func withBad(n, bad int) []kafka.Message {
 	return msgs
 }
 
-func state(t *testing.T, m *member) string {
+func statusOf(t *testing.T, m *member) (st worker.Status) {
 	t.Helper()
 	_, body := m.get(t, "/status")
-	var st worker.Status
 	if err := json.Unmarshal([]byte(body), &st); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	return st.State
+	return st
 }
+
+func state(t *testing.T, m *member) string { t.Helper(); return statusOf(t, m).State }
+
+// has is how many partitions a member has.
+func has(t *testing.T, m *member) int { t.Helper(); return len(statusOf(t, m).Partitions) }
