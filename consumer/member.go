@@ -68,9 +68,13 @@ func ask[R protocol.Message](ctx context.Context, m *member, limit time.Duration
 		return res, nil
 	}
 	m.lost()
-	if attempt.Err() != nil && ctx.Err() == nil {
+	switch {
+	case attempt.Err() != nil && ctx.Err() == nil:
 		m.cut()
 		err = fmt.Errorf("no answer within %v: %w", limit, err)
+	case errors.Is(err, kafka.BrokerNotAvailable):
+		// A broker that has just started may say that it is the only one, and kafka-go believes that for a while.
+		m.cut()
 	}
 	return res, err
 }

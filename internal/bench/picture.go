@@ -77,6 +77,9 @@ func (b *bench) pictures(dir string) error {
 		"h": func() (*plot.Plot, error) {
 			return b.bars("h", "CPU per record, with and without traces", "µs", byFigure("cpu_us_per_record"))
 		},
+		"i": func() (*plot.Plot, error) {
+			return b.bars("i", "CPU per record, reading alone", "µs", bySubject("cpu_us_per_record"))
+		},
 	}
 	for _, row := range rows {
 		if !slices.ContainsFunc(b.results, func(r *result) bool { return r.Row == row.name }) {
