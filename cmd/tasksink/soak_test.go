@@ -389,11 +389,11 @@ func mean(samples []int64) (sum int64) {
 }
 
 // judgeRecords holds the dead letters against what is bad: the hostile records, and those that HubSpot left out until
-// the worker gave them up.
+// the worker gave them up. There may be more: a letter whose write got no answer in time is written again.
 func (s *soak) judgeRecords(t *testing.T, st worker.Status) {
 	t.Helper()
 	t.Logf("%d records are dead letters; requests by status: %v", st.Records.DeadLettered, st.Sender.Requests)
-	if want := s.hostile + len(s.sent); st.Records.DeadLettered != want || st.Records.Lost > 0 {
+	if want := s.hostile + len(s.sent); st.Records.DeadLettered < want || st.Records.Lost > 0 {
 		t.Errorf("%d records are dead letters, want %d; %d records are lost", st.Records.DeadLettered, want, st.Records.Lost)
 	}
 	for id := range s.sent {
