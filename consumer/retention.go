@@ -55,9 +55,12 @@ func (c *Consumer) askRetention(ctx context.Context, topics []string) error {
 		return fmt.Errorf("ask for the topics' configuration: %w", err)
 	}
 	kept := map[string]time.Duration{}
+	var failed error
 	for _, r := range res.Resources {
 		if err := failure(r.ErrorCode); err != nil {
-			c.cfg.Log.Debug().Str("topic", r.ResourceName).Err(err).Msg("the topic's configuration may not be read")
+			if !errors.Is(err, kafka.TopicAuthorizationFailed) { // the right is optional
+				failed = errors.Join(failed, fmt.Errorf("read the configuration of topic %s: %w", r.ResourceName, err))
+			}
 			continue
 		}
 		if keeps, ok := retentionOf(r.ConfigEntries); ok {
@@ -65,7 +68,7 @@ func (c *Consumer) askRetention(ctx context.Context, topics []string) error {
 		}
 	}
 	c.kept.Store(&kept)
-	return nil
+	return failed
 }
 
 const (

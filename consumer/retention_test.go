@@ -120,3 +120,32 @@ func TestRetentionUnknown(t *testing.T) {
 	}
 	m.stops(t, 3*time.Second)
 }
+
+// TestRetentionLater: a broker does not know the topic yet when it is asked first. It is asked again soon.
+func TestRetentionLater(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	topic := b.Topic(t, 1, map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"})
+	var asked atomic.Int64
+	b.Fake.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		if asked.Add(1) > 1 {
+			return nil, nil, false
+		}
+		res := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		unknown := kmsg.NewDescribeConfigsResponseResource()
+		unknown.ErrorCode, unknown.ResourceType, unknown.ResourceName = kerr.UnknownTopicOrPartition.Code,
+			kmsg.ConfigResourceTypeTopic, topic
+		res.Resources = append(res.Resources, unknown)
+		return res, nil, true
+	})
+	put(t, b, topic, 0, 300, "some")
+	s := newSink(t, time.Millisecond)
+	s.back = open(5)
+	m := join(t, b, topic, "m", s, nil)
+	until(t, "the time is known", 25*time.Second, func() bool {
+		p := m.Status().Partitions
+		return len(p) == 1 && p[0].OpenRetentionSeconds != nil
+	})
+	m.stops(t, 3*time.Second)
+}
