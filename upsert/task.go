@@ -56,7 +56,8 @@ type verdict int
 const (
 	verdictUnresolved verdict = iota // nothing is known of it: send it again
 	verdictConfirmed
-	verdictBad // refused by name: the reason stands beside it
+	verdictBad      // refused by name, for good: the reason stands beside it
+	verdictTroubled // named with a category that does not speak of the record: the reason stands beside it
 )
 
 // judgement is what one HTTP answer means for the inputs of its request.
