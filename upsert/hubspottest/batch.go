@@ -55,8 +55,18 @@ func (in wireInput) values() (map[string]string, error) {
 	return values, nil
 }
 
+// call is one request for an upsert.
+type call struct {
+	seq     int    // Request.Seq
+	version string // of the API: v3, or a date
+	inputs  []wireInput
+	seen    []Input // the inputs, as a fault sees them
+	fault   *Fault  // the one that strikes the request as a whole; nil: none
+}
+
 // batch judges and applies the inputs; s.mu is held.
-func (s *Server) batch(req int, inputs []wireInput) answer {
+func (s *Server) batch(c *call) answer {
+	inputs := c.inputs
 	if len(inputs) == 0 {
 		return failure(400, "VALIDATION_ERROR", "Some required fields were not set: [inputs]", nil)
 	}
@@ -75,15 +85,15 @@ func (s *Server) batch(req int, inputs []wireInput) answer {
 	}
 	seen, twice := map[string]bool{}, []string(nil)
 	for _, in := range inputs {
-		if seen[*in.ID] {
+		if seen[s.fold(*in.ID)] {
 			twice = append(twice, *in.ID)
 		}
-		seen[*in.ID] = true
+		seen[s.fold(*in.ID)] = true
 	}
 	if twice != nil {
 		return repeated(twice)
 	}
-	return s.each(req, inputs)
+	return s.each(c)
 }
 
 const maxInputs = 100 // of a request
@@ -105,42 +115,33 @@ func repeated(ids []string) answer {
 
 // each applies the good inputs and names the bad ones, if all have a trace id of their own; otherwise one bad input
 // sinks the batch.
-func (s *Server) each(req int, inputs []wireInput) answer {
-	traces := map[string]bool{}
-	for _, in := range inputs {
-		if in.ObjectWriteTraceID != "" {
-			traces[in.ObjectWriteTraceID] = true
-		}
-	}
-	traced := len(traces) == len(inputs) && !s.cfg.IgnoreTrace
+func (s *Server) each(c *call) answer {
+	traced := s.traced(c.inputs)
 	begun := time.Now()
 	errs, results := []any{}, []map[string]any{}
-	good := make([]map[string]string, len(inputs))
-	for i, in := range inputs {
-		values, err := in.values()
-		var bad *refusal
-		if err != nil {
-			bad = &refusal{message: "Property values were not valid: " + err.Error()}
-		} else {
-			bad = s.check(in, values)
-		}
-		if bad == nil {
+	good, picked := make([]map[string]string, len(c.inputs)), s.picks(c)
+	for i, in := range c.inputs {
+		values, bad := s.judged(c.version, in)
+		if bad == nil && (picked[i] == (pick{}) || picked[i].written) {
 			good[i] = values
-			continue
 		}
-		if !traced {
-			return failure(400, "VALIDATION_ERROR", bad.message, bad.context)
+		if picked[i].category != "" {
+			bad = s.namedWith(picked[i].category, in)
 		}
-		context := map[string][]string{"objectWriteTraceId": {in.ObjectWriteTraceID}}
-		for name, list := range bad.context {
-			context[name] = list
+		switch {
+		case bad == nil, picked[i].omitted:
+		case traced:
+			errs = append(errs, bad.item(in.ObjectWriteTraceID))
+		default:
+			return bad.sink()
 		}
-		errs = append(errs, map[string]any{"status": "error", "category": "VALIDATION_ERROR", "message": bad.message,
-			"context": context})
 	}
 	for i, values := range good {
-		if values != nil {
-			results = append(results, s.write(req, inputs[i], values))
+		if values == nil {
+			continue
+		}
+		if result := s.write(c.seq, c.inputs[i], values); picked[i] == (pick{}) {
+			results = append(results, result)
 		}
 	}
 	s.rand.Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
@@ -150,44 +151,30 @@ func (s *Server) each(req int, inputs []wireInput) answer {
 		return jsonAnswer(200, body)
 	}
 	body["numErrors"], body["errors"] = len(errs), errs
+	if s.cfg.ErrorsIn200 && c.version == newest {
+		return jsonAnswer(200, body)
+	}
 	return jsonAnswer(207, body)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// write applies one input and returns its result.
-func (s *Server) write(req int, in wireInput, values map[string]string) map[string]any {
-	now := time.Now()
-	key := in.IDProperty + "\x00" + *in.ID
-	o, old := s.objects[key]
-	if !old {
-		s.lastID++
-		o = &object{id: strconv.Itoa(s.lastID), properties: map[string]string{in.IDProperty: *in.ID}, created: now}
-		s.objects[key] = o
+// traced tells whether every input has a trace id of its own.
+func (s *Server) traced(inputs []wireInput) bool {
+	traces := map[string]bool{}
+	for _, in := range inputs {
+		if in.ObjectWriteTraceID != "" {
+			traces[in.ObjectWriteTraceID] = true
+		}
 	}
-	for name, v := range values {
-		o.properties[name] = v
-	}
-	s.journal = append(s.journal, Write{Seq: len(s.journal), Time: now, Request: req, IDProperty: in.IDProperty,
-		ID:        *in.ID,
-		HubSpotID: o.id, TraceID: in.ObjectWriteTraceID, Properties: values, New: !old})
-	echo := make(map[string]string, len(values)+4)
-	for name, v := range values {
-		echo[name] = v
-	}
-	echo["hs_object_id"], echo["hs_createdate"], echo["hs_lastmodifieddate"] = o.id, stamp(o.created), stamp(now)
-	switch s.cfg.EchoKey {
-	case "none":
-		delete(echo, in.IDProperty)
-	case "normalized":
-		echo[in.IDProperty] = strings.ToLower(strings.TrimLeft(strings.TrimSpace(*in.ID), "0"))
-	default:
-		echo[in.IDProperty] = *in.ID
-	}
-	result := map[string]any{"id": o.id, "properties": echo, "createdAt": stamp(o.created), "updatedAt": stamp(now),
-		"archived": false, "new": !old}
-	if s.cfg.EchoTrace {
-		result["objectWriteTraceId"] = in.ObjectWriteTraceID
-	}
-	return result
+	return len(traces) == len(inputs) && !s.cfg.IgnoreTrace
 }
+
+// judged is what the input writes, or why it is bad; s.mu is held.
+func (s *Server) judged(version string, in wireInput) (values map[string]string, bad *refusal) {
+	values, err := in.values()
+	if err != nil {
+		return nil, &refusal{category: "VALIDATION_ERROR", message: "Property values were not valid: " + err.Error()}
+	}
+	return values, s.check(version, in, values)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -14,8 +14,8 @@ import (
 // The lean mode is for measuring: the simulator shares the machine with the worker that is measured. It checks what
 // concerns a request as a whole (token, limit, syntax as far as it is read, required fields, 100 inputs, idProperty,
 // repeated ids), in the usual order, and answers each input with a full result, in a random order. It judges no
-// property, knows no Fault, and keeps neither objects nor journal nor requests: Config.Observe is told instead.
-// Strings are not unquoted: an id that is written in two ways counts as two.
+// property, knows no Fault, MaxBody or FoldIDs, and keeps neither objects nor journal nor requests: Config.Observe is
+// told instead. Strings are not unquoted: an id that is written in two ways counts as two.
 
 // leanInput is an input as it stands in the body. Strings are without their quotes.
 type leanInput struct {

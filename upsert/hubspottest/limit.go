@@ -22,10 +22,7 @@ func (s *Server) admit(r *http.Request, header http.Header) (refusal answer, adm
 		return refusal, false
 	}
 	if limited, policy := s.limited(header); limited {
-		return jsonAnswer(429, map[string]any{"status": "error", "message": "You have reached your " +
-			strings.ToLower(policy) + " limit.",
-			"errorType": "RATE_LIMIT", "correlationId": correlationID(), "policyName": policy,
-			"groupName": "publicapi:private-apps:calls-per-ten-seconds"}), false
+		return failure(429, policy, "You have reached your "+strings.ToLower(policy)+" limit.", nil), false
 	}
 	return answer{}, true
 }

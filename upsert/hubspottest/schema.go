@@ -1,7 +1,6 @@
 package hubspottest
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -22,12 +21,6 @@ var (
 
 const maxString = 65_536 // characters of a property
 
-// refusal is why an input is bad.
-type refusal struct {
-	message string
-	context map[string][]string
-}
-
 // problem is one element of the JSON array in HubSpot's message.
 type problem struct {
 	IsValid bool   `json:"isValid"`
@@ -36,8 +29,8 @@ type problem struct {
 	Name    string `json:"name"`
 }
 
-// check judges an input's properties; s.mu is held. All problems of one input make one refusal.
-func (s *Server) check(in wireInput, values map[string]string) *refusal {
+// check judges an input's properties; s.mu is held.
+func (s *Server) check(version string, in wireInput, values map[string]string) *refusal {
 	var problems []problem
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -50,17 +43,38 @@ func (s *Server) check(in wireInput, values map[string]string) *refusal {
 		}
 	}
 	if problems != nil {
-		list, err := json.Marshal(problems)
-		if err != nil {
-			return &refusal{message: err.Error()}
-		}
-		return &refusal{message: "Property values were not valid: " + string(list)}
+		return invalid(problems)
 	}
-	if _, known := s.objects[in.IDProperty+"\x00"+*in.ID]; !known && values["hs_timestamp"] == "" {
-		return &refusal{message: "Error creating TASK. Some required properties were not set.",
+	o := s.objects[s.key(in)]
+	if o == nil && values["hs_timestamp"] == "" {
+		return &refusal{category: "VALIDATION_ERROR", message: "Error creating TASK. Some required properties were not set.",
 			context: map[string][]string{"properties": {"hs_timestamp"}}}
 	}
+	if version == newest {
+		return s.required(o, values)
+	}
 	return nil
+}
+
+// required holds an input against the administrator's requirements: what is sent, and what the object has already.
+func (s *Server) required(o *object, values map[string]string) *refusal {
+	var missing []detail
+	for _, rule := range s.cfg.Conditional {
+		then, sent := values[rule.Then]
+		if !sent && o != nil {
+			then = o.properties[rule.Then]
+		}
+		if values[rule.If] == rule.Is && then == "" {
+			missing = append(missing, detail{Code: "MISSING_CONDITIONAL_REQUIRED_PROPERTY",
+				Message: "The property " + rule.Then + " is required when " + rule.If + " is " + rule.Is,
+				Context: map[string][]string{"propertyName": {rule.Then}}})
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return &refusal{category: "VALIDATION_ERROR", message: "Some conditionally required properties were not set.",
+		details: missing}
 }
 
 func (s *Server) judge(name, value string) (code, message string) {

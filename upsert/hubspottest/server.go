@@ -1,16 +1,6 @@
-// Package hubspottest is a simulator of HubSpot's batch upsert of tasks: a real HTTP handler that keeps the objects,
-// a journal of every write in order, a rolling rate window, and faults on demand.
-//
-// It answers as the endpoint's published description and recorded answers of the real one do: the order of the
-// checks, the bodies, the headers. Where the real one's behaviour is unknown or varies, a switch chooses.
-//
-// Use New as an http.Handler in a test's server, or in memory. It starts no goroutine. All times are time.Now's, so
-// it runs in a testing/synctest bubble.
 package hubspottest
 
 import (
-	"encoding/json"
-	"fmt"
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
@@ -21,28 +11,6 @@ import (
 	"sync"
 	"time"
 )
-
-// Config is what a simulated account is like.
-type Config struct {
-	Token        string        // the bearer token that it accepts; empty: any, or with App that app's only
-	App          *App          // nil: no OAuth
-	IDProperties []string      // properties of tasks with unique values; nil: external_task_id
-	Archived     []string      // properties of tasks that were archived
-	Scopes       []string      // what the token may do; nil: read and write tasks
-	Limit        int           // requests in a window; 0: unlimited
-	Window       time.Duration // 0: 10 s
-	Daily        int           // calls a day; 0: unlimited
-	TimeZone     string        // of the account; empty: UTC. The day's calls are counted from its midnight
-	Latency      time.Duration // of each answer that is no fault's; SetLatency changes it
-	EchoTrace    bool          // results carry objectWriteTraceId
-	EchoKey      string        // how results echo the key: "sent" (also if empty), "normalized", "none"
-	IgnoreTrace  bool          // as if no input had a trace id: the first bad one sinks the batch
-	Seed         uint64        // of the order of results
-
-	Lean bool // for measuring: cheap, keeps and judges little; see lean.go
-	// with Lean: told of each answered request, and of the ids it wrote; valid during the call
-	Observe func(req Request, ids [][]byte)
-}
 
 // Write is one object written by one request.
 type Write struct {
@@ -63,12 +31,6 @@ type Request struct {
 	Time   time.Time
 	Status int // 0 if it was not answered
 	Inputs int // 0 if the body was not read
-}
-
-// Input is one element of a request, as a fault sees it.
-type Input struct {
-	ID, IDProperty, TraceID string
-	Properties              map[string]string
 }
 
 // Server is a simulated account.
@@ -93,12 +55,6 @@ type Server struct {
 	faults   []*Fault
 	lastID   int
 	seed     maphash.Seed // of the lean mode's HubSpot ids
-}
-
-type object struct {
-	id         string
-	properties map[string]string
-	created    time.Time
 }
 
 // New returns an account without objects.
@@ -160,22 +116,20 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
-// Objects returns what the account holds: idProperty, a zero byte, and id → properties.
-func (s *Server) Objects() map[string]map[string]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]map[string]string, len(s.objects))
-	for key, o := range s.objects {
-		p := make(map[string]string, len(o.properties))
-		for name, value := range o.properties {
-			p[name] = value
-		}
-		all[key] = p
-	}
-	return all
-}
+var path = regexp.MustCompile(
+	`^/crm/(?:(v3)/objects|objects/(2025-09|2026-03|2026-09))/(?:tasks|0-27)/batch/upsert$`)
 
-var path = regexp.MustCompile(`^(/crm/v3/objects/(tasks|0-27)|/crm/objects/2026-0[39]/(tasks|0-27))/batch/upsert$`)
+// newest is the path's version that has rules of its own.
+const newest = "2026-09"
+
+// version is that of the API at the path; empty if there is no upsert.
+func version(at string) string {
+	m := path.FindStringSubmatch(at)
+	if m == nil {
+		return ""
+	}
+	return m[1] + m[2]
+}
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -195,6 +149,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveLean(w, r)
 		return
 	}
+	if !s.forward(w, r) {
+		return
+	}
 	req := s.arrive()
 	a, admitted := s.admit(r, w.Header())
 	body, err := io.ReadAll(r.Body)
@@ -205,14 +162,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if parsed == nil {
 		s.set(func() { s.requests[req].Inputs = len(inputs) })
 	}
-	if admitted && s.strike(w, r, req, inputs) {
+	c := &call{seq: req, version: version(r.URL.Path), inputs: inputs, seen: see(inputs)}
+	if admitted && s.strike(w, r, c) {
 		return
 	}
 	if !s.wait(r) {
 		return
 	}
 	if admitted {
-		a = s.answer(r, req, inputs, parsed, w.Header())
+		a = s.answer(r, c, parsed, w.Header())
 	}
 	s.send(w, req, a.status, a.body)
 }
@@ -244,53 +202,14 @@ func (s *Server) send(w http.ResponseWriter, req, status int, body []byte) {
 	write(w, answer{status, body})
 }
 
-func write(w http.ResponseWriter, a answer) {
-	if w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", "application/json;charset=utf-8")
-	}
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // a client that went away is no concern of ours
-}
-
-type answer struct {
-	status int
-	body   []byte
-}
-
-func jsonAnswer(status int, body any) answer {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return answer{500, []byte(err.Error())}
-	}
-	return answer{status, b}
-}
-
-// failure is HubSpot's Error.
-func failure(status int, category, message string, context map[string][]string) answer {
-	e := map[string]any{"status": "error", "message": message, "correlationId": correlationID()}
-	if category != "" {
-		e["category"] = category
-	}
-	if context != nil {
-		e["context"] = context
-	}
-	return jsonAnswer(status, e)
-}
-
-func correlationID() string {
-	n := rand.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(n), uint16(n>>32), n>>52, n>>44&0xfff,
-		rand.Uint64()&0xffffffffffff)
-}
-
 // answer makes the other checks, and does what is asked for.
-func (s *Server) answer(r *http.Request, req int, inputs []wireInput, parsed error, header http.Header) answer {
+func (s *Server) answer(r *http.Request, c *call, parsed error, header http.Header) answer {
 	if a, served := s.serves(r, parsed, header); !served {
 		return a
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.batch(req, inputs)
+	return s.batch(c)
 }
 
 // serves tells whether there is a service at the path, up, and the request was understood.
