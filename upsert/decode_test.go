@@ -230,7 +230,7 @@ func TestMerged(t *testing.T) {
 }
 
 // FuzzDecode holds the decoder against encoding/json: what it accepts is what that reads, value by value, and it
-// accepts every plain event. No event chooses an idProperty that is not configured, not even for its place in the queue.
+// accepts every plain event. No event chooses an idProperty that is not configured, not even for its place.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`,
 		`{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,

@@ -1,7 +1,6 @@
 package upsert
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,8 +11,8 @@ const codeMissingIDProperty = "MISSING_ID_PROPERTY"
 
 const maxForeign = 64 // characters, in a message, of an idProperty that is not configured
 
-// idProperty is the configured property that the event's id is a value of. No event may choose another one: a producer
-// could reach any task of the account by it, and open queues of its own.
+// idProperty is the configured property that the event's id is a value of. An event may not bring another one: by it a
+// producer could choose which tasks of the account it writes, and open queues of its own.
 func (d *Decoder) idProperty(ev event) (string, *dlq.Reason) {
 	own := ""
 	switch ev.idProperty.Kind() {
@@ -33,11 +32,11 @@ func (d *Decoder) idProperty(ev event) (string, *dlq.Reason) {
 	if i := slices.Index(d.IDProperties, own); i >= 0 {
 		return d.IDProperties[i], nil
 	}
-	return "", undecodable(categoryInvalidEvent, "UNKNOWN_ID_PROPERTY", "idProperty", fmt.Sprintf("the event's idProperty "+
-		"%s is not configured: add it to --hubspot-id-properties, or correct the producer", begin(own, maxForeign)))
+	return "", undecodable(categoryInvalidEvent, "UNKNOWN_ID_PROPERTY", "idProperty", "the event's idProperty "+
+		begin(own, maxForeign)+" is not configured: add it to --hubspot-id-properties, or correct the producer")
 }
 
-// begin is the first n characters of s.
+// begin is s, or its first n characters and an ellipsis.
 func begin(s string, n int) string {
 	for i := range s {
 		if n == 0 {
