@@ -18,6 +18,9 @@ var explanations = map[string]string{
 		"the README). Correct the producer; a redrive ends here again.",
 	"INVALID_EVENT MISSING_ID_PROPERTY": "The event does not say which property its id belongs to. Set " +
 		"--hubspot-id-property and redrive, or let the producer send idProperty.",
+	"INVALID_EVENT UNKNOWN_ID_PROPERTY": "The event brings an idProperty that is not configured, and a producer may not " +
+		"choose which tasks of the account it writes. Add the property to --hubspot-id-properties and redrive, or correct " +
+		"the producer.",
 	"INVALID_EVENT BLANK_ID": "Neither the event nor the record's key has an id. Correct the producer; " +
 		"a redrive ends here again.",
 	"INVALID_EVENT INVALID_ID": "The id is neither a string nor a number, or the key that stands in for " +

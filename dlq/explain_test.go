@@ -38,6 +38,9 @@ func TestExplain(t *testing.T) {
 	if text := dlq.Explain("PANIC", ""); text == whatever || !strings.Contains(text, "Redrive") {
 		t.Errorf("PANIC: %q", text)
 	}
+	if text := dlq.Explain("INVALID_EVENT", "UNKNOWN_ID_PROPERTY"); !strings.Contains(text, "--hubspot-id-properties") {
+		t.Errorf("UNKNOWN_ID_PROPERTY: %q", text)
+	}
 	if found < 20 {
 		t.Errorf("only %d reasons found", found)
 	}

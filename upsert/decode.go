@@ -39,9 +39,11 @@ var errMembers = errors.New("too many members")
 //
 // An event is the endpoint's own input object, `{"id", "idProperty", "properties"}`, or a CloudEvent whose data is
 // that object: structured (a JSON object with specversion and data or data_base64) or binary (the value is the data).
+// Its idProperty is one of the Decoder's, or missing.
 type Decoder struct {
-	IDProperty string         // for events that carry none; empty: they must
-	Log        zerolog.Logger // the zero value logs nothing
+	IDProperty   string         // for events that carry none; empty: they must
+	IDProperties []string       // the further ones that events may carry; an event with any other is refused
+	Log          zerolog.Logger // the zero value logs nothing
 }
 
 // decoders are jsontext's, with their buffers.
@@ -90,7 +92,7 @@ func readRecord(value []byte) (event, *dlq.Reason) {
 
 // task makes a task of a scanned input object.
 func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
-	t := &Task{Record: rec, Properties: ev.properties, IDProperty: d.IDProperty}
+	t := &Task{Record: rec, Properties: ev.properties}
 	if ev.associations {
 		return nil, undecodable(categoryUnsupportedField, "ASSOCIATIONS", "associations",
 			"upsert takes no associations; set them by a call of their own")
@@ -126,19 +128,11 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 		return nil, undecodable(categoryInvalidEvent, "ID_TOO_LONG", "id",
 			"the id is longer than the 65,536 characters of a HubSpot property")
 	}
-	switch ev.idProperty.Kind() {
-	case '"':
-		if own := unquote(ev.idProperty); strings.TrimSpace(own) != "" {
-			t.IDProperty, t.OwnKey = own, own != d.IDProperty
-		}
-	case 0, 'n':
-	default:
-		return nil, undecodable(categoryInvalidEvent, "INVALID_ID_PROPERTY", "idProperty", "idProperty is not a string")
+	property, reason := d.idProperty(ev)
+	if reason != nil {
+		return nil, reason
 	}
-	if t.IDProperty == "" {
-		return nil, undecodable(categoryInvalidEvent, "MISSING_ID_PROPERTY", "idProperty",
-			"the event has no idProperty, and --hubspot-id-property is not set")
-	}
+	t.IDProperty, t.OwnKey = property, property != d.IDProperty
 	return t, nil
 }
 

@@ -19,12 +19,11 @@ import (
 func TestDecode(t *testing.T) {
 	var got strings.Builder
 	headers := 0
-	decode := func(name, idProperty, key string, value []byte) {
+	decode := func(name string, d upsert.Decoder, key string, value []byte) {
 		rec := &consumer.Record{Topic: "tasks", Partition: 3, Offset: 17, Value: value, HeaderCount: headers}
 		if key != "" {
 			rec.Key = []byte(key)
 		}
-		d := upsert.Decoder{IDProperty: idProperty}
 		task, reason := d.Decode(rec)
 		fmt.Fprintf(&got, "# %s\n", name)
 		if len(value) < 300 {
@@ -48,19 +47,29 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: the request is not JSON", name)
 		}
 	}
-	each := func(idProperty string, cases ...string) {
+	each := func(d upsert.Decoder, cases ...string) {
 		for i := 0; i < len(cases); i += 3 {
-			decode(cases[i], idProperty, cases[i+1], []byte(cases[i+2]))
+			decode(cases[i], d, cases[i+1], []byte(cases[i+2]))
 		}
 	}
-	each("",
+	each(upsert.Decoder{},
+		"nothing is configured, and the event brings an idProperty", "key-1", `{"id":"a","idProperty":"ext","properties":{}}`,
+		"nothing is configured, and the event brings none", "key-1", `{"id":"a","properties":{}}`)
+	each(upsert.Decoder{IDProperties: []string{"ext"}},
 		"plain", "", `{"id":"a","idProperty":"ext","properties":{"hs_task_subject":"Call"}}`,
 		"no idProperty at all", "", `{"id":"a","properties":{}}`)
-	each("ext",
+	ext := upsert.Decoder{IDProperty: "ext", IDProperties: []string{"own", "third"}}
+	each(ext,
 		"the configured idProperty", "", `{"id":"a","properties":{"x":"1"}}`,
 		"its own idProperty wins", "", `{"id":"a","idProperty":"own","properties":{"x":"1"}}`,
 		"its own idProperty is the configured one", "", `{"id":"a","idProperty":"ext","properties":{"x":"1"}}`,
 		"a blank idProperty counts as none", "", `{"id":"a","idProperty":" ","properties":{}}`,
+		"an idProperty that is not configured", "key-1", `{"id":"a","idProperty":"foreign","properties":{"x":"1"}}`,
+		"an idProperty that is not configured, and no key", "", `{"id":"a","idProperty":"foreign","properties":{}}`,
+		"an idProperty in other letters than the configured one", "key-1", `{"id":"a","idProperty":"Ext","properties":{}}`,
+		"an idProperty that is not configured, of 64 characters", "key-1", `{"id":"a","idProperty":"`+strings.Repeat("ä", 64)+`","properties":{}}`,
+		"an idProperty that is not configured, of 65 characters", "key-1", `{"id":"a","idProperty":"`+strings.Repeat("ä", 65)+`","properties":{}}`,
+		"an idProperty that is not configured, in a CloudEvent", "key-1", `{"specversion":"1.0","id":"event-1","data":{"id":"a","idProperty":"foreign","properties":{}}}`,
 		"idProperty null", "", `{"id":"a","idProperty":null,"properties":{}}`,
 		"idProperty of a wrong type", "", `{"id":"a","idProperty":7,"properties":{}}`,
 		"a number as id keeps its text", "", `{"id":9007199254740993.10,"properties":{}}`,
@@ -110,17 +119,19 @@ func TestDecode(t *testing.T) {
 		"CloudEvent, the data has a bad property", "key-1", `{"specversion":"1.0","id":"event-1","data":{"id":"a","properties":{"x":[]}}}`,
 		"CloudEvent, cut off", "key-1", `{"id":"event-1","specversion":"1.0","data":{"id":"a"`,
 		"a bad property, and an idProperty of its own", "key-1", `{"id":7,"idProperty":"own","properties":{"x":[]}}`,
+		"a bad property, and an idProperty that is not configured", "key-1", `{"id":7,"idProperty":"foreign","properties":{"x":[]}}`,
+		"a bad property, an idProperty of its own, and only the key", "key-1", `{"idProperty":"own","properties":{"x":[]}}`,
 		"a bad property, and only the key", "key-1", `{"properties":{"x":[]}}`,
 		"cut off before the id", "key-1", `{"properties":{"x":"1"`,
 		"CloudEvent without data is an event", "", `{"specversion":"1.0","id":"a","properties":{}}`)
-	decode("tombstone", "ext", "key-1", nil)
-	decode("deeper than JSON may be", "ext", "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]",
+	decode("tombstone", ext, "key-1", nil)
+	decode("deeper than JSON may be", ext, "", []byte(`{"id":"a","x":`+strings.Repeat("[", 20_000)+strings.Repeat("]",
 		20_000)+`,"properties":{}}`))
 	headers = consumer.MaxHeaders
-	decode("as many headers as may be", "ext", "key-1", []byte(`{"properties":{}}`))
+	decode("as many headers as may be", ext, "key-1", []byte(`{"properties":{}}`))
 	headers++
-	decode("one header more", "ext", "key-1", []byte(`{"properties":{}}`))
-	decode("a tombstone with too many headers", "ext", "key-1", nil)
+	decode("one header more", ext, "key-1", []byte(`{"properties":{}}`))
+	decode("a tombstone with too many headers", ext, "key-1", nil)
 	golden.Compare(t, "decode.golden", got.String())
 }
 
@@ -154,6 +165,7 @@ func TestHostileValues(t *testing.T) {
 		{"one more", "", `{"id":"` + long + `x","properties":{}}`, "INVALID_EVENT/ID_TOO_LONG"},
 		{"as many, of several bytes each", "", `{"id":"` + strings.Repeat("ä", 65_536) + `","properties":{}}`, ""},
 		{"a key that is too long for an id", long + "x", `{"properties":{}}`, "INVALID_EVENT/ID_TOO_LONG"},
+		{"an idProperty of 10 MB", "k", `{"id":"a","idProperty":"` + strings.Repeat("ä", 5<<20) + `","properties":{}}`, "INVALID_EVENT/UNKNOWN_ID_PROPERTY"},
 		{"a key with a NUL and an escape sequence", "a\x00\x1b[2J", `{"properties":{}}`, ""},
 		{"NUL", "k", "{\"properties\":{\"a\":\"\x00\"}}", "INVALID_JSON/SYNTAX"},
 		{"NUL behind the object", "k", "{\"properties\":{}}\x00", "INVALID_JSON/SYNTAX"},
@@ -189,6 +201,16 @@ func TestHostileValues(t *testing.T) {
 	}
 }
 
+// TestUnknownIDProperty: a letter has the name that the event brought as it is, but for its length.
+func TestUnknownIDProperty(t *testing.T) {
+	d := upsert.Decoder{IDProperty: "ext"}
+	_, reason := d.Decode(&consumer.Record{Topic: "t", Key: []byte("k"),
+		Value: []byte(`{"id":"a","idProperty":"a\"\n\u001b[31m\u202e","properties":{}}`)})
+	if reason == nil || reason.Code != "UNKNOWN_ID_PROPERTY" || !strings.Contains(reason.Message, "a\"\n\x1b[31m\u202e") {
+		t.Errorf("reason %+v", reason)
+	}
+}
+
 // TestMerged: the versions of an object that travel together are one input, newer properties over older.
 func TestMerged(t *testing.T) {
 	d := upsert.Decoder{IDProperty: "ext"}
@@ -208,19 +230,23 @@ func TestMerged(t *testing.T) {
 }
 
 // FuzzDecode holds the decoder against encoding/json: what it accepts is what that reads, value by value, and it
-// accepts every plain event.
+// accepts every plain event. No event chooses an idProperty that is not configured, not even for its place.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"id":"a","properties":{"x":"1","n":1.50,"b":true,"z":null}}`,
 		`{"id":1e5,"properties":{"\u0078":"\ud83d\ude00"}} `,
 		`{"specversion":"1.0","data":{"id":"a","properties":{}}}`, `{"id":"a","associations":[1],"properties":{}}`, `{"properties":{"a":{}}}`, "", "null",
+		`{"id":"a","idProperty":"own","properties":{}}`, `{"id":"a","idProperty":"foreign","properties":{"x":[]}}`,
 		`{"properties":{"a":"1","\u0061":"2"}}`, `{"properties":{"a":"\ude00\ud83d"}}`, "\ufeff{}", "{\"properties\":{\"a\":\"\xc0\x80\x00\"}}", "\xff\xfe{\x00}\x00", "\x00\x00\x00\x00\x07{}",
 		`{"x":` + strings.Repeat("[", 10_000), `{"properties":{"a":` + strings.Repeat(`{"a":`, 100)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		rec := &consumer.Record{Topic: "t", Key: []byte("key"), Value: value}
-		d := upsert.Decoder{IDProperty: "ext"}
+		d := upsert.Decoder{IDProperty: "ext", IDProperties: []string{"own"}}
 		task, reason := d.Decode(rec)
+		if task.IDProperty != "ext" && task.IDProperty != "own" {
+			t.Fatalf("%q is among the records of %q, which is not configured", value, task.IDProperty)
+		}
 		if task.Record != rec || reason != nil && task.Properties != nil {
 			t.Fatalf("the task is %+v", task)
 		}

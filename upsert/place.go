@@ -9,32 +9,29 @@ import (
 const maxPlace = 4 * maxID // bytes of a name in a place: longer ones are no object's, and may share a place
 
 // place is where a record that is no task event waits for its turn: among the records of the object that it names, else
-// of the one that its key names. The ID is empty if there is neither.
+// of the one that its key names. The ID is empty if there is neither. A record whose idProperty is not configured, or
+// is no text, names no object: it waits where its key does, and not in a group of its own.
 func (d *Decoder) place(rec *consumer.Record, ev event) *Task {
 	t := &Task{Record: rec, IDProperty: d.IDProperty}
-	id, own := "", ""
+	id := ""
 	switch ev.id.Kind() {
 	case '"':
 		id = unquote(ev.id)
 	case '0':
 		id = string(ev.id)
 	}
-	switch ev.idProperty.Kind() {
-	case '"':
-		own = unquote(ev.idProperty)
-	case 0, 'n':
-	default:
-		id = "" // it is not known whose
+	property, reason := d.idProperty(ev)
+	switch {
+	case reason == nil:
+		t.IDProperty = property
+	case reason.Code != codeMissingIDProperty:
+		id = ""
 	}
 	if strings.TrimSpace(id) == "" {
-		id, own = string(rec.Key[:min(len(rec.Key), maxPlace)]), ""
+		id = string(rec.Key[:min(len(rec.Key), maxPlace)])
 	}
-	if strings.TrimSpace(id) == "" {
-		return t
-	}
-	t.ID = strings.Clone(cut(id, maxPlace))
-	if strings.TrimSpace(own) != "" {
-		t.IDProperty = strings.Clone(cut(own, maxPlace))
+	if strings.TrimSpace(id) != "" {
+		t.ID = strings.Clone(cut(id, maxPlace))
 	}
 	return t
 }

@@ -14,6 +14,7 @@ func (c *runCommand) run(ctx context.Context, s screen) error {
 	log, flush := openLog(s.err, c.LogLevel, c.LogFormat)
 	defer flush()
 	s.settings.WarnUnknown(log)
+	c.WarnIDProperties(log)
 	if err := worker.Run(ctx, c.Config, log); err != nil {
 		log.Error().Err(err).Msg("tasksink failed")
 		return errReported

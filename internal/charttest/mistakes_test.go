@@ -18,6 +18,9 @@ var mistakes = []string{
 	"kafka.topics={" + strings.Repeat("x", 246) + "}",
 	"hubspot.existingSecret=",
 	"hubspot.existingSecret=,hubspot.oauth.clientID=app",
+	"hubspot.idProperty=hs_object_id",
+	"hubspot.idProperties={invoice_id,hs_object_id}",
+	"hubspot.idProperties={external_task_id}",
 	"kafka.tls.existingSecret=kafka-tls",
 	"kafka.tls.enabled=true,kafka.tls.existingSecret=kafka-tls,kafka.tls.certKey=tls.crt",
 	"kafka.tls.enabled=true,kafka.tls.certKey=tls.crt,kafka.tls.keyKey=tls.key",
@@ -63,6 +66,11 @@ var mistakes = []string{
 	"kafka.sasl.mechanism=gssapi",
 	"hubspot.token=pat-eu1-secret",
 	"hubspot.existingSecret=Not_A_Name",
+	"hubspot.idProperty=my id",
+	"hubspot.idProperties=invoice_id",
+	"hubspot.idProperties={invoice-id}",
+	"hubspot.idProperties={invoice_id,invoice_id}",
+	"hubspot.idProperties={}",
 	"settings.batch-waits=1s",
 	"settings.batch-wait=1",
 	"settings.batch-wait=soon",
@@ -104,7 +112,8 @@ func TestNotes(t *testing.T) {
 	t.Parallel()
 	var told strings.Builder
 	for _, args := range [][]string{{"minimal"}, {"keda"}, {"hpa"},
-		{"minimal", "--set=replicaCount=9,hubspot.idProperty="}, {"everything"}} {
+		{"minimal", "--set=replicaCount=9,hubspot.idProperty="},
+		{"minimal", "--set=hubspot.idProperty=,hubspot.idProperties={invoice_id}"}, {"everything"}} {
 		out, errs, ok := helm(t, append([]string{"install", "tasksink", chart, "--namespace=prod", "--dry-run=client",
 			"--values=" + chart + "/ci/" + args[0] + "-values.yaml"}, args[1:]...)...)
 		_, notes, found := strings.Cut(out, "\nNOTES:\n")

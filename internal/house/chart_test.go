@@ -37,6 +37,7 @@ var ownValue = map[string]string{
 	"hubspot-oauth-client-secret-file": "hubspot.oauth.clientSecretKey",
 	"hubspot-oauth-refresh-token-file": "hubspot.oauth.refreshTokenKey",
 	"hubspot-id-property":              "hubspot.idProperty",
+	"hubspot-id-properties":            "hubspot.idProperties",
 	"listen":                           "port",
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,13 +65,14 @@ func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []R
 		}
 		return append(rows, account.clock)
 	}
-	var scope, property, quota Row
+	var scope, quota Row
+	var properties []Row
 	var all sync.WaitGroup
 	all.Go(func() { scope = h.scopeRow(ctx) })
-	all.Go(func() { property = h.propertyRow(ctx) })
+	all.Go(func() { properties = h.propertyRows(ctx) })
 	all.Go(func() { quota = h.quotaRow(ctx, account) })
 	all.Wait()
-	return append(rows, scope, property, quota, account.clock)
+	return slices.Concat(rows, []Row{scope}, properties, []Row{quota, account.clock})
 }
 
 // get asks HubSpot one question.

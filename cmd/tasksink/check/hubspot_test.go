@@ -88,8 +88,18 @@ func TestHubSpot(t *testing.T) {
 			p.account(hubspottest.Config{IDProperties: []string{}, Archived: []string{"external_task_id"}})
 		}},
 		{"the property is not unique", func(p *place) { p.cfg.HubspotIDProperty = "hs_task_subject" }},
-		{"the property is HubSpot's own id", func(p *place) { p.cfg.HubspotIDProperty = "hs_object_id" }},
-		{"events bring their idProperty", func(p *place) { p.cfg.HubspotIDProperty = "" }},
+		{"a further property is not unique, and one does not exist", func(p *place) {
+			p.account(hubspottest.Config{IDProperties: []string{"external_task_id", "invoice_id"}})
+			p.cfg.HubspotIDProperties = []string{"invoice_id", "hs_task_subject", "task_number"}
+		}},
+		{"all further properties are unique", func(p *place) {
+			p.account(hubspottest.Config{IDProperties: []string{"external_task_id", "invoice_id"}})
+			p.cfg.HubspotIDProperties = []string{"invoice_id"}
+		}},
+		{"events bring their idProperty", func(p *place) {
+			p.cfg.HubspotIDProperty, p.cfg.HubspotIDProperties = "", []string{"external_task_id"}
+		}},
+		{"no idProperty is configured", func(p *place) { p.cfg.HubspotIDProperty = "" }},
 		{"another object by a dated path", func(p *place) { p.cfg.HubspotPath = "/crm/objects/2026-09/0-27/batch/upsert" }},
 		{"the path is none of upserts", func(p *place) { p.cfg.HubspotPath = "/crm/v3/objects/tasks/batch/create" }},
 		{"the day's calls are used up", func(p *place) {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tasksink/tasksink/cmd/tasksink/config"
 )
@@ -44,22 +45,53 @@ func grant(cfg config.Config, scope string) string {
 
 var upsertPath = regexp.MustCompile(`/objects/(?:\d{4}-\d\d/)?([^/]+)/batch/upsert$`)
 
-// propertyRow looks whether ids can be told apart by --hubspot-id-property.
-func (h *hubspotLook) propertyRow(ctx context.Context) Row {
-	name := h.cfg.HubspotIDProperty
-	if name == "" {
-		return skip("id property", "", "--hubspot-id-property is not set: each event must bring its idProperty")
+const (
+	idProperty   = "--hubspot-id-property"
+	idProperties = "--hubspot-id-properties"
+)
+
+// propertyRows look whether ids can be told apart by each property that events may bring.
+func (h *hubspotLook) propertyRows(ctx context.Context) (rows []Row) {
+	names, object := h.cfg.IDProperties(), upsertPath.FindStringSubmatch(h.cfg.HubspotPath)
+	switch {
+	case len(names) == 0:
+		return []Row{{"id property", "", Failed, "no idProperty is configured: every event becomes a dead letter",
+			"set " + idProperty + " to a task property with unique values; if there is none, create it: " +
+				creation("internal name external_task_id")}}
+	case object == nil:
+		return []Row{{"id property", strings.Join(names, ", "), Warning,
+			"--hubspot-path=" + h.cfg.HubspotPath + " does not look like a batch upsert",
+			"check --hubspot-path: it is /crm/v3/objects/tasks/batch/upsert, unless HubSpot has a newer one"}}
 	}
-	object := upsertPath.FindStringSubmatch(h.cfg.HubspotPath)
-	if object == nil {
-		return Row{"id property", name, Warning, "--hubspot-path=" + h.cfg.HubspotPath + " does not look like a batch upsert",
-			"check --hubspot-path: it is /crm/v3/objects/tasks/batch/upsert, unless HubSpot has a newer one"}
+	rows = make([]Row, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		setting := idProperties
+		if name == h.cfg.HubspotIDProperty {
+			setting = idProperty
+		}
+		all.Go(func() { rows[i] = h.propertyRow(ctx, object[1], setting, name) })
 	}
-	path := propertyPath + object[1] + "/" + url.PathEscape(name)
-	row := Row{Check: "id property", Subject: name, Result: Failed}
-	create := "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, internal name " +
+	all.Wait()
+	if h.cfg.HubspotIDProperty == "" {
+		rows = append(rows, skip("id property", "", idProperty+" is not set: each event must bring its idProperty"))
+	}
+	return rows
+}
+
+// creation says how to make a property by which HubSpot takes upserts. The name is, for example, "internal name
+// external_task_id".
+func creation(name string) string {
+	return "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, " +
 		name + ", and under Rules \"Require unique values for this property\", which cannot be set later"
-	res, f, err := h.get(ctx, "the id property", path)
+}
+
+// propertyRow looks whether ids can be told apart by the property that the setting names.
+func (h *hubspotLook) propertyRow(ctx context.Context, object, setting, name string) Row {
+	path := propertyPath + object + "/" + url.PathEscape(name)
+	look := "the id property " + name
+	row := Row{Check: "id property", Subject: name, Result: Failed}
+	res, f, err := h.get(ctx, look, path)
 	switch {
 	case err != nil:
 		return skip("id property", name, plain(err))
@@ -70,12 +102,13 @@ func (h *hubspotLook) propertyRow(ctx context.Context) Row {
 		}
 		return row
 	case res.Status == http.StatusNotFound:
-		if res, _, err = h.get(ctx, "the id property", path+"?archived=true"); err == nil && res.Status == http.StatusOK {
+		if res, _, err = h.get(ctx, look, path+"?archived=true"); err == nil && res.Status == http.StatusOK {
 			row.Seen, row.Remedy = "is archived", "restore it: HubSpot, Settings > Properties > Task properties > Archived "+
 				"properties > "+name+" > Restore"
 			return row
 		}
-		row.Seen, row.Remedy = "is no property of "+object[1], "correct --hubspot-id-property, or create it: "+create
+		row.Seen, row.Remedy = "is no property of "+object, "correct "+setting+", or create it: "+creation("internal name "+
+			name)
 		return row
 	case res.Status != http.StatusOK:
 		return skip("id property", name, fmt.Sprintf("HubSpot answers with status %d", res.Status))
@@ -86,14 +119,10 @@ func (h *hubspotLook) propertyRow(ctx context.Context) Row {
 	switch err := json.Unmarshal(res.Body, &p); {
 	case err != nil:
 		return skip("id property", name, "HubSpot's answer cannot be read")
-	case name == "hs_object_id":
-		row.Seen, row.Remedy = "is HubSpot's own id, which an upsert does not take",
-			"set --hubspot-id-property to a property of your own: "+strings.Replace(create, name, "external_task_id", 1)
-		return row
 	case !p.HasUniqueValue:
-		row.Seen, row.Remedy = "its values are not unique, and HubSpot refuses every upsert by it",
-			"set --hubspot-id-property to another property, made new with unique values: "+strings.Replace(create,
-				"internal name "+name, "another internal name", 1)
+		row.Seen = "its values are not unique, and HubSpot refuses every upsert by it"
+		row.Remedy = "name another property in " + setting + ", made new with unique values: " +
+			creation("another internal name")
 		return row
 	}
 	row.Result, row.Seen = OK, "has unique values"

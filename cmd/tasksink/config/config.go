@@ -39,10 +39,11 @@ type Config struct {
 	KafkaSASLPasswordFile string `name:"kafka-sasl-password-file" group:"kafka-security" kind:"file" placeholder:"FILE" help:"File with the password; read again for each connection."`
 	KafkaSASLPassword     Secret `name:"kafka-sasl-password" group:"kafka-security" placeholder:"PASSWORD" help:"The password itself; a file is safer."`
 
-	HubspotURL        string        `name:"hubspot-url" group:"hubspot" kind:"url" placeholder:"URL" default:"https://api.hubapi.com" help:"Where HubSpot is."`
-	HubspotPath       string        `name:"hubspot-path" group:"hubspot" kind:"path" placeholder:"PATH" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
-	HubspotIDProperty string        `name:"hubspot-id-property" group:"hubspot" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none."`
-	HubspotTimeout    time.Duration `name:"hubspot-timeout" group:"hubspot" placeholder:"TIME" default:"15s" least:"100ms" help:"How long one request may take."`
+	HubspotURL          string        `name:"hubspot-url" group:"hubspot" kind:"url" placeholder:"URL" default:"https://api.hubapi.com" help:"Where HubSpot is."`
+	HubspotPath         string        `name:"hubspot-path" group:"hubspot" kind:"path" placeholder:"PATH" default:"/crm/v3/objects/tasks/batch/upsert" help:"The endpoint; dated versions are at /crm/objects/2026-03/tasks/batch/upsert and the like."`
+	HubspotIDProperty   string        `name:"hubspot-id-property" group:"hubspot" placeholder:"NAME" help:"Task property with unique values that ids belong to, for events that name none, such as external_task_id."`
+	HubspotIDProperties []string      `name:"hubspot-id-properties" group:"hubspot" placeholder:"NAME" help:"Further such properties that events may name as their idProperty, such as invoice_id,ticket_id. An event that names any other property is a dead letter."`
+	HubspotTimeout      time.Duration `name:"hubspot-timeout" group:"hubspot" placeholder:"TIME" default:"15s" least:"100ms" help:"How long one request may take."`
 
 	HubspotTokenFile             string `name:"hubspot-token-file" group:"hubspot-login" kind:"file" placeholder:"FILE" help:"File with the access token; read again when it changes, and on a 401."`
 	HubspotToken                 Secret `name:"hubspot-token" group:"hubspot-login" placeholder:"TOKEN" help:"The access token itself; a file is safer."`
@@ -132,6 +133,7 @@ func (c Config) checkHubSpot(wrong func(string, ...any)) {
 	case u.Scheme == "http" && !c.Insecure && Remote(u.Host):
 		wrong("--hubspot-url=%s: plain http would send the token in clear: use https, or --insecure", c.HubspotURL)
 	}
+	c.checkIDProperties(wrong)
 	if _, err := c.Zone(); err != nil {
 		wrong("--hubspot-timezone=%s: write auto, or a name such as Europe/Berlin or America/New_York", c.HubspotTimezone)
 	}

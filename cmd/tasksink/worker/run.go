@@ -41,7 +41,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	var sender *upsert.Sender
 	var skipped atomic.Uint64
 	queue := batcher.New(w.queueConfig(func(sealed *batcher.Sealed[*upsert.Task]) { sender.Aside(sealed) }))
-	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty, Log: w.log}
+	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty, IDProperties: cfg.HubspotIDProperties, Log: w.log}
 	decode := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {
 			skipped.Add(1)

@@ -27,6 +27,16 @@ What is merely malformed is values.schema.json's part.
     {{- $wrong = append $wrong (printf "kafka.topics=%s: its dead-letter topic, with .dlq at the end, would have a name longer than 249 characters; set kafka.dlqTopic" $topic) }}
   {{- end }}
 {{- end }}
+{{- if eq $v.hubspot.idProperty "hs_object_id" }}
+  {{- $wrong = append $wrong "hubspot.idProperty=hs_object_id: this is HubSpot's own id, and HubSpot refuses an upsert by it; name a task property of your own that has unique values" }}
+{{- end }}
+{{- range $property := $v.hubspot.idProperties }}
+  {{- if eq $property $v.hubspot.idProperty }}
+    {{- $wrong = append $wrong (printf "hubspot.idProperties=%s: hubspot.idProperty names this property; take it out here" $property) }}
+  {{- else if eq $property "hs_object_id" }}
+    {{- $wrong = append $wrong "hubspot.idProperties=hs_object_id: this is HubSpot's own id, and HubSpot refuses an upsert by it; name a task property of your own that has unique values" }}
+  {{- end }}
+{{- end }}
 {{- include "tasksink.checkSecrets" (dict "root" . "brokers" $brokers "wrong" list) | fromJsonArray | concat $wrong | toJson }}
 {{- end }}
 

@@ -39,6 +39,7 @@ max-pending-bytes: 64MiB
 {{- $_ := set $s "listen" (printf ":%d" (int64 $v.port)) }}
 {{- with $v.kafka.dlqTopic }}{{ $_ := set $s "dlq-topic" . }}{{ end }}
 {{- with $v.hubspot.idProperty }}{{ $_ := set $s "hubspot-id-property" . }}{{ end }}
+{{- with $v.hubspot.idProperties }}{{ $_ := set $s "hubspot-id-properties" . }}{{ end }}
 {{- with $v.kafka.tls }}
   {{- if .enabled }}{{ $_ := set $s "kafka-tls" true }}{{ end }}
   {{- if and .enabled .existingSecret .caKey }}{{ $_ := set $s "kafka-tls-ca" (printf "/etc/tasksink/kafka-tls/%s" .caKey) }}{{ end }}
