@@ -42,7 +42,7 @@ func (k *books) traced(inputs []input, id string) (i int, is bool) {
 func (k *books) account(inputs []input, b answerBody) judgement {
 	a := judgement{Class: classJudged, Verdicts: make([]verdict, len(inputs)), Reasons: make([]*dlq.Reason, len(inputs))}
 	if b.Status == "PENDING" || b.Status == "PROCESSING" || b.Status == "CANCELED" {
-		a.Pending = true
+		a.What = string("status " + b.Status)
 		return a
 	}
 	for i, in := range inputs {

@@ -132,7 +132,7 @@ func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
 	if reason != nil {
 		return nil, reason
 	}
-	t.IDProperty, t.OwnKey = property, property != d.IDProperty
+	t.IDProperty = property
 	return t, nil
 }
 

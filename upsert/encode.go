@@ -10,7 +10,7 @@ import (
 
 // encode makes the request of a batch. An input whose encoding panics is not in it: its record is a dead letter; one of
 // several records is taken apart first, as if HubSpot had refused it. rest is what the request carries.
-func (s *Sender) encode(batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
+func (s *Sender) encode(p permit, batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
 	inputs = make([]input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records
@@ -31,7 +31,7 @@ func (s *Sender) encode(batch []*batcher.Sealed[*Task]) (body []byte, rest []*ba
 			t.panicked = true
 			panicked.log(s.cfg.Log, t.Record, dlq.StageUpsert)
 		}
-		s.refused(sealed, *panicked.reason(dlq.StageUpsert))
+		s.refused(p, sealed, *panicked.reason(dlq.StageUpsert))
 	}
 	return appendRequest(buffer, inputs), rest, inputs
 }

@@ -18,22 +18,21 @@ type (
 )
 
 const (
-	Judged    = classJudged
-	Refused   = classRefused
-	Conflict  = classConflict
-	Locked    = classLocked
-	Limited   = classLimited
-	Daily     = classDaily
-	Auth      = classAuth
-	Scope     = classScope
-	Config    = classConfig
-	OwnConfig = classOwnConfig
-	Migrating = classMigrating
-	Failed    = classFailed
+	Judged   = classJudged
+	Refused  = classRefused
+	Conflict = classConflict
+	Failed   = classFailed
+	TooLarge = classTooLarge
+	Locked   = classLocked
+	Limited  = classLimited
+	Daily    = classDaily
+	Auth     = classAuth
+	Moving   = classMoving
 
-	Unresolved = verdictUnresolved
-	Confirmed  = verdictConfirmed
-	Bad        = verdictBad
+	Undecided = verdictUndecided
+	Confirmed = verdictConfirmed
+	Bad       = verdictBad
+	Troubled  = verdictTroubled
 
 	ServerError = categoryServerError
 )
@@ -42,3 +41,18 @@ var (
 	Judge         = judge
 	AppendRequest = appendRequest
 )
+
+// Rows are the lines of the table that judge goes by, as docs/answers.md shows them.
+func Rows() (rows [][4]string) {
+	for _, r := range table {
+		whose := "any"
+		if r.own {
+			whose = "HubSpot's JSON"
+		}
+		rows = append(rows, [4]string{r.status, whose, r.says, r.then})
+	}
+	return rows
+}
+
+// Permanent are the categories that speak of a record.
+func Permanent() []string { return permanent }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/tasksink/tasksink/internal/hold"
@@ -20,7 +18,9 @@ const (
 	breakerOpen     = 4 * time.Second        // how long the breaker stays open before a probe, plus the jitter
 	breakerJitter   = time.Second            // so that the replicas of one account do not probe in step
 	breakerFailures = 5                      // failures in a row that open it
-	firstHoldProbe  = 500 * time.Millisecond // the first question after a 401 or 403
+	breakerSilence  = 10 * time.Second       // or two of them, if nothing succeeded for so long
+	idleProbe       = time.Second            // until the next look, if nothing waits for an answer
+	firstHoldProbe  = 500 * time.Millisecond // the first question after a 401
 )
 
 // ramp is how many inputs a request may carry after the breaker closed: one request at a time until the last step.
@@ -29,87 +29,134 @@ var ramp = []int{25, 50}
 // errGivenUp tells the breaker that an attempt says nothing about HubSpot.
 var errGivenUp = errors.New("attempt given up")
 
-// gate decides whether a request may leave, as far as HubSpot's health goes. Behind it stand the circuit breaker,
-// which waits instead of rejecting, and the holds: conditions that are the same for every record. While either is
-// in doubt one probe at a time passes, with other records each time, so that a single poisonous record cannot keep
-// the gate shut for the healthy ones.
+// gate decides whether a request may leave, as far as HubSpot's health goes. Behind it stand the circuit breaker, which
+// waits instead of rejecting, and the holds. While the breaker is not closed, or a hold stops everything, only probes
+// leave, one at a time, with other records each time, so that a single poisonous record cannot keep the gate shut for
+// the healthy ones. A hold of a smaller scope stops only its records, and has probes of its own.
 type gate struct {
 	board   *hold.Board
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	open    time.Duration // how long the breaker stays open
+	scoped  atomic.Int32  // holds of a smaller scope
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
 	state   gobreaker.State
-	reopen  time.Time            // while open: when it lets a probe pass
-	since   time.Time            // while not closed: when it opened first
-	failure string               // what the last failed request met
-	holds   map[string]time.Time // the instant of each one's next probe
-	probing bool                 // a probe, or a request of the ramp, is out
-	failed  int                  // probes in a row that did not pass
-	step    int                  // place in the ramp; len(ramp) = full size
+	reopen  time.Time // while open: when it lets a probe pass
+	since   time.Time // while not closed: when it opened first
+	failing time.Time // the first failure since the last success
+	failure string    // what the last failed request met
+	holds   map[string]*standing
+	alone   bool // a probe of everything, or a request of the ramp, is out
+	failed  int  // probes of everything in a row that did not pass
+	step    int  // place in the ramp; len(ramp) = full size
+	wake    bool // since the last confirmation there was an outage, or a hold of everything
+}
+
+// standing is a hold that stands.
+type standing struct {
+	stops   func(*Task) bool // nil: everything
+	limit   int              // the most inputs of a probe
+	every   time.Duration    // between two probes
+	next    time.Time        // when the next probe may leave
+	probing bool             // a probe is out
+	failed  int              // probes in a row that did not pass
 }
 
 // permit lets one request pass.
 type permit struct {
-	limit  int    // the most inputs it may carry
-	varied bool   // it is a probe: it should carry records that came back least often
-	probe  bool   // it leaves alone: while it is out no other passes
-	hold   string // the hold that it waited for, if any
-	done   func(error)
+	limit int              // the most inputs it may carry
+	probe bool             // it asks a question: it carries records that came back least often, though they rest
+	of    func(*Task) bool // the probe's records; nil: any
+	hold  string           // the hold that it probes, or that it waited for, if any
+	alone bool             // while it is out no other passes
+	done  func(error)
 }
 
-func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate {
-	g := &gate{board: board, changed: make(chan struct{}), holds: map[string]time.Time{}, step: len(ramp),
-		open: breakerOpen + rand.N(breakerJitter)}
-	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        "hubspot",
-		MaxRequests: 1,
-		// The ratio needs an interval in which even attempts that time out can add up.
-		Interval: 20 * attempt,
-		Timeout:  g.open,
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return c.ConsecutiveFailures >= breakerFailures || c.Requests >= 20 && 2*c.TotalFailures >= c.Requests
-		},
-		IsExcluded: func(err error) bool { return errors.Is(err, errGivenUp) },
-		// This runs under the breaker's lock, taken in Allow and done, which are called with g.mu held: it may
-		// neither ask the breaker nor lock.
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			g.state = to
-			switch to {
-			case gobreaker.StateOpen:
-				g.reopen = time.Now().Add(g.open)
-				if from == gobreaker.StateClosed {
-					g.since = time.Now()
-				}
-			case gobreaker.StateClosed:
-				g.step, g.failed = 0, 0
-			}
-			log.Warn().Stringer("from", from).Stringer("to", to).Msg("circuit breaker: " + breakerMeans[to])
-		},
-	})
-	return g
-}
-
-var breakerMeans = map[gobreaker.State]string{
-	gobreaker.StateOpen:     "HubSpot fails; records wait, nothing is dead-lettered",
-	gobreaker.StateHalfOpen: "asking HubSpot with a small batch",
-	gobreaker.StateClosed:   "HubSpot answers; batches grow again",
-}
-
-// Pass waits until a request may leave. Each permit must be returned by passed, failedWith or unused.
+// Pass waits until a request may leave that is no probe. Each permit must be returned by passed, failedWith or unused.
 func (g *gate) Pass(ctx context.Context, size int) (permit, error) {
 	hold := ""
+	return g.wait(ctx, func(time.Time) (p permit, wait time.Duration, ok bool) {
+		for name, st := range g.holds {
+			if st.stops == nil {
+				hold = name
+				return p, 0, false
+			}
+		}
+		if g.alone || g.state != gobreaker.StateClosed {
+			return p, 0, false
+		}
+		p = permit{limit: size, hold: hold}
+		if g.step < len(ramp) {
+			p.limit, p.alone = min(ramp[g.step], size), true
+		}
+		return g.allow(p)
+	})
+}
+
+// Due waits until a probe is due.
+func (g *gate) Due(ctx context.Context, size int) (permit, error) {
+	return g.wait(ctx, func(now time.Time) (p permit, wait time.Duration, ok bool) {
+		if name, at, stands := g.everything(); stands {
+			if g.alone {
+				return p, 0, false
+			}
+			if wait = at.Sub(now); wait > 0 {
+				return p, wait, false
+			}
+			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, alone: true, hold: name})
+		}
+		for name, st := range g.holds {
+			switch left := st.next.Sub(now); {
+			case st.probing:
+			case left <= 0:
+				st.probing = true
+				return g.allow(permit{limit: max(1, min(st.limit, size)>>min(st.failed, 8)), probe: true, of: st.stops, hold: name})
+			case wait == 0 || left < wait:
+				wait = left
+			}
+		}
+		return p, wait, false
+	})
+}
+
+// everything tells whether something stops all records, and when the next probe may leave. One probe serves all such
+// holds.
+func (g *gate) everything() (name string, at time.Time, stands bool) {
+	if g.state != gobreaker.StateClosed {
+		at, stands = g.reopen, true
+	}
+	for reason, st := range g.holds {
+		if st.stops == nil {
+			name, stands = reason, true
+			if st.next.After(at) {
+				at = st.next
+			}
+		}
+	}
+	return name, at, stands
+}
+
+func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
+	done, err := g.breaker.Allow()
+	if err != nil { // the breaker's own clock is slightly behind ours, or its probe is out
+		if st := g.holds[p.hold]; st != nil {
+			st.probing = false
+		}
+		return p, time.Millisecond, false
+	}
+	p.done, g.alone = done, p.alone || g.alone
+	return p, 0, true
+}
+
+// wait tries again whenever something changes.
+func (g *gate) wait(ctx context.Context, try func(now time.Time) (permit, time.Duration, bool)) (permit, error) {
 	for {
 		g.mu.Lock()
-		p, wait, ok := g.try(size)
-		for reason := range g.holds {
-			hold = reason
-		}
+		p, wait, ok := try(time.Now())
 		changed := g.changed
 		g.mu.Unlock()
 		if ok {
-			p.hold = hold
 			return p, nil
 		}
 		var due <-chan time.Time
@@ -125,108 +172,172 @@ func (g *gate) Pass(ctx context.Context, size int) (permit, error) {
 	}
 }
 
-// try gives a permit, or says how long to wait at the most; 0 means until something changes.
-func (g *gate) try(size int) (p permit, wait time.Duration, ok bool) {
-	now := time.Now()
-	if g.probing {
-		return p, 0, false
-	}
-	if g.state == gobreaker.StateOpen && now.Before(g.reopen) {
-		return p, g.reopen.Sub(now), false
-	}
-	for _, next := range g.holds { // one probe serves them all
-		wait = max(wait, next.Sub(now))
-	}
-	if wait > 0 {
-		return p, wait, false
-	}
-	done, err := g.breaker.Allow()
-	switch {
-	case errors.Is(err, gobreaker.ErrOpenState):
-		return p, time.Millisecond, false // the breaker's own clock is a trifle behind ours
-	case err != nil:
-		return p, 0, false
-	}
-	p = permit{limit: size, done: done}
-	switch {
-	case g.state == gobreaker.StateHalfOpen, len(g.holds) > 0:
-		p.limit, p.varied, p.probe = max(1, min(probeSize, size)>>min(g.failed, 8)), true, true
-		if _, flood := g.holds[holdFlood]; flood {
-			p.limit = 1
-		}
-	case g.step < len(ramp):
-		p.limit, p.probe = min(ramp[g.step], size), true
-	}
-	g.probing = p.probe
-	return p, 0, true
-}
-
 // outcome is what an answer tells the gate.
 type outcome int
 
 const (
-	held     outcome = iota // it set or renewed a hold
-	answered                // HubSpot judged the records, and accepted none
-	accepted                // at least one record was confirmed: whatever held the flow is over
+	held     outcome = iota // it set or renewed a hold of everything
+	silent                  // HubSpot answered, and confirmed nothing
+	accepted                // at least one record was confirmed: whatever stopped everything is over
 )
 
-// passed returns a permit whose request was answered in a way that says nothing against HubSpot's health.
-func (g *gate) passed(p permit, o outcome) {
+// passed returns a permit whose request was answered in a way that says nothing against HubSpot's health. It tells
+// whether this was the first confirmation after something had stopped all records.
+func (g *gate) passed(p permit, o outcome) (wake bool) {
 	g.finish(p, nil, func() {
-		switch {
-		case o == accepted:
-			g.failed = 0
-			if p.probe && !p.varied && g.state == gobreaker.StateClosed {
+		if g.state == gobreaker.StateClosed {
+			g.board.Clear(holdOutage, hold.All)
+		}
+		if o == held {
+			return
+		}
+		for name, st := range g.holds {
+			if st.stops == nil {
+				delete(g.holds, name)
+				g.board.Clear(name, hold.All)
+			}
+		}
+		if o == accepted {
+			wake, g.wake, g.failed = g.wake, false, 0
+			if p.alone && !p.probe && g.state == gobreaker.StateClosed {
 				g.step = min(g.step+1, len(ramp))
 			}
-		case p.varied:
+		} else if p.probe && p.of == nil {
 			g.failed++
 		}
-		for reason := range g.holds {
-			if o == accepted || o == answered && !slices.Contains(byRecords, reason) {
-				delete(g.holds, reason)
-				g.board.Clear(reason, hold.All)
-			}
-		}
 	})
+	return wake
 }
 
-// failedWith returns a permit whose request failed as an outage does; met is a code for what it met.
-func (g *gate) failedWith(p permit, err error, met string) {
+// failedWith returns a permit whose request failed as an outage does; met says what it met. A request of suspects only
+// says nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
+// with, and failed before the outage began, the breaker closes: the next healthy record tells more.
+func (g *gate) failedWith(p permit, met string, suspected time.Time) {
+	err := errors.New(met)
+	if !suspected.IsZero() {
+		switch breaker, outage := g.status(); {
+		case outage == nil:
+			err = errGivenUp
+		case breaker == gobreaker.StateHalfOpen.String() && suspected.Before(outage.Since):
+			err = nil
+		}
+	}
 	g.finish(p, err, func() {
 		g.failure = met
-		if p.varied {
+		if p.probe && p.of == nil {
 			g.failed++
+		}
+		if g.state == gobreaker.StateClosed {
+			g.board.Clear(holdOutage, hold.All)
+		} else {
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+met, "wait: tasksink asks every few seconds and goes on by "+
+				"itself; look at HubSpot's status page, and at proxies and firewalls between tasksink and HubSpot")
 		}
 	})
 }
 
-// unused returns a permit with which nothing was learnt.
-func (g *gate) unused(p permit) { g.finish(p, errGivenUp, func() {}) }
+// unused returns a permit with which nothing was learnt. idle says that nothing waits that it could have carried.
+func (g *gate) unused(p permit, idle bool) {
+	g.finish(p, errGivenUp, func() {
+		if !idle || !p.probe || p.of != nil {
+			return
+		}
+		for _, st := range g.holds {
+			if st.stops == nil {
+				st.next = time.Now().Add(min(st.every, idleProbe))
+			}
+		}
+		g.reopen = time.Now().Add(idleProbe)
+	})
+}
 
 // finish tells the breaker, then changes what the gate itself knows.
 func (g *gate) finish(p permit, err error, change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	switch {
+	case err == nil:
+		g.failing = time.Time{}
+	case !errors.Is(err, errGivenUp) && g.failing.IsZero():
+		g.failing = time.Now()
+	}
 	p.done(err)
-	if p.probe {
-		g.probing = false
+	if p.alone {
+		g.alone = false
+	}
+	if st := g.holds[p.hold]; p.probe && st != nil {
+		st.probing, st.next = false, time.Now().Add(st.every)
+		st.failed++
 	}
 	change()
 	g.stir()
 }
 
-// Hold stops the flow for reason, or renews a hold that stands: the next probe leaves after every.
-func (g *gate) Hold(reason, detail, remedy string, every time.Duration) {
+// Hold stops the records that stops likes, or all if it is nil, or renews a hold that stands: the next probe, of at most
+// limit inputs, leaves after first. It tells whether the hold is new.
+func (g *gate) Hold(name string, st standing, first time.Duration) (began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wait := every
-	if _, stood := g.holds[reason]; !stood && (reason == holdAuth || reason == holdScope) {
-		wait = min(firstHoldProbe, every) // a stale token or a flaky answer ends here
+	old := g.holds[name]
+	switch {
+	case old == nil:
+		began = true
+		st.next = time.Now().Add(first)
+		if st.stops != nil {
+			g.scoped.Add(1)
+		} else {
+			g.wake = true
+		}
+	default:
+		st.next, st.probing, st.failed = time.Now().Add(st.every), old.probing, old.failed
 	}
-	g.holds[reason] = time.Now().Add(wait)
-	g.board.Set(reason, hold.All, detail, remedy)
+	g.holds[name] = &st
 	g.stir()
+	return began
+}
+
+// End ends a hold, and tells whether it stood.
+func (g *gate) End(name string) (stood bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	st := g.holds[name]
+	if st == nil {
+		return false
+	}
+	delete(g.holds, name)
+	if st.stops != nil {
+		g.scoped.Add(-1)
+	}
+	g.stir()
+	return true
+}
+
+// Stops returns what a hold of a smaller scope stops; nil if it does not stand.
+func (g *gate) Stops(name string) func(*Task) bool {
+	if g.scoped.Load() == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if st := g.holds[name]; st != nil {
+		return st.stops
+	}
+	return nil
+}
+
+// Held tells whether a hold of a smaller scope stops the record.
+func (g *gate) Held(t *Task) bool {
+	if g.scoped.Load() == 0 {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, st := range g.holds {
+		if st.stops != nil && st.stops(t) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *gate) stir() {
@@ -234,33 +345,26 @@ func (g *gate) stir() {
 	g.changed = make(chan struct{})
 }
 
-// BreakerState is the breaker's state as of its last change: closed, open or half-open.
-func (g *gate) BreakerState() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return fmt.Sprint(g.state)
-}
-
-// Outage is how HubSpot fails while the breaker is not closed.
-type Outage struct {
-	Since   time.Time `json:"since"`         // when the breaker opened
-	Failure string    `json:"failure"`       // what the last request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
-	Every   float64   `json:"every_seconds"` // between two questions whether it is over
-}
-
-// outage is nil while the breaker is closed.
-func (g *gate) outage() *Outage {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.state == gobreaker.StateClosed {
-		return nil
-	}
-	return &Outage{Since: g.since, Failure: g.failure, Every: g.open.Seconds()}
-}
-
 // healthy tells whether the breaker is closed: only then does a failure speak against the records that met it.
 func (g *gate) healthy() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state == gobreaker.StateClosed
+}
+
+// Outage is how HubSpot fails while the breaker is not closed.
+type Outage struct {
+	Since   time.Time `json:"since"`         // when the breaker opened
+	Failure string    `json:"failure"`       // what the last request met
+	Every   float64   `json:"every_seconds"` // between two questions whether it is over
+}
+
+// status is the breaker's state as of its last change, and nil while it is closed.
+func (g *gate) status() (breaker string, outage *Outage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state != gobreaker.StateClosed {
+		outage = &Outage{Since: g.since, Failure: g.failure, Every: g.open.Seconds()}
+	}
+	return fmt.Sprint(g.state), outage
 }

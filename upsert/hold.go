@@ -1,9 +1,12 @@
 package upsert
 
 import (
+	"fmt"
+	"maps"
+	"sync"
 	"time"
 
-	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
 	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
@@ -14,40 +17,30 @@ const (
 	holdConfig    = "config"    // path or idProperty do not fit the account
 	holdDaily     = "daily"     // the day's calls are used up
 	holdMigrating = "migrating" // the account moves between regions
-	holdBlocked   = "blocked"   // something before HubSpot refuses everything
-	holdFlood     = "flood"     // one record after another is refused for the same reason
+	holdBlocked   = "blocked"   // nothing of a lane passes, for another reason
+	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
+	holdOutage    = "outage"    // the breaker is not closed
+	holdRecord    = "record"    // a record fails alone
+	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
-// byRecords are the holds that only a confirmed record ends: they began because records were refused.
-var byRecords = []string{holdBlocked, holdFlood}
+const holdProbe = 5 * time.Second // between two probes of a hold
 
-// stop is a hold as an answer calls for it.
+// stop is a hold of everything as an answer calls for it.
 type stop struct {
 	reason, detail, remedy string
 	every                  time.Duration // between two probes
 }
 
-// stopFor tells which hold an answer calls for, if any.
+// stopFor tells which hold of everything an answer calls for, if any.
 func stopFor(a judgement) (stop, bool) {
-	seen := a.Reason.Category
-	if a.Reason.CorrelationID != "" {
-		seen += " (correlation id " + a.Reason.CorrelationID + ")"
-	}
 	switch a.Class {
 	case classAuth:
-		return stop{holdAuth, "HubSpot refuses the token: " + seen, hubspot.AuthRemedy(a.Reason.Category), 5 * time.Second},
-			true
-	case classScope:
-		return stop{holdScope, "HubSpot refuses the call for want of a scope: " + seen,
-			"grant the app the scope crm.objects.contacts.write", 15 * time.Second}, true
-	case classConfig:
-		return stop{holdConfig, "HubSpot refuses every record: " + seen,
-			"check --hubspot-url and --hubspot-path (and --hubspot-oauth-path, with OAuth), and that --hubspot-id-property " +
-				"names a task property with unique values", 15 * time.Second}, true
+		return stop{holdAuth, "HubSpot refuses the token: " + a.What, hubspot.AuthRemedy(a.Reason.Category), holdProbe}, true
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
-	case classMigrating:
+	case classMoving:
 		return stop{holdMigrating, "HubSpot moves the account to another region",
 			"wait; HubSpot says when to ask again", max(15*time.Second, a.RetryAfter)}, true
 	default:
@@ -55,29 +48,93 @@ func stopFor(a judgement) (stop, bool) {
 	}
 }
 
-const (
-	floodRecords = 1000             // refusals in a row, all alike, that make a flood
-	floodWithin  = 10 * time.Minute // the time in which they do
-	floodProbe   = 30 * time.Second
-)
-
-// flood counts refusals in a row that are alike: a producer's new bug, or a property deleted in HubSpot, would
-// otherwise dead-letter everything there is.
-type flood struct {
-	kind  [3]string // category, code and property
-	count int
-	since time.Time
-}
-
-// add counts one refusal and tells whether it makes a flood.
-func (f *flood) add(r dlq.Reason) bool {
-	kind := [3]string{r.Category, r.Code, r.Property}
-	if now := time.Now(); kind != f.kind || f.count < floodRecords && now.Sub(f.since) > floodWithin {
-		*f = flood{kind: kind, since: now}
+// laneHold says why a lane is held in which nothing passes, by the last answer.
+func laneHold(a judgement) (reason, detail, remedy string) {
+	switch {
+	case a.Class == classJudged:
+		return holdBlocked, "HubSpot answers, but confirms no record: " + a.What,
+			"wait: tasksink asks every 5 s; if it lasts, give the correlation id to HubSpot's support"
+	case a.Reason.Category == "MISSING_SCOPES":
+		return holdScope, "HubSpot refuses every record: " + a.What, "grant the app the scope crm.objects.contacts.write"
+	case a.idProperty, a.Reason.Category == "HTTP_404", a.Reason.Category == "HTTP_405":
+		return holdConfig, "HubSpot refuses every record: " + a.What,
+			"check --hubspot-url and --hubspot-path, and that --hubspot-id-property and --hubspot-id-properties name task " +
+				"properties with unique values"
+	default:
+		return holdBlocked, "HubSpot refuses every record: " + a.What,
+			"look at what HubSpot says, at the events, and at --hubspot-url, --hubspot-path and --hubspot-id-property"
 	}
-	f.count++
-	return f.count >= floodRecords
 }
 
-// end says that a record was accepted.
-func (f *flood) end() { *f = flood{} }
+// laneHolds are the lanes that are held, and what the board shows of them: one hold of everything if all lanes are held
+// for the same reason, else one for each lane.
+type laneHolds struct {
+	board *hold.Board
+	mu    sync.Mutex
+	usual string // the idProperty of events that carry none
+	stand map[laneKey]laneReason
+	shown map[[2]string]bool // reason and scope
+}
+
+type laneReason struct{ reason, detail, remedy string }
+
+func (h *laneHolds) begin(key laneKey, r laneReason, lanes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stand[key] = r
+	h.show(lanes)
+}
+
+func (h *laneHolds) end(name string, lanes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.stand, func(key laneKey, _ laneReason) bool { return key.name() == name })
+	h.show(lanes)
+}
+
+// show brings the board up to date. lanes is how many there are.
+func (h *laneHolds) show(lanes int) {
+	now := map[[2]string]bool{}
+	for key, r := range h.stand {
+		scope := h.scope(key)
+		if len(h.stand) == lanes && h.same() {
+			scope = hold.All
+		}
+		h.board.Set(r.reason, scope, r.detail, r.remedy)
+		now[[2]string{r.reason, scope}] = true
+	}
+	for at := range h.shown {
+		if !now[at] {
+			h.board.Clear(at[0], at[1])
+		}
+	}
+	h.shown = now
+}
+
+// same tells whether all lanes are held for the same reason.
+func (h *laneHolds) same() bool {
+	reasons := map[string]bool{}
+	for r := range maps.Values(h.stand) {
+		reasons[r.reason] = true
+	}
+	return len(reasons) == 1
+}
+
+// scope is the lane as the board names it: the topic, with the idProperty if that is not the usual one.
+func (h *laneHolds) scope(key laneKey) string {
+	if key.property == h.usual {
+		return key.topic
+	}
+	return key.topic + " by " + key.property
+}
+
+// name tells lanes apart.
+func (k laneKey) name() string { return k.topic + " " + k.property }
+
+func partitionScope(topic string, partition int) string {
+	return fmt.Sprintf("%s/%d", topic, partition)
+}
+
+func recordScope(t *Task) string {
+	return fmt.Sprintf("%s/%d/%d", t.Record.Topic, t.Record.Partition, t.Record.Offset)
+}

@@ -2,91 +2,185 @@ package upsert
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/visible"
 )
 
 const maxRetryAfter = 24 * time.Hour // an account's move between regions takes that long at the most
 
+// class is what an answer says of a whole request.
+type class int
+
+const (
+	classJudged   class = iota // the body speaks for each input: Verdicts
+	classRefused               // nothing was written: one of the records is bad, or nothing passes
+	classConflict              // 409, another call may have created the object: once more, then as classRefused
+	classFailed                // HubSpot is not reached, or one of the records breaks it
+	classTooLarge              // a page with status 413: as classFailed, and the size is remembered
+	classLocked                // 423
+	classLimited               // 429 of the window: wait RetryAfter, or the window where it is 0
+	classDaily                 // 429 DAILY: hold
+	classAuth                  // 401: read the token again, hold
+	classMoving                // 477: hold for RetryAfter
+)
+
+// row is one line of the table that judge goes by: the first row that fits an answer counts. docs/answers.md shows it.
+type row struct {
+	status string // as the page shows it
+	fits   func(status int) bool
+	own    bool // only in HubSpot's own JSON
+	class  class
+	says   string
+	then   string
+}
+
+func is(statuses ...int) func(int) bool {
+	return func(s int) bool { return slices.Contains(statuses, s) }
+}
+
+// table says of each answer whose fault it may be. No word of a message decides anything here.
+var table = []row{
+	{"2xx", func(s int) bool { return s/100 == 2 }, false, classJudged,
+		"The body speaks for each input.",
+		"See below. A body that is not JSON, or too long, is a failure."},
+	{"401", is(401), false, classAuth,
+		"The credential is refused.",
+		"All wait (hold `auth`). tasksink reads the credential again and asks after 0.5 s, then every 5 s."},
+	{"423", is(423), false, classLocked,
+		"HubSpot holds a lock.",
+		"The batch goes again after 2 s, or after Retry-After. It speaks against nobody."},
+	{"429", is(429), false, classLimited,
+		"Too many requests.",
+		"The pace slows down. With the policy `DAILY` all wait for the next day (hold `daily`)."},
+	{"477", is(477), false, classMoving,
+		"The account moves to another region.",
+		"All wait as long as Retry-After says (hold `migrating`)."},
+	{"407, 408, 3xx, 5xx", func(s int) bool { return s/100 == 3 || s/100 >= 5 || s == 407 || s == 408 }, false, classFailed,
+		"HubSpot is not reached, or one of the records breaks it.",
+		"A failure: see below."},
+	{"409", is(409), true, classConflict,
+		"Another call may have created the object at the same moment.",
+		"The batch goes once more after 500 ms, then it counts as refused."},
+	{"any other 4xx", func(s int) bool { return s/100 == 4 }, true, classRefused,
+		"HubSpot wrote nothing: one of the records is bad, or nothing passes.",
+		"A refusal: see below."},
+	{"413", is(413), false, classTooLarge,
+		"Something before HubSpot finds the request too large.",
+		"A failure, and the size is remembered: see below."},
+	{"anything else", func(int) bool { return true }, false, classFailed,
+		"It is not HubSpot that answers.",
+		"A failure: see below."},
+}
+
 // judge says what an answer means for the inputs of its request. It judges the body, not the status alone: a 207 and
 // a dated 200 can both carry refusals, and a 200 can leave results out.
-func judge(inputs []input, idProperty string, status int, header http.Header, body []byte) judgement {
+func judge(inputs []input, status int, header http.Header, body []byte) judgement {
 	// A request has inputs of one idProperty only.
 	property, books := inputs[0][0].IDProperty, booksPool.Get().(*books)
 	defer books.close()
-	if status == 200 || status == 201 || status == 207 {
+	if status/100 == 2 {
 		if b, ok := readResults(body, property, books.results[:0]); ok {
 			books.results = b.results
 			return books.account(inputs, b)
 		}
 	}
 	b, readable := parse(body, property)
-	reason := b.reason()
-	after := retryAfter(header, time.Now())
-	switch {
-	case status == 200 || status == 201 || status == 207:
-		if !readable {
-			return judgement{Class: classFailed, Reason: dlq.Reason{Code: "UNREADABLE_ANSWER",
-				Message: "HubSpot answered " + strconv.Itoa(status) + " with a body that cannot be read"}}
+	readable = readable || status/100 == 2 && len(bytes.TrimSpace(body)) == 0
+	own := readable && b.fromHubSpot()
+	i := slices.IndexFunc(table, func(r row) bool { return r.fits(status) && (own || !r.own) })
+	a := judgement{Class: table[i].class, RetryAfter: retryAfter(header, time.Now()),
+		What: describe(status, header, b, body, own)}
+	switch a.Class {
+	case classJudged:
+		if readable {
+			return books.account(inputs, b)
 		}
-		return books.account(inputs, b)
-	case status == http.StatusUnauthorized:
-		return judgement{Class: classAuth, Reason: reason}
-	case status == http.StatusTooManyRequests:
+		a.Class, a.Reason = classFailed, dlq.Reason{Category: categoryUnexpectedPage, Code: "UNREADABLE_ANSWER",
+			Message: a.What}
+		return a
+	case classFailed, classTooLarge:
+		a.Reason = dlq.Reason{Category: failureCategory(status, own), Code: "HTTP_" + strconv.Itoa(status),
+			Message: cut(cmp.Or(string(b.Message), a.What), maxMessage), CorrelationID: b.reason().CorrelationID}
+		return a
+	case classLimited:
 		if b.PolicyName == "DAILY" {
-			return judgement{Class: classDaily, Reason: reason, RetryAfter: after}
+			a.Class = classDaily
 		}
-		return judgement{Class: classLimited, Reason: reason, RetryAfter: after}
-	case status == http.StatusLocked:
-		return judgement{Class: classLocked, Reason: reason, RetryAfter: max(2*time.Second, after)}
-	case status == 477:
-		return judgement{Class: classMigrating, Reason: reason, RetryAfter: after}
-	case status == http.StatusForbidden && b.fromHubSpot():
-		return judgement{Class: classScope, Reason: reason}
+	case classLocked:
+		a.RetryAfter = max(2*time.Second, a.RetryAfter)
+	}
+	a.Reason = b.reason()
+	a.Reason.Category = cmp.Or(a.Reason.Category, "HTTP_"+strconv.Itoa(status)) // malformed JSON has none
+	a.idProperty = misfit(string(b.Message))
+	return a
+}
+
+// misfit tells HubSpot's two messages about an idProperty that does not fit the account. Only their fixed beginning
+// counts: the rest of any message may quote a record.
+func misfit(message string) bool {
+	return strings.HasPrefix(message, "Unable to perform update/upsert by non-unique ") ||
+		strings.HasPrefix(message, "Cannot upsert a ")
+}
+
+// Categories of records that fail again and again while others pass.
+const (
+	categoryUnanswered     = "UNRESOLVED"            // HubSpot answers, but not for the record
+	categoryServerError    = "SERVER_ERROR"          // HubSpot fails whenever it gets the record, or does not answer
+	categoryFirewall       = "FORBIDDEN_BY_FIREWALL" // a page with status 403
+	categoryUnexpectedPage = "UNEXPECTED_PAGE"       // any other answer that is not HubSpot's
+)
+
+func failureCategory(status int, own bool) string {
+	switch {
+	case status/100 == 5 || status == http.StatusRequestTimeout || own:
+		return categoryServerError
 	case status == http.StatusForbidden:
-		// A firewall before HubSpot does not like some content: that is one record's, not the account's.
-		return judgement{Class: classRefused, Reason: dlq.Reason{Category: "FORBIDDEN_BY_FIREWALL", Code: "HTTP_403",
-			Message: "refused with a page that is not HubSpot's JSON"}}
-	case (status == http.StatusNotFound || status == http.StatusMethodNotAllowed ||
-		status == http.StatusRequestURITooLong) && b.fromHubSpot(),
-		status >= 300 && status < 400:
-		if reason.Category == "" {
-			reason.Category = "HTTP_" + strconv.Itoa(status)
-		}
-		return judgement{Class: classConfig, Reason: reason}
-	case status == http.StatusConflict:
-		return judgement{Class: classConflict, Reason: named(reason, status)}
-	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge ||
-		status == http.StatusUnprocessableEntity:
-		if !strings.Contains(string(b.Message), "non-unique") && !strings.Contains(string(b.Message), "idProperty") {
-			return judgement{Class: classRefused, Reason: named(reason, status)}
-		}
-		for _, in := range inputs {
-			if !in[0].OwnKey || in[0].IDProperty == idProperty {
-				return judgement{Class: classConfig, Reason: named(reason, status)}
-			}
-		}
-		return judgement{Class: classOwnConfig, Reason: named(reason, status)}
+		return categoryFirewall
 	default:
-		return judgement{Class: classFailed, Reason: dlq.Reason{Code: "HTTP_" + strconv.Itoa(status),
-			Message: cut(string(b.Message), maxMessage), CorrelationID: string(b.CorrelationID)}}
+		return categoryUnexpectedPage
 	}
 }
 
-// named fills in the category of a refusal that HubSpot gave none, as it does for malformed JSON.
-func named(r dlq.Reason, status int) dlq.Reason {
-	if r.Category == "" {
-		r.Category = "HTTP_" + strconv.Itoa(status)
+var title = regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title>`)
+
+const (
+	maxWord    = 128  // bytes of a category or a correlation id
+	maxTitle   = 80   // characters of a page's title, in a description
+	titleReach = 4096 // bytes of a page that are searched for it
+)
+
+// describe tells people what came: the status, and HubSpot's own words, or what kind of a page it was. What a message
+// quotes may be a record's: the description is for holds and reasons that escape it, and it is cut.
+func describe(status int, header http.Header, b answerBody, body []byte, own bool) string {
+	what := fmt.Sprintf("HTTP %d", status)
+	if own {
+		words := cmp.Or(string(b.Category), string(b.ErrorType), string(b.PolicyName))
+		if words != "" {
+			what += " " + cut(words, maxWord)
+		}
+		if b.CorrelationID != "" {
+			what += " (correlation id " + cut(string(b.CorrelationID), maxWord) + ")"
+		}
+		return what
 	}
-	return r
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	what += ", not HubSpot's answer but " + cmp.Or(visible.Text(cut(kind, maxTitle)), "a body without a content type")
+	if m := title.FindSubmatch(body[:min(len(body), titleReach)]); m != nil {
+		what += fmt.Sprintf(" with the title %q", cut(visible.Text(string(m[1])), maxTitle))
+	}
+	return what
 }
 
-// retryAfter reads Retry-After, in seconds or as a date; 0 if it is absent or makes no sense.
+// retryAfter reads Retry-After, in seconds or as a date; 0 if it is absent or malformed.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	var d time.Duration
@@ -96,37 +190,4 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		d = at.Sub(now)
 	}
 	return min(max(d, 0), maxRetryAfter)
-}
-
-// detail is what stands in the JSON array that HubSpot puts into a message.
-type detail struct {
-	Error string `json:"error"`
-	Name  string `json:"name"`
-}
-
-// explain finds the code and the property of a refusal.
-func explain(r *dlq.Reason, context func(string) []string) {
-	if required := context("properties"); len(required) > 0 {
-		r.Code, r.Property = "MISSING_REQUIRED_PROPERTY", required[0]
-		return
-	}
-	if names := context("propertyName"); len(names) > 0 {
-		r.Property = names[0]
-	}
-	at := strings.IndexByte(r.Message, '[')
-	if at < 0 {
-		return
-	}
-	if d, ok := firstDetail([]byte(r.Message[at:])); ok {
-		r.Code, r.Property = d.Error, d.Name
-	}
-}
-
-// jsonObject tells whether the body looks like one.
-func jsonObject(body []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
-}
-
-func clean(list []string) []string {
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

@@ -16,11 +16,11 @@ import (
 )
 
 var classes = map[upsert.Class]string{upsert.Judged: "Judged", upsert.Refused: "Refused", upsert.Conflict: "Conflict",
-	upsert.Locked:  "Locked",
-	upsert.Limited: "Limited", upsert.Daily: "Daily", upsert.Auth: "Auth", upsert.Scope: "Scope", upsert.Config: "Config",
-	upsert.OwnConfig: "OwnConfig", upsert.Migrating: "Migrating", upsert.Failed: "Failed"}
+	upsert.Locked: "Locked", upsert.Limited: "Limited", upsert.Daily: "Daily", upsert.Auth: "Auth",
+	upsert.Moving: "Moving", upsert.Failed: "Failed", upsert.TooLarge: "TooLarge"}
 
-var verdicts = map[upsert.Verdict]string{upsert.Unresolved: "?", upsert.Confirmed: "ok", upsert.Bad: "bad"}
+var verdicts = map[upsert.Verdict]string{upsert.Undecided: "?", upsert.Confirmed: "ok", upsert.Bad: "bad",
+	upsert.Troubled: "troubled"}
 
 // inputs are n of them: ids id-0, id-1, …; trace ids t-0-0, t-0-1, …
 func inputs(t testing.TB, n int, more string) (all []upsert.Input) {
@@ -43,7 +43,7 @@ func TestJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it is 2000-01-01 00:00 UTC
 		var got strings.Builder
 		judge := func(in []upsert.Input, name string, status int, header http.Header, body string) {
-			a := upsert.Judge(in, "ext", status, header, []byte(body))
+			a := upsert.Judge(in, status, header, []byte(body))
 			fmt.Fprintf(&got, "# %s\n%d %v %s\n-> %s", name, status, header, body, classes[a.Class])
 			for i, v := range a.Verdicts {
 				fmt.Fprintf(&got, " %s", verdicts[v])
@@ -56,9 +56,6 @@ func TestJudge(t *testing.T) {
 			}
 			if a.RetryAfter > 0 {
 				fmt.Fprintf(&got, " after %v", a.RetryAfter)
-			}
-			if a.Pending {
-				got.WriteString(" pending")
 			}
 			got.WriteString("\n\n")
 		}
@@ -136,7 +133,7 @@ func FuzzJudge(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, n uint8, body string) {
 		in := inputs(t, int(n%5)+1, "")
-		a := upsert.Judge(in, "ext", 207, nil, []byte(body))
+		a := upsert.Judge(in, 207, nil, []byte(body))
 		if a.Class == upsert.Failed {
 			return
 		}
@@ -153,7 +150,7 @@ func FuzzJudge(f *testing.F) {
 				if a.Reasons[i].Category == "" {
 					t.Fatal("a refusal without a category")
 				}
-			case upsert.Unresolved:
+			case upsert.Undecided:
 			}
 		}
 		var plain struct {
@@ -196,7 +193,7 @@ func BenchmarkJudge(b *testing.B) {
 	b.ReportAllocs()
 	start := time.Now()
 	for b.Loop() {
-		if a := upsert.Judge(in, "ext", 200, nil, body); a.Verdicts[99] != upsert.Confirmed {
+		if a := upsert.Judge(in, 200, nil, body); a.Verdicts[99] != upsert.Confirmed {
 			b.Fatal("not confirmed")
 		}
 	}

@@ -42,7 +42,7 @@ func TestPanic(t *testing.T) {
 					!strings.Contains(reason.Message, "cannot work on") {
 					t.Errorf("reason %+v", reason)
 				}
-				r.holds("a", "last")
+				r.keeps("a", "last")
 				if n := len(r.hubspot.Objects()); n != 101 {
 					t.Errorf("HubSpot holds %d objects, want 101", n)
 				}

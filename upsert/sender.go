@@ -18,7 +18,6 @@
 package upsert
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -46,8 +45,9 @@ type SenderConfig struct {
 	Prove       func(context.Context) error // proof that the records are still ours; asked before each request
 	Proven      func() bool                 // whether it still holds; asked as the request's bytes leave
 	BatchSize   int                         // inputs a request carries at the most, 1 to 100
+	BatchBytes  int                         // bytes of a batch at the most
 	MaxInFlight int                         // requests out at once
-	IDProperty  string                      // the configured one, for telling whose fault an unknown idProperty is
+	IDProperty  string                      // of events that carry none: the name of a hold leaves it out
 	LetFlood    bool                        // dead-letter floods instead of holding them
 	Group       string                      // the consumer group, for metrics and traces
 	Telemetry   *tracing.Telemetry          // nil: off
@@ -73,12 +73,16 @@ type Sender struct {
 	merged    atomic.Uint64 // of those, the ones that travelled inside a newer one's input
 	inputs    atomic.Uint64 // that requests carried, ever
 	flying    atomic.Int64  // requests that are out
-	heldBack  heldBack      // decode failures, while a flood is held
+	turn      chan struct{} // one place: whoever seals the next batch has it
+
+	evidence *evidence
+	floods   *floods
+	sizes    sizes
+	lanes    laneHolds
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
-	flood    flood
-	doubted  int // refusals in a row that may be nobody's fault, without a success between
+	trouble  map[string]int
 }
 
 // Status is what a Sender shows of itself.
@@ -86,12 +90,12 @@ type Status struct {
 	Breaker  string         `json:"breaker"` // closed, open, half-open
 	Outage   *Outage        `json:"outage"`  // null while the breaker is closed
 	InFlight int            `json:"in_flight"`
-	Queued   int            `json:"queued"`    // records waiting for a batch
-	Upserted uint64         `json:"upserted"`  // records confirmed, merged ones included
-	Merged   uint64         `json:"merged"`    // of those, the ones that travelled inside a newer one's input
-	Inputs   uint64         `json:"inputs"`    // that requests carried, those sent again included
-	Requests map[string]int `json:"requests"`  // by HTTP status, or "error" where none came
-	HeldBack int            `json:"held_back"` // decode failures that a flood holds back
+	Queued   int            `json:"queued"`   // records waiting for a batch
+	Upserted uint64         `json:"upserted"` // records confirmed, merged ones included
+	Merged   uint64         `json:"merged"`   // of those, the ones that travelled inside a newer one's input
+	Inputs   uint64         `json:"inputs"`   // that requests carried, those sent again included
+	Requests map[string]int `json:"requests"` // by HTTP status, or "error" where none came
+	Trouble  map[string]int `json:"trouble"`  // inputs that HubSpot named with a category that is not the record's fault
 }
 
 // NewSender returns a Sender that waits for Run.
@@ -99,26 +103,29 @@ func NewSender(cfg SenderConfig) *Sender {
 	m := newMetrics(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
 	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), metrics: m,
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
-		slots:  make(chan struct{}, cfg.MaxInFlight), requests: map[string]int{}}
+		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
+		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
+		requests: map[string]int{}, trouble: map[string]int{}}
 }
 
+// Held tells whether a hold of a smaller scope stops the record: it may not leave now.
+func (s *Sender) Held(t *Task) bool { return s.gate.Held(t) }
+
 // Run sends until ctx ends, and returns when the last request is answered or given up. A ripe batch gets, in this
-// order, a slot, the gate's permit, the pace's ticket and the proof of membership; only then is it sealed.
+// order, the gate's permit, a slot, the pace's ticket and the proof of membership; only then is it sealed.
 func (s *Sender) Run(ctx context.Context) {
-	var flights sync.WaitGroup
+	var flights, probes sync.WaitGroup
 	defer flights.Wait()
+	defer probes.Wait()
+	probes.Go(func() { s.probe(ctx, &flights) })
 	loop := s.cfg.Watch.Loop("sender")
 	defer loop.End()
 	for {
 		loop.Busy()
 		s.cfg.Queue.SetWait(s.cfg.Pace.BatchWait())
-		loop.Idle() // until the proof is there: each of these waits may take any time
+		s.cfg.Queue.SetBytes(s.batchBytes())
+		loop.Idle() // until the batch is sealed: each of these waits may take any time
 		if s.cfg.Queue.Ripe(ctx) != nil {
-			return
-		}
-		select {
-		case s.slots <- struct{}{}:
-		case <-ctx.Done():
 			return
 		}
 		w := waits{ripe: time.Now()}
@@ -127,28 +134,109 @@ func (s *Sender) Run(ctx context.Context) {
 			return
 		}
 		w.gate, w.hold = time.Since(w.ripe), p.hold
-		ticket, err := s.cfg.Pace.Wait(ctx)
+		if !s.slot(ctx) { // after the gate: a probe needs one while the gate is shut
+			return
+		}
+		ticket, ok := s.ticket(ctx, &w)
+		if !ok {
+			return
+		}
+		loop.Busy()
+		s.leave(ctx, &flights, p, ticket, s.cfg.Queue.Seal(p.limit), w)
+		<-s.turn
+	}
+}
+
+// probe asks, while something is held, whether it may flow again. A probe carries records that came back least often,
+// so that each carries others.
+func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
+	loop := s.cfg.Watch.Loop("probes")
+	defer loop.End()
+	for {
+		loop.Idle()
+		p, err := s.gate.Due(ctx, s.cfg.BatchSize)
 		if err != nil {
 			return
 		}
-		w.rate = time.Since(w.ripe) - w.gate
-		if s.cfg.Prove(ctx) != nil {
+		w := waits{ripe: time.Now(), hold: p.hold}
+		if !s.slot(ctx) {
 			return
 		}
-		w.proof = time.Since(w.ripe) - w.gate - w.rate
-		loop.Busy()
-		batch := s.cfg.Queue.Seal(p.limit, p.varied)
-		if batch == nil { // what was ripe went with its partition
-			ticket.Return()
-			s.gate.unused(p)
-			<-s.slots
-			continue
+		ticket, ok := s.ticket(ctx, &w)
+		if !ok {
+			return
 		}
-		flights.Go(func() {
-			s.attempt(ctx, p, ticket, batch, w)
-			<-s.slots
-		})
+		loop.Busy()
+		of := p.of
+		if of == nil {
+			of = func(*Task) bool { return true }
+		}
+		batch, aside := s.cfg.Queue.Probe(p.limit, of)
+		if aside {
+			for _, sealed := range batch {
+				s.asideNow(sealed)
+			}
+			batch = nil
+		} else if batch == nil && p.of != nil {
+			s.end(p.hold) // nothing waits for it
+		}
+		s.leave(ctx, flights, p, ticket, batch, w)
+		<-s.turn
 	}
+}
+
+func (s *Sender) slot(ctx context.Context) bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ticket waits for this batch's turn, the pace and the proof of membership. If it returns true the turn is the
+// caller's.
+func (s *Sender) ticket(ctx context.Context, w *waits) (ticket *pace.Ticket, ok bool) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false
+	}
+	began := time.Now()
+	ticket, err := s.cfg.Pace.Wait(ctx)
+	w.rate = time.Since(began)
+	if err == nil {
+		err = s.cfg.Prove(ctx)
+	}
+	w.proof = time.Since(began) - w.rate
+	if err != nil {
+		<-s.turn
+		return nil, false
+	}
+	return ticket, true
+}
+
+// leave sends a sealed batch. If there is none, what was ripe went with its partition.
+func (s *Sender) leave(ctx context.Context, flights *sync.WaitGroup, p permit, ticket *pace.Ticket,
+	batch []*batcher.Sealed[*Task], w waits) {
+	if batch == nil {
+		ticket.Return()
+		s.gate.unused(p, true)
+		<-s.slots
+		return
+	}
+	flights.Go(func() {
+		s.attempt(ctx, p, ticket, batch, w)
+		<-s.slots
+	})
+}
+
+// batchBytes is how many bytes a batch may have now.
+func (s *Sender) batchBytes() int {
+	if bound := s.sizes.bound(time.Now()); bound > 0 {
+		return min(bound, s.cfg.BatchBytes)
+	}
+	return s.cfg.BatchBytes
 }
 
 // attempt sends one request and settles what its answer says.
@@ -157,10 +245,10 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	loop := s.cfg.Watch.Loop("request to HubSpot")
 	defer loop.End()
 	loop.Busy()
-	body, batch, inputs := s.encode(batch)
+	body, batch, inputs := s.encode(p, batch)
 	if len(batch) == 0 {
 		ticket.Return()
-		s.gate.unused(p)
+		s.gate.unused(p, false)
 		return
 	}
 	for _, in := range inputs {
@@ -169,11 +257,13 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
+	s.evidence.depart(inputs)
 	topic := topicOf(inputs)
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	healthy := s.gate.healthy()
+	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
+		span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
@@ -185,13 +275,13 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	defer answer.Release()
 	if ctx.Err() != nil {
 		ticket.Return()
-		s.gate.unused(p) // the process stops: whoever takes over sends these records again
+		s.gate.unused(p, false) // the process stops: whoever takes over sends these records again
 		return
 	}
 	if errors.Is(err, hubspot.ErrWithheld) { // the next one proves the membership anew, or the records are gone
 		ticket.Return()
-		s.backAll(flight{batch: batch}, batcher.Again{})
-		s.gate.unused(p)
+		s.again(f, 0)
+		s.gate.unused(p, false)
 		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so " +
 			"long that its partitions may be somebody else's")
 		return
@@ -206,13 +296,15 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	if err != nil {
 		ticket.Return()
 		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
-		a = judgement{Class: classFailed, Reason: dlq.Reason{Code: "NO_ANSWER", Message: err.Error()}}
+		a = judgement{Class: classFailed, What: "no answer: " + err.Error(),
+			Reason: dlq.Reason{Category: categoryServerError, Code: "NO_ANSWER", Message: err.Error()}}
 	} else {
-		a = judge(inputs, s.cfg.IDProperty, answer.Status, answer.Header, answer.Body)
+		a = judge(inputs, answer.Status, answer.Header, answer.Body)
 		ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)
 	}
 	s.traces.judged(span, &a)
-	s.settle(p, flight{batch: batch, healthy: healthy, status: answer.Status, span: span.SpanContext()}, a)
+	f.took = took
+	s.settle(f, a)
 	s.metrics.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
 		100*len(inputs)/s.cfg.BatchSize).
@@ -225,59 +317,36 @@ func (s *Sender) count(status string) {
 	s.requests[status]++
 }
 
-// deadLetter hands a record to the dead letters. ended is called when Kafka has the letter, or it is given up.
-func (s *Sender) deadLetter(t *Task, reason dlq.Reason, ended func(written bool)) {
-	reason.Stage, reason.Attempts = cmp.Or(reason.Stage, dlq.StageUpsert), int(t.attempts)
-	s.cfg.DeadLetter(t.Record, reason, ended)
+// countTrouble counts an input that was named, but not for its own fault.
+func (s *Sender) countTrouble(reason dlq.Reason) {
+	category := reason.Kind().Category
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble[category]++
 }
 
 // Drop forgets each record of which gone is true: those that wait for a request, and those that wait for their letter
 // to be written.
 func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 	s.cfg.Queue.Drop(func(t *Task) bool { return gone(t.Record) })
-	s.dropHeldBack(gone)
+	for _, t := range s.evidence.namedOf(gone) {
+		s.cfg.Board.Clear(holdRecord, recordScope(t))
+	}
 	s.cfg.DropLetters(gone)
-}
-
-// floods counts a refusal and tells whether it is one too many of its kind; then the flow is held.
-func (s *Sender) floods(reason dlq.Reason) bool {
-	s.mu.Lock()
-	brake := s.flood.add(reason) && !s.cfg.LetFlood
-	s.mu.Unlock()
-	if brake {
-		s.gate.Hold(holdFlood, strconv.Itoa(floodRecords)+" records in a row failed alike: "+
-			reason.Stage+" "+reason.Category+" "+reason.Code+" "+reason.Property,
-			"mend the producer or the property in HubSpot; or let them go to the dead letters with --on-flood=dead-letter",
-			floodProbe)
-	}
-	return brake
-}
-
-// flowed says that records were confirmed: no flood, and what one held back may go.
-func (s *Sender) flowed(records, inputs int) {
-	s.confirmed.Add(uint64(records))
-	s.merged.Add(uint64(records - inputs))
-	s.mu.Lock()
-	s.flood.end()
-	s.doubted = 0
-	s.mu.Unlock()
-	for _, a := range s.heldBack.take() {
-		for _, t := range a.tasks {
-			s.deadLetter(t, *t.refused, a.ended)
-		}
-	}
 }
 
 // Status tells where the Sender stands.
 func (s *Sender) Status() Status {
-	st := Status{Breaker: s.gate.BreakerState(), Outage: s.gate.outage(), InFlight: int(s.flying.Load()),
-		Queued:   s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
-		HeldBack: s.heldBack.len()}
+	breaker, outage := s.gate.status()
+	st := Status{Breaker: breaker, Outage: outage, InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}, Trouble: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for status, n := range s.requests {
 		st.Requests[status] = n
+	}
+	for category, n := range s.trouble {
+		st.Trouble[category] = n
 	}
 	return st
 }

@@ -77,14 +77,16 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			c.inFlight = 8
 		}
 		r := &rig{t: t, hubspot: hubspottest.New(c.hubspot), letters: map[int64]dlq.Reason{},
-			decoder: upsert.Decoder{IDProperty: key}, board: hold.NewBoard(zerolog.Nop())}
+			decoder: upsert.Decoder{IDProperty: key, IDProperties: []string{"hs_task_subject"}}, board: hold.NewBoard(zerolog.Nop())}
 		queue := batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
 			Leave: func(*upsert.Task) {
 				if c.sealing != nil {
 					c.sealing()
 				}
 			},
-			Aside: func(sealed *batcher.Sealed[*upsert.Task]) { r.sender.Aside(sealed) }}
+			Return: func(task *upsert.Task) bool { return task.Record.Settled() },
+			Held:   func(task *upsert.Task) bool { return r.sender.Held(task) },
+			Aside:  func(sealed *batcher.Sealed[*upsert.Task]) { r.sender.Aside(sealed) }}
 		wire := newPipeNet()
 		server := &http.Server{Handler: held(t, r.hubspot)}
 		client, err := hubspot.New(hubspot.Config{URL: "http://hubspot.test", Path: "/crm/v3/objects/tasks/batch/upsert",
@@ -96,7 +98,7 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		sender := upsert.SenderConfig{Client: client,
 			Pace:  pace.New(pace.Config{Day: pace.DayConfig{Wait: 500 * time.Millisecond}}),
 			Prove: func(context.Context) error { return nil }, Proven: func() bool { return c.unproven == nil || !c.unproven() },
-			BatchSize: 100, MaxInFlight: c.inFlight, IDProperty: key,
+			BatchSize: 100, BatchBytes: 1 << 20, MaxInFlight: c.inFlight, IDProperty: key,
 			LetFlood: c.letFlood, Watch: c.watch, Board: r.board, Log: zerolog.Nop(),
 			DeadLetter: func(rec *consumer.Record, reason dlq.Reason, done func(bool)) {
 				if c.writing != nil {
@@ -220,8 +222,17 @@ func (r *rig) resumes() {
 	}
 }
 
-// holds wants HubSpot to hold an object with this subject.
-func (r *rig) holds(id, want string) {
+// holds are the reason and the scope of each hold that stands.
+func (r *rig) holds() string {
+	var list []string
+	for _, h := range r.board.List() {
+		list = append(list, h.Reason+" "+h.Scope)
+	}
+	return strings.Join(list, ", ")
+}
+
+// keeps wants HubSpot to hold an object with this subject.
+func (r *rig) keeps(id, want string) {
 	r.t.Helper()
 	if got := r.hubspot.Objects()[key+"\x00"+id]["hs_task_subject"]; got != want {
 		r.t.Errorf("HubSpot holds %s with the subject %q, want %q", id, got, want)
@@ -265,7 +276,7 @@ func TestThreeVersionsTheLastOneBad(t *testing.T) {
 		r.produce(event("a", subject("first")), event("a", subject("second")), event("a", bad), event("b"))
 		r.settled(time.Minute)
 		r.deadLettered(2)
-		r.holds("a", "second")
+		r.keeps("a", "second")
 		r.once()
 	})
 }
@@ -281,7 +292,7 @@ func TestAHundredVersionsTheFiftiethBad(t *testing.T) {
 		r.produce(events...)
 		r.settled(time.Minute)
 		r.deadLettered(49)
-		r.holds("a", "99")
+		r.keeps("a", "99")
 		if n := len(r.hubspot.Requests()); n > 11 {
 			t.Errorf("%d requests beside the first, want at most 10", n-1)
 		}

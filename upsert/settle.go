@@ -1,11 +1,7 @@
 package upsert
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net/http"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -16,109 +12,152 @@ import (
 
 const (
 	conflictPause = 500 * time.Millisecond // after a 409 the other call has created the object: the same is an update now
-	pendingPause  = 2 * time.Second        // while HubSpot works on a batch, or holds a lock
-	firstBackoff  = 250 * time.Millisecond
-	lastBackoff   = 4 * time.Second
-	// enoughTogether is how many failures in company, while others pass, make a batch suspect: a random one in five hits
-	// the same batch three times in a row once in a hundred.
-	enoughTogether = 3
-	enoughAlone    = 5  // failures of a record that travels alone, while others pass, that make it bad in itself
-	enoughDoubt    = 20 // refusals in a row that may be nobody's fault, without a success between, that call for a hold
-)
-
-// Categories of records that HubSpot never answers for.
-const (
-	categoryUnanswered  = "UNRESOLVED"   // it answers, but leaves the record out
-	categoryServerError = "SERVER_ERROR" // it fails whenever it gets the record
+	slowFailure   = 500 * time.Millisecond // a batch whose failure takes longer is taken apart in ten at once
 )
 
 // flight is a request that was answered, or failed.
 type flight struct {
+	permit  permit
 	batch   []*batcher.Sealed[*Task]
+	inputs  []input
+	size    int  // bytes of the request
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
-	status  int
+	took    time.Duration
 	span    trace.SpanContext // of the batch; not valid if it is in no trace
 }
 
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
 // come first: when the gate lets the next request pass, they are back in their places.
-func (s *Sender) settle(p permit, f flight, a judgement) {
+func (s *Sender) settle(f flight, a judgement) {
 	if stop, is := stopFor(a); is {
+		first := stop.every
 		if a.Class == classAuth {
+			first = firstHoldProbe // a stale token or a flaky answer ends here
 			if changed, err := s.cfg.Client.ReloadToken(); err != nil {
 				s.cfg.Log.Error().Err(err).Msg("read the HubSpot token again")
 			} else if changed {
 				stop.every = firstHoldProbe
 			}
 		}
-		s.backAll(f, batcher.Again{})
-		s.gate.Hold(stop.reason, stop.detail, stop.remedy, stop.every)
-		s.gate.passed(p, held)
+		s.again(f, 0)
+		s.gate.Hold(stop.reason, standing{limit: probeSize, every: stop.every}, first)
+		s.cfg.Board.Set(stop.reason, "all", stop.detail, stop.remedy)
+		s.gate.passed(f.permit, held)
 		return
 	}
 	switch a.Class {
-	case classJudged:
-		s.gate.passed(p, s.judged(f, a))
 	case classLimited:
-		s.backAll(f, batcher.Again{})
-		s.gate.passed(p, held)
+		s.again(f, 0)
+		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.failed(f, a.Reason, max(pendingPause, a.RetryAfter))
-		s.gate.passed(p, answered)
-	case classConflict:
-		s.conflicted(f, a.Reason)
-		s.gate.passed(p, answered)
-	case classRefused, classOwnConfig:
-		s.refusedWhole(f, a)
-		s.gate.passed(p, answered)
+		s.again(f, a.RetryAfter)
+		s.passed(f, silent)
+	case classFailed, classTooLarge:
+		suspected := s.failed(f, a)
+		s.gate.failedWith(f.permit, a.What, suspected)
+	case classJudged:
+		s.passed(f, s.judged(f, a))
 	default:
-		s.failed(f, a.Reason, 0)
-		s.gate.failedWith(p, errFailed, failureCode(f, a.Reason))
+		s.refusedWhole(f, a)
+		s.passed(f, silent)
 	}
 }
 
-var errFailed = errors.New("HubSpot failed")
+// passed tells the gate. After the first confirmation that follows an outage or a hold of everything, nothing rests any
+// more, and nothing travels apart.
+func (s *Sender) passed(f flight, o outcome) {
+	if s.gate.passed(f.permit, o) {
+		s.wake(func(*Task) bool { return true })
+	}
+}
 
-func (s *Sender) backAll(f flight, again batcher.Again) {
+func (s *Sender) wake(of func(*Task) bool) {
+	s.cfg.Queue.Wake(func(t *Task) bool {
+		if !of(t) {
+			return false
+		}
+		t.rejoin()
+		return true
+	})
+	s.cfg.Queue.Recheck()
+}
+
+// again sends a batch again as it was: what travelled apart stays so.
+func (s *Sender) again(f flight, after time.Duration) {
+	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].trial != nil && in[0].trial.apart }) || after > 0 {
+		s.cfg.Queue.Together(f.batch, after)
+		return
+	}
 	for _, sealed := range f.batch {
-		s.cfg.Queue.Back(sealed, again)
+		s.cfg.Queue.Back(sealed, batcher.Again{})
 	}
 }
 
 // judged settles each input by what the body said of it.
 func (s *Sender) judged(f flight, a judgement) outcome {
 	s.follow(f, a)
-	records, inputs, now := 0, 0, time.Now()
+	confirmed := s.confirm(f, a)
+	outcome, undecided := silent, f
+	if confirmed > 0 {
+		outcome = accepted
+	}
+	undecided.batch, undecided.inputs = nil, nil
+	innocent, troubled, ended := 0, 0, confirmed
 	for i, sealed := range f.batch {
-		if a.Verdicts[i] == verdictConfirmed {
-			for _, t := range sealed.Records {
-				t.Record.Settle(now)
+		if !sealed.Records[0].suspect() {
+			innocent++
+			if v := a.Verdicts[i]; v == verdictTroubled || v == verdictUndecided {
+				troubled++
 			}
-			s.cfg.Queue.Done(sealed)
-			records, inputs = records+len(sealed.Records), inputs+1
 		}
-	}
-	if records > 0 {
-		s.flowed(records, inputs)
-	}
-	after := time.Duration(0)
-	if a.Pending {
-		after = pendingPause
-	}
-	for i, sealed := range f.batch {
 		switch a.Verdicts[i] {
 		case verdictBad:
-			s.refused(sealed, *a.Reasons[i])
-		case verdictUnresolved:
-			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
-			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: categoryUnanswered,
-				Message: "HubSpot answered, but not for this record", Span: f.span})
+			ended++
+			s.refused(f.permit, sealed, *a.Reasons[i])
+		case verdictTroubled:
+			s.countTrouble(*a.Reasons[i])
+			s.failedAlone(f, sealed, *a.Reasons[i], a.Reasons[i].Category)
+		case verdictUndecided:
+			undecided.batch, undecided.inputs = append(undecided.batch, sealed), append(undecided.inputs, f.inputs[i])
 		}
 	}
-	if records > 0 {
-		return accepted
+	if innocent > 0 {
+		s.evidence.count(f.inputs, float64(troubled)/float64(innocent))
 	}
-	return answered
+	if len(undecided.batch) > 0 {
+		s.undecided(undecided, a)
+	}
+	if ended == 0 {
+		s.silent(f, a)
+	}
+	return outcome
+}
+
+// confirm settles the inputs that HubSpot confirmed, and ends the holds that this disproves.
+func (s *Sender) confirm(f flight, a judgement) (inputs int) {
+	now, records := time.Now(), 0
+	tasks := make([]*Task, 0, len(f.batch))
+	for i, sealed := range f.batch {
+		if a.Verdicts[i] != verdictConfirmed {
+			continue
+		}
+		for _, t := range sealed.Records {
+			s.unname(t)
+			t.Record.Settle(now)
+		}
+		s.floods.confirmed(sealed.Records, now)
+		tasks, records = append(tasks, sealed.Records[0]), records+len(sealed.Records)
+		s.cfg.Queue.Done(sealed)
+	}
+	if len(tasks) == 0 {
+		return 0
+	}
+	s.confirmed.Add(uint64(records))
+	s.merged.Add(uint64(records - len(tasks)))
+	s.sizes.passed(f.size, now)
+	s.evidence.confirm(tasks)
+	s.release(f, tasks)
+	return len(tasks)
 }
 
 // follow says which records the batch's trace is about to settle, before a commit can know of any of them.
@@ -135,127 +174,169 @@ func (s *Sender) follow(f flight, a judgement) {
 	}
 }
 
-// refused settles an input that was refused by name. One of several records may be at fault alone: then a part of
-// them goes again, until the guilty one stands by itself.
-func (s *Sender) refused(sealed *batcher.Sealed[*Task], reason dlq.Reason) {
+// refused settles an input that was refused by name, or whose record is convicted. One of several records may be at
+// fault alone: then a part of them goes again, until the guilty one stands by itself.
+func (s *Sender) refused(p permit, sealed *batcher.Sealed[*Task], reason dlq.Reason) {
 	if len(sealed.Records) > 1 {
 		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true})
 		return
 	}
-	if s.floods(reason) {
+	t := sealed.Records[0]
+	if s.flooded(p, t, reason) {
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}
-	s.deadLetter(sealed.Records[0], reason, s.returned(sealed))
+	s.unname(t)
+	s.deadLetter(t, reason, s.returned(sealed))
 }
 
-// refusedWhole settles a request of which nothing was written. Halves of it go again, until the guilty record
-// travels alone.
+// refusedWhole settles a request of which HubSpot wrote nothing. Parts of it go again, until the guilty record travels
+// alone.
 func (s *Sender) refusedWhole(f flight, a judgement) {
-	// What refuses may be nobody's fault: a web application firewall that dislikes a content, or that is broken; an
-	// idProperty that one event brought, or every event. The record is bad if others pass meanwhile.
-	doubtful := a.Class == classOwnConfig || f.status == http.StatusForbidden
-	if doubtful {
-		s.doubt(a.Reason)
+	s.silent(f, a)
+	if s.byLane(f) {
+		return
+	}
+	if a.Class == classConflict && s.evidence.conflicts(f.inputs) {
+		s.cfg.Queue.Together(f.batch, conflictPause)
+		return
+	}
+	key, kind := f.inputs[0][0].lane(), kindOf(a.Reason)
+	if len(f.batch) > 1 {
+		s.evidence.refuses(f.inputs)
+		s.apart(f, 2, func() time.Duration { return s.search(key, kind) })
+		return
 	}
 	sealed := f.batch[0]
+	if len(sealed.Records) > 1 {
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, After: s.search(key, kind)})
+		return
+	}
+	guilty, tries := s.evidence.refusedAlone(sealed.Records[0], a)
+	if guilty {
+		s.refused(f.permit, sealed, a.Reason)
+		return
+	}
+	s.name(sealed.Records[0], tries, a.What)
+	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(key, kind)))
+}
+
+// failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
+func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
+	suspected, innocent := suspects(f.inputs)
+	larger := a.Class == classTooLarge && s.tooLarge(f.size)
+	if !f.healthy {
+		// The probe of an outage says nothing about what it carried.
+		s.again(f, 0)
+		return suspected
+	}
+	if innocent {
+		s.evidence.count(f.inputs, 1)
+	}
+	if s.byLane(f) {
+		return suspected
+	}
+	if len(f.batch) == 1 {
+		s.failedAlone(f, f.batch[0], a.Reason, a.What)
+		return suspected
+	}
+	rounds, _ := s.evidence.tried(f.inputs)
 	switch {
-	case len(f.batch) > 1:
-		s.backAll(f, batcher.Again{Cap: (len(f.batch) + 1) / 2})
-	case doubtful && len(sealed.Records) == 1 && !s.failsAlone(sealed.Records[0], 2):
-		s.cfg.Queue.Back(sealed, batcher.Again{Cap: 1, After: backoff(int(sealed.Records[0].attempts))})
+	case !larger && rounds < s.evidence.blame(f.inputs[0][0].lane()):
+		s.cfg.Queue.Together(f.batch, rest(rounds))
+	case f.took > slowFailure:
+		s.apart(f, 10, func() time.Duration { return 0 })
 	default:
-		s.refused(sealed, a.Reason)
+		s.apart(f, 2, func() time.Duration { return 0 })
 	}
+	return suspected
 }
 
-func (s *Sender) doubt(reason dlq.Reason) {
-	s.mu.Lock()
-	s.doubted++
-	many := s.doubted >= enoughDoubt
-	s.mu.Unlock()
-	if many {
-		s.gate.Hold(holdBlocked, fmt.Sprintf("%d requests in a row were refused and none passed: %s %s", enoughDoubt,
-			reason.Category, reason.Code),
-			"look for a proxy or firewall between tasksink and HubSpot, and at the idProperty of the events", 15*time.Second)
+// tooLarge notes a 413, and tells whether the request was larger than those that passed.
+func (s *Sender) tooLarge(size int) (larger bool) {
+	now := time.Now()
+	larger, bound := s.sizes.refused(size, now)
+	if bound {
+		s.cfg.Log.Warn().Int("bytes", s.sizes.bound(now)).Msg("requests are kept smaller from now on: something between " +
+			"tasksink and HubSpot refuses larger ones with status 413")
 	}
+	return larger
 }
 
-// conflicted settles a request that met another call creating the same object: once more, then as refused.
-func (s *Sender) conflicted(f flight, reason dlq.Reason) {
-	for _, sealed := range f.batch {
-		if !sealed.Records[0].conflicted {
-			for _, sealed := range f.batch {
-				sealed.Records[0].conflicted = true
-			}
-			s.backAll(f, batcher.Again{After: conflictPause})
-			return
+// suspects tells since when all records of a request are suspects, and whether none is, nor travels apart.
+func suspects(inputs []input) (since time.Time, innocent bool) {
+	innocent, all := true, true
+	for _, in := range inputs {
+		t := in[0]
+		innocent = innocent && !t.suspect() && (t.trial == nil || !t.trial.apart)
+		if all = all && t.suspect(); all && t.trial.since.After(since) {
+			since = t.trial.since
 		}
 	}
-	s.refusedWhole(f, judgement{Class: classRefused, Reason: reason})
+	if !all {
+		return time.Time{}, innocent
+	}
+	return since, innocent
 }
 
-// failed settles a request of which nothing is known. All of it goes again; a batch that keeps failing while others
-// pass is quartered, because a record of it may be what HubSpot fails on.
-func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
-	reason.Category, reason.Code = categoryServerError, failureCode(f, reason)
-	alone, most := len(f.batch) == 1, int32(0)
-	for _, sealed := range f.batch {
-		most = max(most, sealed.Records[0].attempts)
+// undecided sends inputs again that HubSpot did not answer for.
+func (s *Sender) undecided(f flight, a judgement) {
+	if len(f.batch) == 1 {
+		s.failedAlone(f, f.batch[0], dlq.Reason{Category: categoryUnanswered, Span: f.span, Message: a.What},
+			"no answer for the record")
+		return
 	}
-	after = max(after, backoff(int(most)))
-	for _, sealed := range f.batch {
-		again := batcher.Again{After: after}
-		// A probe that fails in an outage says nothing about what it carried: no crumbs when the outage ends.
-		if t := sealed.Records[0]; f.healthy && !alone && s.counts(t) && t.failures >= enoughTogether {
-			again.Cap = (len(f.batch) + 3) / 4
+	rounds, against := s.evidence.tried(f.inputs)
+	switch {
+	case against < max(enoughRound, s.evidence.blame(f.inputs[0][0].lane())):
+		s.cfg.Queue.Together(f.batch, rest(rounds))
+	case s.byLane(f):
+	default:
+		s.apart(f, 2, func() time.Duration { return 0 })
+	}
+}
+
+// failedAlone counts a failure of one input against its record.
+func (s *Sender) failedAlone(f flight, sealed *batcher.Sealed[*Task], reason dlq.Reason, what string) {
+	t := sealed.Records[0]
+	if len(sealed.Records) > 1 && len(f.batch) == 1 {
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true})
+		return
+	}
+	guilty, tries := s.evidence.failedAlone(t, reason)
+	if guilty {
+		s.refused(f.permit, sealed, reason)
+		return
+	}
+	s.name(t, tries, what)
+	s.cfg.Queue.Back(sealed, batcher.Again{After: rest(tries)})
+}
+
+// byLane takes a batch of several lanes apart by lane, and tells whether it was one.
+func (s *Sender) byLane(f flight) bool {
+	parts := map[laneKey]*flight{}
+	for i, sealed := range f.batch {
+		key := sealed.Records[0].lane()
+		if parts[key] == nil {
+			parts[key] = &flight{}
 		}
-		s.unanswered(sealed, alone && f.healthy, again, reason)
+		p := parts[key]
+		p.batch, p.inputs = append(p.batch, sealed), append(p.inputs, f.inputs[i])
 	}
-}
-
-// failureCode is what a failed request met: NO_ANSWER, HTTP_503 and the like.
-func failureCode(f flight, reason dlq.Reason) string {
-	return cmp.Or(reason.Code, fmt.Sprintf("HTTP_%d", f.status))
-}
-
-// unanswered sends an input again that nothing is known of, unless it has failed often enough by itself.
-func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again batcher.Again, reason dlq.Reason) {
-	if alone {
-		again.Cap = 1
-		if len(sealed.Records) > 1 {
-			again.Suspect = true
-		} else if s.failsAlone(sealed.Records[0], enoughAlone) {
-			s.deadLetter(sealed.Records[0], reason, s.returned(sealed))
-			return
-		}
-		again.After = max(again.After, backoff(int(sealed.Records[0].alone)))
-	}
-	s.cfg.Queue.Back(sealed, again)
-}
-
-// failsAlone counts a failure of a record that travelled alone, and tells whether that makes enough.
-func (s *Sender) failsAlone(t *Task, enough int32) bool {
-	if s.counts(t) {
-		t.alone++
-	}
-	return t.alone >= enough
-}
-
-// counts counts a failure against a record: the first one, and each with another record confirmed since the one
-// before. In an outage nothing passes, and nobody is to blame.
-func (s *Sender) counts(t *Task) bool {
-	now := s.confirmed.Load()
-	if t.failures > 0 && now == t.seen {
+	if len(parts) == 1 {
 		return false
 	}
-	t.failures++
-	t.seen = now
+	for _, p := range parts {
+		s.evidence.takenApart(p.inputs)
+		s.cfg.Queue.Together(p.batch, 0)
+	}
 	return true
 }
 
-// backoff is how long the n-th failure in a row rests: exponential, with jitter over its upper half.
-func backoff(n int) time.Duration {
-	d := min(lastBackoff, firstBackoff<<min(max(n-1, 0), 10))
-	return d/2 + rand.N(d/2)
+// apart sends a batch again in n parts. Each rests as long as rests says.
+func (s *Sender) apart(f flight, n int, rests func() time.Duration) {
+	s.evidence.takenApart(f.inputs)
+	for part := range slices.Chunk(f.batch, (len(f.batch)+n-1)/n) {
+		s.cfg.Queue.Together(part, rests())
+	}
 }

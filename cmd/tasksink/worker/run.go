@@ -40,7 +40,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	// its turn has come there.
 	var sender *upsert.Sender
 	var skipped atomic.Uint64
-	queue := batcher.New(w.queueConfig(func(sealed *batcher.Sealed[*upsert.Task]) { sender.Aside(sealed) }))
+	queue := batcher.New(w.queueConfig(func() *upsert.Sender { return sender }))
 	decoder := upsert.Decoder{IDProperty: cfg.HubspotIDProperty, IDProperties: cfg.HubspotIDProperties, Log: w.log}
 	decode := func(rec *consumer.Record) {
 		if rec.Value == nil && cfg.Tombstones == "skip" {

@@ -78,6 +78,9 @@ func (s scrape) observeHubSpot() {
 	for status, n := range s.status.Sender.Requests {
 		s.number(s.requests, int64(n), attribute.String("status", status))
 	}
+	for category, n := range s.status.Sender.Trouble {
+		s.number(s.trouble, int64(n), attribute.String("category", category))
+	}
 	s.number(s.flying, int64(s.status.Sender.InFlight))
 	if !s.status.Rate.Unlimited {
 		s.ObserveFloat64(s.rate, s.status.Rate.Limit)

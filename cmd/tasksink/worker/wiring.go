@@ -70,14 +70,16 @@ func (w wiring) paceConfig(load func() (lag, arrived int64)) pace.Config {
 			Wait: w.cfg.BatchWait, Load: load, Fill: w.cfg.BatchSize}}
 }
 
-func (w wiring) queueConfig(aside func(*batcher.Sealed[*upsert.Task])) batcher.Config[*upsert.Task] {
+// queueConfig takes a function that returns the sender, as there is none yet.
+func (w wiring) queueConfig(sender func() *upsert.Sender) batcher.Config[*upsert.Task] {
 	return batcher.Config[*upsert.Task]{Size: w.cfg.BatchSize, Bytes: int(w.cfg.BatchBytes), Wait: w.cfg.BatchWait,
 		Leave: func(t *upsert.Task) { t.Record.Leave() },
 		Return: func(t *upsert.Task) (gone bool) {
 			t.Record.Return()
 			return t.Record.Gone() || t.Record.Settled()
 		},
-		Aside: aside}
+		Held:  func(t *upsert.Task) bool { return sender().Held(t) },
+		Aside: func(sealed *batcher.Sealed[*upsert.Task]) { sender().Aside(sealed) }}
 }
 
 func (w wiring) lettersConfig() dlq.Config {
@@ -88,7 +90,7 @@ func (w wiring) lettersConfig() dlq.Config {
 func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubspot.Client, pacer *pace.Pace,
 	group *consumer.Consumer, letters *dlq.Writer) upsert.SenderConfig {
 	return upsert.SenderConfig{Queue: queue, Client: client, Pace: pacer, Prove: group.Prove, Proven: group.Proven,
-		DeadLetter: letters.DeadLetter, DropLetters: letters.Drop, BatchSize: w.cfg.BatchSize, MaxInFlight: w.cfg.MaxInFlight,
+		DeadLetter: letters.DeadLetter, DropLetters: letters.Drop, BatchSize: w.cfg.BatchSize, BatchBytes: int(w.cfg.BatchBytes), MaxInFlight: w.cfg.MaxInFlight,
 		IDProperty: w.cfg.HubspotIDProperty, LetFlood: w.cfg.OnFlood == "dead-letter",
 		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
 }

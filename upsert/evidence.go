@@ -1,0 +1,343 @@
+package upsert
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tasksink/tasksink/consumer"
+	"github.com/tasksink/tasksink/dlq"
+)
+
+// evidence is what the answers so far say about records, and about everybody. One rule decides: a record is guilty only
+// of what happens to it while comparable others pass, and a hold is only for what happens to all of them.
+type evidence struct {
+	mu    sync.Mutex
+	lanes map[laneKey]*lane
+	named map[*Task]bool // records that the board names as failing alone
+}
+
+// laneKey names what is comparable: the records of one topic with one idProperty.
+type laneKey struct{ topic, property string }
+
+func (t *Task) lane() laneKey { return laneKey{t.Record.Topic, t.IDProperty} }
+
+// lane is what is known of comparable records.
+type lane struct {
+	confirmed uint64            // inputs, ever
+	recent    [4]confirmation   // the objects confirmed last, each once, newest first
+	minute    minute            // requests that carried no suspect
+	passed    float64           // those ever that did well, and those that failed
+	failed    float64           //
+	streak    streak            // answers that brought nothing
+	convicted map[string]string // objects of convicted records, and of what kind they were
+	budgets   map[string]*budget
+}
+
+type confirmation struct {
+	object string
+	at     uint64 // lane.confirmed then
+}
+
+// streak are answers in a row that neither confirmed nor convicted a record.
+type streak struct {
+	answers int
+	since   time.Time
+	object  string // of the first
+	several bool   // they concern more than one object
+}
+
+const (
+	enoughSilence = 20               // such answers that call for a hold
+	longSilence   = 10 * time.Second // or how long they take
+	mostConvicted = 10_000           // objects that are remembered
+	mostNamed     = 20               // records that the board names at a time
+)
+
+func newEvidence() *evidence { return &evidence{lanes: map[laneKey]*lane{}, named: map[*Task]bool{}} }
+
+// of returns a lane; e.mu must be held.
+func (e *evidence) of(key laneKey) *lane {
+	l := e.lanes[key]
+	if l == nil {
+		l = &lane{convicted: map[string]string{}, budgets: map[string]*budget{}}
+		e.lanes[key] = l
+	}
+	return l
+}
+
+// trialOf returns the record's trial, which begins now if it has none; e.mu must be held.
+func (l *lane) trialOf(t *Task) *trial {
+	if t.trial == nil {
+		t.trial = &trial{left: l.confirmed, seen: l.confirmed}
+	}
+	return t.trial
+}
+
+// depart notes that a request leaves. For a record that travels alone the trial begins with its first try, as it must
+// be known who was confirmed since.
+func (e *evidence) depart(inputs []input) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range inputs {
+		if t := in[0]; t.trial != nil || len(inputs) == 1 {
+			l := e.of(t.lane())
+			l.trialOf(t).left = l.confirmed
+		}
+	}
+}
+
+// confirm notes the inputs that HubSpot confirmed, by the first task of each.
+func (e *evidence) confirm(confirmed []*Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, t := range confirmed {
+		l := e.of(t.lane())
+		l.confirmed++
+		if i < len(l.recent) || i >= len(confirmed)-len(l.recent) { // as many as recent keeps
+			l.remember(t.ID)
+		}
+		l.streak = streak{}
+	}
+}
+
+func (l *lane) remember(object string) {
+	i := slices.IndexFunc(l.recent[:], func(c confirmation) bool { return c.object == object })
+	if i < 0 {
+		i = len(l.recent) - 1
+	}
+	copy(l.recent[1:i+1], l.recent[:i])
+	l.recent[0] = confirmation{object, l.confirmed}
+}
+
+// objectsBetween counts the other objects that were last confirmed after one confirmation of the lane, and not after
+// another one; up to four are known.
+func (l *lane) objectsBetween(own string, after, until uint64) (n int) {
+	for _, c := range l.recent {
+		if c.at > after && c.at <= until && c.object != own {
+			n++
+		}
+	}
+	return n
+}
+
+// othersSince tells whether a comparable other was confirmed since that confirmation of the lane.
+func (l *lane) othersSince(own string, after uint64) bool {
+	return l.objectsBetween(own, after, l.confirmed) > 0
+}
+
+// count counts a request, of whose inputs without suspicion a part failed, for the lanes it carried. A request that was
+// a part of a batch taken apart, or that failed as a whole with a suspect in it, does not count.
+func (e *evidence) count(inputs []input, failed float64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	for i, in := range inputs {
+		key := in[0].lane()
+		if i > 0 && key == inputs[i-1][0].lane() {
+			continue
+		}
+		l := e.of(key)
+		l.minute.add(now, failed)
+		l.passed, l.failed = l.passed+1-failed, l.failed+failed
+	}
+}
+
+// silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried. It
+// returns those that must be held.
+func (e *evidence) silent(inputs []input) (hold []laneKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now, counted := time.Now(), map[laneKey]bool{}
+	for _, in := range inputs {
+		key := in[0].lane()
+		s := &e.of(key).streak
+		if !counted[key] {
+			counted[key] = true
+			if s.answers++; s.answers == 1 {
+				s.since, s.object = now, in[0].ID
+			}
+		}
+		s.several = s.several || in[0].ID != s.object
+	}
+	for key := range counted {
+		if s := e.of(key).streak; s.several && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+			hold = append(hold, key)
+		}
+	}
+	return hold
+}
+
+// tried notes one more try of a batch of which nothing is known, and says how often it was tried as it is put together
+// now, and since how many of these tries comparable others were confirmed.
+func (e *evidence) tried(inputs []input) (rounds, against int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range inputs {
+		l := e.of(in[0].lane())
+		tr := l.trialOf(in[0])
+		tr.rounds++
+		if l.othersSince(in[0].ID, tr.seen) {
+			tr.against++
+		}
+		tr.seen = l.confirmed
+		rounds, against = max(rounds, tr.rounds), max(against, tr.against)
+	}
+	return rounds, against
+}
+
+// takenApart notes that inputs travel as a part of their batch from now on.
+func (e *evidence) takenApart(inputs []input) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range inputs {
+		tr := e.of(in[0].lane()).trialOf(in[0])
+		tr.apart, tr.rounds, tr.against = true, 0, 0
+	}
+}
+
+// rejoin forgets that the record was taken apart from others.
+func (t *Task) rejoin() {
+	if t.trial != nil {
+		t.trial.apart, t.trial.rounds, t.trial.against = false, 0, 0
+	}
+}
+
+// blame is how often a batch of a lane must fail to be taken apart.
+func (e *evidence) blame(key laneKey) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, share := e.of(key).minute.share(time.Now())
+	if n < someOthers {
+		return 1
+	}
+	return roundsToBlame(share)
+}
+
+// conflicts marks records that met a 409, and tells whether one of them meets it for the first time.
+func (e *evidence) conflicts(inputs []input) (first bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range inputs {
+		tr := e.of(in[0].lane()).trialOf(in[0])
+		first = first || !tr.conflicted
+		tr.conflicted = true
+	}
+	return first
+}
+
+// refuses notes a refusal of a whole request for each of its records.
+func (e *evidence) refuses(inputs []input) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range inputs {
+		l := e.of(in[0].lane())
+		l.trialOf(in[0]).seen = l.confirmed
+	}
+}
+
+// refusedAlone counts a refusal of a record that travelled alone, and tells whether it is bad.
+func (e *evidence) refusedAlone(t *Task, a judgement) (guilty bool, tries int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.of(t.lane())
+	tr := l.trialOf(t)
+	l.aloneNow(t)
+	since := l.othersSince(t.ID, tr.seen)
+	tr.seen = l.confirmed
+	if !since || a.idProperty {
+		return false, tr.alone
+	}
+	tr.refused++
+	kind := kindOf(a.Reason)
+	if tr.refused < 2 && !a.specific() && l.convicted[t.ID] != kind {
+		return false, tr.alone
+	}
+	l.convict(t, kind)
+	l.budget(kind).convicted++
+	return true, tr.alone
+}
+
+// failedAlone counts a failure of a record by itself, and tells whether it is bad.
+func (e *evidence) failedAlone(t *Task, reason dlq.Reason) (guilty bool, tries int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now, l := time.Now(), e.of(t.lane())
+	tr := l.aloneNow(t)
+	tr.clean++
+	if n, share := l.minute.share(now); n >= someOthers && share >= fewFail {
+		tr.clean = 0
+	}
+	kind := kindOf(reason)
+	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, tr.seen)
+	tr.seen = l.confirmed
+	if !tr.guilty(l, t.ID, now, before) {
+		return false, tr.alone
+	}
+	l.convict(t, kind)
+	return true, tr.alone
+}
+
+// aloneNow counts one more failure of a record by itself.
+func (l *lane) aloneNow(t *Task) *trial {
+	tr := l.trialOf(t)
+	if tr.alone++; tr.alone == 1 {
+		tr.since, tr.first, tr.passed, tr.failed = time.Now(), l.confirmed, l.passed, l.failed
+	}
+	return tr
+}
+
+func (l *lane) convict(t *Task, kind string) {
+	if len(l.convicted) >= mostConvicted {
+		clear(l.convicted)
+	}
+	l.convicted[t.ID] = kind
+	l.streak = streak{}
+}
+
+func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(r.Property, maxWord) }
+
+// name tells whether the board names the record as one that fails alone. While many others fail, too, or many are named
+// already, it does not.
+func (e *evidence) name(t *Task, tries int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n, share := e.of(t.lane()).minute.share(time.Now()); !e.named[t] && (tries < enoughNamed ||
+		len(e.named) >= mostNamed || n >= enoughOthers && share >= fewFail) {
+		return false
+	}
+	e.named[t] = true
+	return true
+}
+
+// unname forgets a record, and tells whether the board named it.
+func (e *evidence) unname(t *Task) (named bool) {
+	if t.trial == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	named = e.named[t]
+	delete(e.named, t)
+	return named
+}
+
+// namedOf forgets the named records of which gone is true, and returns them.
+func (e *evidence) namedOf(gone func(*consumer.Record) bool) (tasks []*Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for t := range e.named {
+		if gone(t.Record) {
+			delete(e.named, t)
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks
+}
+
+// known is how many lanes there are.
+func (e *evidence) known() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.lanes)
+}
