@@ -137,7 +137,7 @@ func (s *Sender) Run(ctx context.Context) {
 		}
 		w.proof = time.Since(w.ripe) - w.gate - w.rate
 		loop.Busy()
-		batch := s.cfg.Queue.Seal(p.limit, p.varied)
+		batch := s.cfg.Queue.Seal(p.limit)
 		if batch == nil { // what was ripe went with its partition
 			ticket.Return()
 			s.gate.unused(p)

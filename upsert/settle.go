@@ -110,7 +110,7 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 		case verdictBad:
 			s.refused(sealed, *a.Reasons[i])
 		case verdictUnresolved:
-			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
+			again := batcher.Again{After: after}
 			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: categoryUnanswered,
 				Message: "HubSpot answered, but not for this record", Span: f.span})
 		}
@@ -161,9 +161,9 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 	sealed := f.batch[0]
 	switch {
 	case len(f.batch) > 1:
-		s.backAll(f, batcher.Again{Cap: (len(f.batch) + 1) / 2})
+		s.backAll(f, batcher.Again{})
 	case doubtful && len(sealed.Records) == 1 && !s.failsAlone(sealed.Records[0], 2):
-		s.cfg.Queue.Back(sealed, batcher.Again{Cap: 1, After: backoff(int(sealed.Records[0].attempts))})
+		s.cfg.Queue.Back(sealed, batcher.Again{After: backoff(int(sealed.Records[0].attempts))})
 	default:
 		s.refused(sealed, a.Reason)
 	}
@@ -206,10 +206,6 @@ func (s *Sender) failed(f flight, reason dlq.Reason, after time.Duration) {
 	after = max(after, backoff(int(most)))
 	for _, sealed := range f.batch {
 		again := batcher.Again{After: after}
-		// A probe that fails in an outage says nothing about what it carried: no crumbs when the outage ends.
-		if t := sealed.Records[0]; f.healthy && !alone && s.counts(t) && t.failures >= enoughTogether {
-			again.Cap = (len(f.batch) + 3) / 4
-		}
 		s.unanswered(sealed, alone && f.healthy, again, reason)
 	}
 }
@@ -222,7 +218,6 @@ func failureCode(f flight, reason dlq.Reason) string {
 // unanswered sends an input again that nothing is known of, unless it has failed often enough by itself.
 func (s *Sender) unanswered(sealed *batcher.Sealed[*Task], alone bool, again batcher.Again, reason dlq.Reason) {
 	if alone {
-		again.Cap = 1
 		if len(sealed.Records) > 1 {
 			again.Suspect = true
 		} else if s.failsAlone(sealed.Records[0], enoughAlone) {
