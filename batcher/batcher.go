@@ -6,17 +6,23 @@
 //
 // The package promises:
 //   - The records of one object leave in the order in which they were added, and an object is in at most one
-//     batch at a time: its later records wait until Done, Refused or Back returns it.
+//     batch at a time: its later records wait until Done, Refused, Back or Together returns it.
 //   - A record that was added by AddAside leaves by itself, and in no batch. It waits for the earlier records of its
-//     object and for nothing else.
+//     object, while it is held, and for nothing else.
 //   - Records that are not late leave before those that are, unless they wait behind them in their own object.
 //   - Records of one object that wait together leave as one input, at most MaxMerge of them.
-//   - What comes Back takes its old place in the queue, and needs no room there: nothing in here blocks, so
+//   - What comes back takes its old place in the queue, and needs no room there: nothing in here blocks, so
 //     nothing can deadlock. The bound on what is queued is the caller's, who takes room before he adds.
 //   - One batch holds the objects of one group only.
+//   - What comes back by Together travels together again, and nothing else joins it. It is ripe as soon as its rest
+//     ends, and may pass records that wait for company.
+//   - An object whose first record is held is parked: only Probe takes it. Parked objects cost Ripe and Seal nothing.
 //
-// It knows neither Kafka nor HubSpot. A Batcher is safe for concurrent use, except that Ripe has one caller at a
-// time. It starts no goroutine, so there is nothing to stop. The tests run in testing/synctest, to the instant.
+// Ripe and Seal look at few objects, however many there are. Probe, Recheck, Wake and Drop look at all of them.
+//
+// The package knows neither Kafka nor HubSpot. A Batcher is safe for concurrent use, except that Ripe has one caller at
+// a time. It starts no goroutine, so there is nothing to stop. The tests run in testing/synctest, to the instant, and
+// play random histories against a naive twin.
 package batcher
 
 import (
@@ -35,18 +41,22 @@ type Config[T any] struct {
 	Bytes int           // the most bytes in a batch; an input that is larger travels alone
 	Wait  time.Duration // how long the oldest sealable record waits for company
 
-	// Leave is called for each record as Seal takes it, Return for each that comes Back: gone ones are forgotten. Both
-	// are called under the queue's lock, and may be nil.
+	// Held tells whether a record may not leave now. It is asked about an object's first record when the object is to be
+	// placed, and again by Recheck; and about each record that leaves by itself. It may be nil: then none is held.
+	Held func(T) bool
+	// Leave is called for each record as Seal or Probe takes it, Return for each that comes back: gone ones are forgotten.
+	// Both may be nil. Held, Leave and Return are called under the queue's lock.
 	Leave  func(T)
 	Return func(T) (gone bool)
 	// Aside takes records that leave by themselves, when their turn has come: those of an object that stand next to each
 	// other, at most MaxMerge. It is called under no lock, by whichever call brought the turn about, and may call the
-	// queue. It may be nil if nobody calls AddAside.
+	// queue: if it finds its first record held meanwhile, it gives the records Back. It may be nil if nobody calls
+	// AddAside.
 	Aside func(*Sealed[T])
 }
 
 // Sealed is one input of a batch, or records that left by themselves. It belongs to whoever got it until it is returned
-// by Done, Refused or Back.
+// by Done, Refused, Back or Together.
 type Sealed[T any] struct {
 	Records []T // of one object, oldest first
 	object  *object[T]
@@ -55,34 +65,40 @@ type Sealed[T any] struct {
 
 // Again says how an input goes out again.
 type Again struct {
-	Cap     int           // the most inputs in the batch that carries it next; 0 = no bound
-	Suspect bool          // its records were refused as one: next time only a part of them leaves
-	After   time.Duration // not before this has passed
+	After   time.Duration // not before this has passed; the rest ends in slots of a quarter of it
+	Suspect bool          // its records were refused as one: next time only half of them leave
 }
 
 // Batcher is a queue of records by object.
 type Batcher[T any] struct {
-	cfg    Config[T]
-	born   time.Time     // instants are counted from here: a third of the size of a time.Time
-	wake   chan struct{} // one place: something happened that may make a batch ripe earlier
-	mu     sync.Mutex
-	seq    uint64
-	queued int
-	groups map[string]*group[T]
-	asides []*Sealed[T] // whose turn has come; unlock hands them out
+	born  time.Time     // instants are counted from here: a third of the size of a time.Time
+	wake  chan struct{} // one place: something happened that may make a batch ripe earlier
+	mu    sync.Mutex
+	queue queue[T] // guarded by mu
 }
 
 // New returns an empty queue.
 func New[T any](cfg Config[T]) *Batcher[T] {
-	return &Batcher[T]{cfg: cfg, born: time.Now(), wake: make(chan struct{}, 1), groups: map[string]*group[T]{}}
+	return &Batcher[T]{born: time.Now(), wake: make(chan struct{}, 1),
+		queue: queue[T]{cfg: cfg, groups: map[string]*group[T]{}}}
 }
 
 // SetWait changes how long the oldest sealable record waits for company, for those that wait already, too.
 func (b *Batcher[T]) SetWait(wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.cfg.Wait != wait {
-		b.cfg.Wait = wait
+	if b.queue.cfg.Wait != wait {
+		b.queue.cfg.Wait = wait
+		b.stir()
+	}
+}
+
+// SetBytes changes the most bytes in a batch, for records that wait already, too.
+func (b *Batcher[T]) SetBytes(bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.queue.cfg.Bytes != bytes {
+		b.queue.cfg.Bytes = bytes
 		b.stir()
 	}
 }
@@ -101,31 +117,8 @@ func (b *Batcher[T]) AddAside(groupName, objectName string, rec T) {
 func (b *Batcher[T]) add(groupName, objectName string, it item[T], late bool) {
 	b.mu.Lock()
 	defer b.unlock()
-	g := b.groups[groupName]
-	if g == nil {
-		g = &group[T]{name: groupName, objects: map[string]*object[T]{}}
-		b.groups[groupName] = g
-	}
-	o := g.objects[objectName]
-	if o == nil {
-		o = &object[T]{name: objectName, group: g, place: -1}
-		o.items = o.first[:0]
-		g.objects[objectName] = o
-	}
-	b.seq++
-	b.queued++
-	it.seq, it.at = b.seq, b.now()
-	if late {
-		it.seq |= lateSeq
-	}
-	o.items = append(o.items, it)
-	switch {
-	case o.place >= 0 && !o.waiting:
-		g.bytes += it.bytes
-	case o.place < 0:
-		b.settle(o)
-	}
-	if n := g.ready.len(); n == 1 || n == b.cfg.Size || g.bytes >= b.cfg.Bytes {
+	it.at = b.now()
+	if b.queue.add(groupName, objectName, it, late) {
 		b.stir()
 	}
 }
@@ -156,72 +149,117 @@ func (b *Batcher[T]) Ripe(ctx context.Context) error {
 	}
 }
 
-// Seal takes the batch that is due: at most limit inputs of one group, in the queue's order. With varied it prefers
-// those that came back least often, so that probes carry different records each time. Nil means that nothing is
+// Seal takes the batch that is due: at most limit inputs of one group, in the queue's order. Nil means that nothing is
 // sealable.
-func (b *Batcher[T]) Seal(limit int, varied bool) []*Sealed[T] {
+func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
-	g := b.due(now)
-	if g == nil {
+	picked := b.queue.pick(min(limit, b.queue.cfg.Size), b.now())
+	if picked == nil {
 		return nil
 	}
-	picked := g.pick(now, min(limit, b.cfg.Size), b.cfg.Bytes, varied)
-	total := 0
-	for _, o := range picked {
-		total += o.next(b.cfg.Bytes)
+	return b.queue.seal(picked)
+}
+
+// Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
+// held, rest, or wait for company. Those that came back least often go first, then the oldest, so that probes carry
+// different records each time. If all of them are records that leave by themselves, it returns one record and aside:
+// the caller settles it as one that Config.Aside gets. Nil means that none waits.
+func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := &b.queue
+	objects, aside := q.candidates(of)
+	switch {
+	case len(objects) == 0:
+		return nil, false
+	case aside:
+		return []*Sealed[T]{q.sealAside(objects[0], 1)}, true
+	default:
+		return q.seal(objects[0].group.pickFrom(objects, min(limit, q.cfg.Size), q.cfg.Bytes)), false
 	}
-	batch, all, recs := make([]*Sealed[T], len(picked)), make([]Sealed[T], len(picked)), make([]T, total)
-	for i, o := range picked {
-		n := o.next(b.cfg.Bytes)
-		o.seal(&all[i], n, recs[:n:n])
-		batch[i], recs = &all[i], recs[n:]
-		b.queued -= n
-		if b.cfg.Leave != nil {
-			for _, rec := range all[i].Records {
-				b.cfg.Leave(rec)
-			}
+}
+
+// Recheck says that Held answers differently now: objects are parked, or may leave, by its new answers.
+func (b *Batcher[T]) Recheck() {
+	b.mu.Lock()
+	defer b.unlock()
+	now := b.now()
+	for o := range b.queue.waiting {
+		if b.queue.held(o.items[0].rec) != (o.state == isParked) {
+			o.group.leave(o)
+			b.queue.place(o, now)
 		}
 	}
 	b.stir()
-	return batch
+}
+
+// Wake ends the rests of the objects whose first record of likes. What was to travel together goes in company.
+func (b *Batcher[T]) Wake(of func(T) bool) {
+	b.mu.Lock()
+	defer b.unlock()
+	now := b.now()
+	for o := range b.queue.waiting {
+		if o.state != isReady && of(o.items[0].rec) {
+			o.group.leave(o)
+			o.notBefore = 0
+			o.detach()
+			b.queue.place(o, now)
+		}
+	}
+	b.stir()
 }
 
 // Done returns an input whose records were accepted.
 func (b *Batcher[T]) Done(s *Sealed[T]) {
-	b.release(s, func(o *object[T]) {
-		o.limit, o.tries = 0, 0
-		o.suspect = max(0, o.suspect-len(s.Records))
-	})
+	b.mu.Lock()
+	defer b.unlock()
+	b.end(s, max(0, s.object.suspect-len(s.Records)))
 }
 
 // Refused returns an input whose single record was refused for good.
 func (b *Batcher[T]) Refused(s *Sealed[T]) {
-	b.release(s, func(o *object[T]) { o.limit, o.tries, o.suspect = 0, 0, 0 })
+	b.mu.Lock()
+	defer b.unlock()
+	b.end(s, 0)
 }
 
-// Back returns an input that is to be sent again: its records take their old place, before the object's later ones.
+// end frees the object of an input that does not come back. The caller holds the lock.
+func (b *Batcher[T]) end(s *Sealed[T], suspect int) {
+	o := s.object
+	o.state, o.tries, o.suspect = isNowhere, 0, suspect
+	b.queue.place(o, b.now())
+	b.stir()
+}
+
+// Back returns an input that is to be sent again, in company: its records take their old place, before the object's
+// later ones.
 func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
-	b.release(s, func(o *object[T]) {
-		items := make([]item[T], 0, len(s.items)+len(o.items))
-		for _, it := range s.items {
-			if b.cfg.Return == nil || !b.cfg.Return(it.rec) {
-				items = append(items, it)
-			}
+	b.mu.Lock()
+	defer b.unlock()
+	kept := b.queue.comeBack(s, restEnd(b.now(), again.After))
+	if again.Suspect {
+		s.object.suspect = kept
+	}
+	b.queue.place(s.object, b.now())
+	b.stir()
+}
+
+// Together returns inputs of one batch that are to be sent again as a batch of their own. After the rest, which ends in
+// slots as that of Again does, they leave together. No other input joins them, and each carries only the records that
+// came back; later records of the object wait. If they are too many for a Seal, the others stay together for the next.
+func (b *Batcher[T]) Together(batch []*Sealed[T], after time.Duration) {
+	b.mu.Lock()
+	defer b.unlock()
+	now := b.now()
+	u := &unit[T]{notBefore: restEnd(now, after), place: -1}
+	for _, s := range batch {
+		if kept := b.queue.comeBack(s, u.notBefore); kept > 0 {
+			s.object.unit, s.object.bound = u, kept
 		}
-		kept := len(items)
-		b.queued += kept
-		o.items = append(items, o.items...)
-		o.tries++
-		o.limit = again.Cap
-		if again.Suspect {
-			o.suspect = kept
-		}
-		if again.After > 0 {
-			o.notBefore = b.now() + again.After
-		}
-	})
+		b.queue.place(s.object, now)
+	}
+	b.stir()
 }
 
 // Drop forgets every queued record of which gone is true; gone runs under the queue's lock. Records that are sealed
@@ -229,79 +267,24 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 func (b *Batcher[T]) Drop(gone func(T) bool) {
 	b.mu.Lock()
 	defer b.unlock()
-	for _, g := range b.groups {
-		for _, o := range g.objects {
-			b.dropFrom(o, gone)
-		}
-	}
+	b.queue.drop(gone, b.now())
 	b.stir()
-}
-
-func (b *Batcher[T]) dropFrom(o *object[T], gone func(T) bool) {
-	kept := make([]item[T], 0, len(o.items))
-	for i, it := range o.items {
-		if !gone(it.rec) {
-			kept = append(kept, it)
-		} else if i < o.suspect {
-			o.suspect = 0 // the guilty one may be among those that went
-		}
-	}
-	if len(kept) == len(o.items) {
-		return
-	}
-	b.queued -= len(o.items) - len(kept)
-	if o.place >= 0 {
-		o.group.leave(o)
-	}
-	o.items = kept
-	b.settle(o)
 }
 
 // Len is how many records are queued; those that are sealed do not count.
 func (b *Batcher[T]) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.queued
-}
-
-func (b *Batcher[T]) release(s *Sealed[T], change func(*object[T])) {
-	b.mu.Lock()
-	defer b.unlock()
-	o := s.object
-	o.flying = false
-	change(o)
-	b.settle(o)
-	b.stir()
-}
-
-// settle puts an object that is nowhere where it belongs: into the queue, or out of memory. If its first record leaves
-// by itself, that record's turn has come.
-func (b *Batcher[T]) settle(o *object[T]) {
-	switch {
-	case o.flying:
-	case len(o.items) > 0 && o.items[0].aside:
-		n := o.asides()
-		s := new(Sealed[T])
-		o.seal(s, n, make([]T, n))
-		b.queued -= n
-		b.asides = append(b.asides, s)
-	case len(o.items) > 0:
-		o.group.enter(o, b.now())
-	default:
-		delete(o.group.objects, o.name)
-		if len(o.group.objects) == 0 {
-			delete(b.groups, o.group.name)
-		}
-	}
+	return b.queue.queued
 }
 
 // unlock ends a change of the queue, and hands out the records that leave by themselves and whose turn has come.
 func (b *Batcher[T]) unlock() {
-	asides := b.asides
-	b.asides = nil
+	asides := b.queue.asides
+	b.queue.asides = nil
 	b.mu.Unlock()
 	for _, s := range asides {
-		b.cfg.Aside(s)
+		b.queue.cfg.Aside(s)
 	}
 }
 
@@ -321,31 +304,11 @@ func (b *Batcher[T]) ripeIn() (left time.Duration, some bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	for _, g := range b.groups {
-		t, ok := g.ripeAt(now, b.cfg.Size, b.cfg.Bytes, b.cfg.Wait)
+	for _, g := range b.queue.groups {
+		t, ok := g.ripeAt(now, b.queue.cfg.Size, b.queue.cfg.Bytes, b.queue.cfg.Wait)
 		if ok && (!some || t-now < left) {
 			left, some = t-now, true
 		}
 	}
 	return left, some
-}
-
-// due is the group to seal from: of those with a ripe batch, else of all with something sealable, the one whose
-// oldest record came first, so that no group starves another.
-func (b *Batcher[T]) due(now time.Duration) *group[T] {
-	var best *group[T]
-	bestRipe := false
-	for _, g := range b.groups {
-		g.thaw(now)
-		if g.ready.len() == 0 {
-			continue
-		}
-		at, _ := g.ripeAt(now, b.cfg.Size, b.cfg.Bytes, b.cfg.Wait)
-		ripe := at <= now
-		older := best == nil || g.ready.first().items[0].seq < best.ready.first().items[0].seq
-		if best == nil || ripe && !bestRipe || ripe == bestRipe && older {
-			best, bestRipe = g, ripe
-		}
-	}
-	return best
 }

@@ -72,7 +72,7 @@ func TestDepartures(t *testing.T) {
 				defer cancel()
 				var got []string
 				for b.Ripe(ctx) == nil {
-					batch := b.Seal(100, false)
+					batch := b.Seal(100)
 					got = append(got, time.Since(start).String()+": "+show(batch))
 					go func() {
 						time.Sleep(tc.answer)
@@ -117,8 +117,23 @@ func TestLate(t *testing.T) {
 		b.Add("", r[:1], r, 1, false)
 	}
 	for _, want := range []string{"d=d1 e=e1 a=a1+a2", "b=b1 c=c1"} {
-		if got := show(b.Seal(100, false)); got != want {
+		if got := show(b.Seal(100)); got != want {
 			t.Errorf("sealed %s, want %s", got, want)
+		}
+	}
+}
+
+// TestPassingOver: an input that is too large for what is left of a batch waits, smaller ones join; but a batch passes
+// over no more inputs than it holds.
+func TestPassingOver(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 4, Bytes: 100})
+	for i, bytes := range []int{50, 60, 20, 60, 60, 20, 60, 10} {
+		object := string(rune('a' + i))
+		b.Add("", object, object+"1", bytes, false)
+	}
+	for _, want := range []string{"a=a1 c=c1 f=f1", "b=b1 h=h1", "d=d1", "e=e1", "g=g1"} {
+		if got := show(b.Seal(100)); got != want {
+			t.Errorf("sealed %q, want %q", got, want)
 		}
 	}
 }
@@ -138,6 +153,24 @@ func TestSetWait(t *testing.T) {
 	})
 }
 
+// TestSetBytes: a smaller bound makes what waits ripe at once, and bounds the next batch.
+func TestSetBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, start := batcher.New(batcher.Config[string]{Size: 9, Bytes: 100, Wait: time.Minute}), time.Now()
+		add(b, "a1", "b1", "c1", "d1")
+		go func() {
+			time.Sleep(10 * time.Second)
+			b.SetBytes(3)
+		}()
+		if err := b.Ripe(t.Context()); err != nil || time.Since(start) != 10*time.Second {
+			t.Errorf("ripe after %v (%v), want 10s", time.Since(start), err)
+		}
+		if got, want := show(b.Seal(100)), "a=a1 b=b1 c=c1"; got != want {
+			t.Errorf("sealed %q, want %q", got, want)
+		}
+	})
+}
+
 func TestSealedLateTakesWhatIsThereNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Wait: 500 * ms})
@@ -147,7 +180,7 @@ func TestSealedLateTakesWhatIsThereNow(t *testing.T) {
 		}
 		time.Sleep(time.Second) // the pace makes the request wait
 		add(b, "b1", "a2")
-		if got, want := show(b.Seal(100, false)), "a=a1+a2 b=b1"; got != want {
+		if got, want := show(b.Seal(100)), "a=a1+a2 b=b1"; got != want {
 			t.Errorf("sealed %q, want %q", got, want)
 		}
 	})
@@ -157,62 +190,65 @@ func TestBackTakesItsOldPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20})
 		add(b, "a1", "b1", "c1", "d1")
-		first := b.Seal(100, false)
+		first := b.Seal(100)
 		add(b, "a2")
 		for _, s := range first {
 			b.Back(s, batcher.Again{})
 		}
-		if got, want := show(b.Seal(100, false)), "a=a1+a2 b=b1"; got != want {
+		if got, want := show(b.Seal(100)), "a=a1+a2 b=b1"; got != want {
 			t.Errorf("sealed %q, want %q", got, want)
 		}
 	})
 }
 
+// TestBackRests holds when a rest ends: in slots of a quarter of it, and never early.
 func TestBackRests(t *testing.T) {
+	for _, tc := range []struct{ back, rest, want time.Duration }{
+		{0, 2 * time.Second, 2 * time.Second},
+		{time.Second, 2 * time.Second, 3 * time.Second},
+		{1001 * ms, 2 * time.Second, 3500 * ms},
+		{1499 * ms, 2 * time.Second, 3500 * ms},
+		{70 * time.Second, 5 * time.Minute, 375 * time.Second},
+		{1499 * ms, 0, 1499 * ms},
+		{1499 * ms, 1, 1499*ms + 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
+			start := time.Now()
+			add(b, "a1", "b1")
+			batch := b.Seal(100)
+			time.Sleep(tc.back)
+			for _, s := range batch {
+				b.Back(s, batcher.Again{After: tc.rest})
+			}
+			if tc.rest > 0 && b.Seal(100) != nil {
+				t.Errorf("%+v: sealed while it rests", tc)
+			}
+			_ = b.Ripe(t.Context())
+			if got := time.Since(start); got != tc.want {
+				t.Errorf("%+v: ripe after %v", tc, got)
+			}
+			if got, want := show(b.Seal(100)), "a=a1 b=b1"; got != want {
+				t.Errorf("sealed %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestRestsEndTogether: what came back one by one thaws at one instant, and travels in one batch.
+func TestRestsEndTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
-		start := time.Now()
-		add(b, "a1", "b1")
-		for _, s := range b.Seal(100, false) {
+		b := batcher.New(batcher.Config[string]{Size: 5, Bytes: 1 << 20, Wait: 500 * ms})
+		add(b, "a1", "b1", "c1", "d1", "e1")
+		for _, s := range b.Seal(100) {
+			time.Sleep(100 * ms)
 			b.Back(s, batcher.Again{After: 2 * time.Second})
 		}
-		if got := b.Seal(100, false); got != nil {
-			t.Errorf("sealed %q while it rests", show(got))
-		}
 		_ = b.Ripe(t.Context())
-		if got := time.Since(start); got != 2*time.Second {
-			t.Errorf("ripe after %v, want 2s", got)
-		}
-		if got, want := show(b.Seal(100, false)), "a=a1 b=b1"; got != want {
+		if got, want := show(b.Seal(100)), "a=a1 b=b1 c=c1 d=d1 e=e1"; got != want {
 			t.Errorf("sealed %q, want %q", got, want)
 		}
 	})
-}
-
-// TestSplit follows a batch of eight with one bad record, refused as a whole, down to the guilty one.
-func TestSplit(t *testing.T) {
-	b := batcher.New(batcher.Config[string]{Size: 8, Bytes: 1 << 20})
-	add(b, "a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1")
-	requests, accepted := 0, ""
-	for b.Len() > 0 {
-		batch := b.Seal(100, false)
-		requests++
-		bad := strings.Contains(show(batch), "f")
-		for _, s := range batch {
-			switch {
-			case bad && len(batch) == 1:
-				b.Refused(s)
-			case bad:
-				b.Back(s, batcher.Again{Cap: (len(batch) + 1) / 2})
-			default:
-				b.Done(s)
-				accepted += s.Records[0][:1]
-			}
-		}
-	}
-	if accepted != "abcdegh" || requests != 7 {
-		t.Errorf("accepted %q in %d requests, want abcdegh in 7", accepted, requests)
-	}
 }
 
 // TestUnmerge finds the bad one among the versions of one object: only it is refused, the rest goes in order, and the
@@ -226,7 +262,7 @@ func TestUnmerge(t *testing.T) {
 		var accepted, refused []int
 		requests := 0
 		for b.Len() > 0 {
-			s := b.Seal(100, false)[0]
+			s := b.Seal(100)[0]
 			requests++
 			first, last := s.Records[0], s.Records[len(s.Records)-1]
 			switch {
@@ -254,34 +290,6 @@ func TestUnmerge(t *testing.T) {
 	}
 }
 
-func TestSuspectsDoNotThinOutFullBatches(t *testing.T) {
-	b := batcher.New(batcher.Config[string]{Size: 3, Bytes: 1 << 20})
-	add(b, "a1", "b1", "c1", "d1", "e1")
-	batch := b.Seal(100, false) // a b c
-	b.Back(batch[0], batcher.Again{})
-	b.Back(batch[1], batcher.Again{Cap: 1})
-	b.Done(batch[2])
-	for _, want := range []string{"a=a1 d=d1 e=e1", "b=b1"} {
-		if got := show(b.Seal(100, false)); got != want {
-			t.Errorf("sealed %q, want %q", got, want)
-		}
-	}
-}
-
-func TestVariedProbes(t *testing.T) {
-	b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20})
-	add(b, "a1", "b1", "c1", "d1", "e1")
-	for _, want := range []string{"a=a1 b=b1", "c=c1 d=d1", "e=e1 a=a1", "b=b1 c=c1"} {
-		batch := b.Seal(2, true)
-		if got := show(batch); got != want {
-			t.Errorf("probe %q, want %q", got, want)
-		}
-		for _, s := range batch {
-			b.Back(s, batcher.Again{})
-		}
-	}
-}
-
 func TestGroupsDoNotShareABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batcher.New(batcher.Config[string]{Size: 2, Bytes: 1 << 20, Wait: 500 * ms})
@@ -290,7 +298,7 @@ func TestGroupsDoNotShareABatch(t *testing.T) {
 		b.Add("key", "c", "c1", 1, false)
 		for _, want := range []string{"b=b1 c=c1", "a=a1"} { // the full one first, the other when it has waited
 			_ = b.Ripe(t.Context())
-			if got := show(b.Seal(100, false)); got != want {
+			if got := show(b.Seal(100)); got != want {
 				t.Errorf("sealed %q, want %q", got, want)
 			}
 		}
@@ -304,16 +312,16 @@ func TestDropAndReturn(t *testing.T) {
 		Leave:  func(r string) { left = append(left, r) },
 		Return: func(r string) bool { returned = append(returned, r); return gone[r] }})
 	add(b, "a1", "b1", "a2", "c1", "d1")
-	batch := b.Seal(100, false) // a1+a2, b1
+	batch := b.Seal(100) // a1+a2, b1
 	b.Drop(func(r string) bool { return r == "c1" })
 	gone["a2"] = true
 	for _, s := range batch {
 		b.Back(s, batcher.Again{})
 	}
-	if got, want := show(b.Seal(100, false)), "a=a1 b=b1"; got != want {
+	if got, want := show(b.Seal(100)), "a=a1 b=b1"; got != want {
 		t.Errorf("sealed %q, want %q", got, want)
 	}
-	if got, want := show(b.Seal(100, false)), "d=d1"; got != want {
+	if got, want := show(b.Seal(100)), "d=d1"; got != want {
 		t.Errorf("sealed %q, want %q", got, want)
 	}
 	if got, want := strings.Join(left, " "), "a1 a2 b1 a1 b1 d1"; got != want {
@@ -351,12 +359,12 @@ func TestAside(t *testing.T) {
 		add(b, "a6")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if b.Ripe(ctx) == nil || b.Seal(100, false) != nil {
+		if b.Ripe(ctx) == nil || b.Seal(100) != nil {
 			t.Fatal("a batch is ripe while its only object is away")
 		}
 		b.Refused(asides[0])
 		_ = b.Ripe(t.Context())
-		batch := b.Seal(100, false)
+		batch := b.Seal(100)
 		if got := show(batch); got != "a=a2+a3" {
 			t.Fatalf("sealed %q", got)
 		}
@@ -368,30 +376,8 @@ func TestAside(t *testing.T) {
 		b.Back(asides[1], batcher.Again{})
 		want(1, "a1", "a4", "a5", "a5")
 		b.Refused(asides[2])
-		if got := show(b.Seal(100, false)); got != "a=a6" {
+		if got := show(b.Seal(100)); got != "a=a6" {
 			t.Fatalf("sealed %q", got)
 		}
 	})
-}
-
-// BenchmarkRecord is what the queue costs a record, in full batches with 20,000 records waiting.
-func BenchmarkRecord(b *testing.B) {
-	q := batcher.New(batcher.Config[int]{Size: 100, Bytes: 1 << 20})
-	names := make([]string, 20000)
-	for i := range names {
-		names[i] = fmt.Sprint("task-", i)
-		q.Add("", names[i], i, 350, false)
-	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if i%100 == 0 {
-			batch := q.Seal(100, false)
-			for _, s := range batch {
-				q.Done(s)
-			}
-			for _, s := range batch {
-				q.Add("", names[s.Records[0]], s.Records[0], 350, false)
-			}
-		}
-	}
 }

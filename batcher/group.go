@@ -1,217 +1,138 @@
 package batcher
 
 import (
-	"cmp"
-	"container/heap"
+	"iter"
 	"slices"
 	"time"
 )
 
-type item[T any] struct {
-	rec   T
-	bytes int           // 0 of one that leaves by itself
-	aside bool          // it leaves by itself
-	seq   uint64        // the order of arrival; of late ones with lateSeq added
-	at    time.Duration // when it came, since the Batcher was made
-}
-
-const lateSeq = 1 << 63 // goes behind all that is not late
-
-// object is the queue of one object. It is in exactly one place: among its group's ready or resting ones, or flying
-// (in a sealed batch, or behind a record that left by itself), or forgotten.
-type object[T any] struct {
-	name  string
-	group *group[T]
-	items []item[T]  // oldest first
-	first [1]item[T] // where the first one is kept: most objects never have another
-
-	place   int  // index in the row or heap that holds it, -1 in none
-	inRow   bool // that is the row of the ready ones
-	waiting bool // that is the heap of the resting ones
-	flying  bool
-
-	limit     int           // the most inputs in the batch that carries it; 0 = no bound
-	tries     int           // how often it came back since its last success
-	notBefore time.Duration // it rests until then, since the Batcher was made
-	// suspect counts the oldest records that were refused as one: at least one of them is bad. Only half of them
-	// leave at a time. If those are accepted the guilty one is in the other half, which is therefore halved in
-	// turn without being sent: finding one among n takes log₂ n requests.
-	suspect int
-}
-
-// next tells how many of the object's records leave with its next input.
-func (o *object[T]) next(maxBytes int) int {
-	n := min(len(o.items), MaxMerge)
-	if o.suspect > 0 {
-		n = min(n, (o.suspect+1)/2)
-	}
-	bytes := 0
-	for i, it := range o.items[:n] {
-		if bytes += it.bytes; i > 0 && (bytes > maxBytes || it.aside) {
-			return i
-		}
-	}
-	return n
-}
-
-// asides counts the first records that leave by themselves, up to MaxMerge.
-func (o *object[T]) asides() (n int) {
-	for n < min(len(o.items), MaxMerge) && o.items[n].aside {
-		n++
-	}
-	return n
-}
-
-// seal fills s with the object's next n records, and puts them into recs, too.
-func (o *object[T]) seal(s *Sealed[T], n int, recs []T) {
-	*s = Sealed[T]{object: o, items: o.items[:n:n], Records: recs}
-	for i, it := range s.items {
-		recs[i] = it.rec
-	}
-	o.items = o.items[n:]
-	o.flying, o.notBefore = true, 0
-}
-
-// nextBytes is an upper bound of the size of the object's next input.
-func (o *object[T]) nextBytes(maxBytes int) (n int) {
-	for _, it := range o.items[:o.next(maxBytes)] {
-		n += it.bytes
-	}
-	return n
-}
-
-// bytes is what the object's queued records hold.
-func (o *object[T]) bytes() (n int) {
-	for _, it := range o.items {
-		n += it.bytes
-	}
-	return n
-}
-
 // group holds the objects that may share a batch.
 type group[T any] struct {
-	name    string
-	objects map[string]*object[T]
-	ready   ready[T]   // sealable: late ones behind the others, else the one with the oldest record first
-	resting objects[T] // to be sent again, but not yet: the first to thaw first
-	bytes   int        // of the ready
+	name         string
+	objects      map[string]*object[T]
+	ready        ready[T]          // sealable: late ones behind the others, else the one with the oldest record first
+	bytes        int               // of the ready
+	resting      ranks[*object[T]] // to be sent again, but not yet: the first to thaw first
+	units        ranks[*unit[T]]   // sealable: the one with the oldest record first
+	restingUnits ranks[*unit[T]]   // the first to thaw first
 }
 
-// enter puts an object where it belongs by its age, or lets it rest first.
+// enter puts an object that is nowhere where it belongs: into its unit, to rest, or by its age among the ready.
 func (g *group[T]) enter(o *object[T], now time.Duration) {
-	o.waiting = o.notBefore > now
-	if o.waiting {
-		heap.Push(&g.resting, o)
-		return
+	switch {
+	case o.unit != nil:
+		o.state = isTogether
+		g.join(o, now)
+	case o.notBefore > now:
+		o.state = isResting
+		g.resting.push(o)
+	default:
+		o.state = isReady
+		g.ready.push(o)
+		g.bytes += o.bytes()
 	}
-	g.ready.push(o)
-	g.bytes += o.bytes()
 }
 
+// leave takes an object out of where it stands.
 func (g *group[T]) leave(o *object[T]) {
-	if o.waiting {
-		heap.Remove(&g.resting, o.place)
-		return
+	switch o.state {
+	case isTogether:
+		g.part(o)
+	case isResting:
+		g.resting.remove(o.place)
+	case isReady:
+		g.ready.remove(o)
+		g.bytes -= o.bytes()
 	}
-	g.ready.remove(o)
-	g.bytes -= o.bytes()
+	o.state = isNowhere
 }
 
 // thaw makes sealable what has rested long enough.
 func (g *group[T]) thaw(now time.Duration) {
-	for g.resting.Len() > 0 && g.resting.first().notBefore <= now {
-		o := g.resting.first()
-		heap.Remove(&g.resting, 0)
-		o.notBefore = 0
+	for len(g.resting) > 0 && g.resting[0].notBefore <= now {
+		o := g.resting[0]
+		g.leave(o)
 		g.enter(o, now)
+	}
+	for len(g.restingUnits) > 0 && g.restingUnits[0].notBefore <= now {
+		u := g.restingUnits[0]
+		g.restingUnits.remove(0)
+		u.waiting = false
+		g.units.push(u)
 	}
 }
 
+// readyRipeAt tells when the ready objects, of which there must be some, are worth a batch. Units are always.
+func (g *group[T]) readyRipeAt(now time.Duration, size, bytes int, wait time.Duration) time.Duration {
+	if g.ready.len() >= size || g.bytes >= bytes {
+		return now
+	}
+	return g.ready.first().items[0].at + wait
+}
+
+// ripeAt tells when something in the group is ripe or thaws, if nothing else happens; false if nothing is queued.
 func (g *group[T]) ripeAt(now time.Duration, size, bytes int, wait time.Duration) (at time.Duration, some bool) {
 	g.thaw(now)
-	if g.ready.len() >= size || g.ready.len() > 0 && g.bytes >= bytes {
+	if len(g.units) > 0 {
 		return now, true
 	}
-	if g.ready.len() > 0 {
-		at, some = g.ready.first().items[0].at+wait, true
-	}
-	if g.resting.Len() > 0 {
-		if t := g.resting.first().notBefore; !some || t < at {
+	consider := func(t time.Duration) {
+		if !some || t < at {
 			at, some = t, true
 		}
+	}
+	if g.ready.len() > 0 {
+		consider(g.readyRipeAt(now, size, bytes, wait))
+	}
+	if len(g.resting) > 0 {
+		consider(g.resting[0].notBefore)
+	}
+	if len(g.restingUnits) > 0 {
+		consider(g.restingUnits[0].notBefore)
 	}
 	return at, some
 }
 
-// pick takes the objects of the next batch out of the ready ones. The oldest comes in any case, and its bound is the
-// batch's; others join in the order of their age if the batch is not too large for them. A batch without a bound
-// leaves those with one to a batch of their own, or one suspect would make a full batch thin. With varied, those
-// that came back least often go first.
-func (g *group[T]) pick(now time.Duration, limit, maxBytes int, varied bool) []*object[T] {
-	var order []*object[T] // a probe is rare, so it may look at all of them
-	if varied {
-		order = g.ready.all()
-		slices.SortFunc(order, func(x, y *object[T]) int {
-			return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(x.items[0].seq, y.items[0].seq))
-		})
-	}
-	var picked, passed []*object[T]
-	bytes := 0
-	for g.ready.len() > 0 && len(picked) < limit {
-		o := g.ready.first()
-		if varied {
-			o, order = order[0], order[1:]
+// pickReady takes the objects of the next batch out of the ready ones, the one with the oldest record first.
+func (g *group[T]) pickReady(now time.Duration, limit, maxBytes int) []*object[T] {
+	picked, passed := fill(func(yield func(*object[T]) bool) {
+		for g.ready.len() > 0 {
+			o := g.ready.first()
+			g.leave(o)
+			if !yield(o) {
+				return
+			}
 		}
-		g.leave(o)
-		size := o.nextBytes(maxBytes)
-		switch {
-		case len(picked) == 0 && o.limit > 0:
-			limit = min(limit, o.limit)
-		case len(picked) > 0 && (o.limit > 0 && o.limit < limit || bytes+size > maxBytes):
-			passed = append(passed, o)
-			continue
-		}
-		picked, bytes = append(picked, o), bytes+size
-		if bytes >= maxBytes {
-			break
-		}
-	}
+	}, limit, maxBytes)
 	for _, o := range passed {
 		g.enter(o, now)
 	}
 	return picked
 }
 
-// objects is a heap of objects: by the end of their rest where they rest, else by their first record.
-type objects[T any] []*object[T]
-
-func (h objects[T]) first() *object[T] { return h[0] }
-func (h objects[T]) Len() int          { return len(h) }
-
-func (h objects[T]) Less(i, j int) bool {
-	if h[i].waiting {
-		return h[i].notBefore < h[j].notBefore
+// pickFrom takes the objects of the next batch out of some of the group, in the given order.
+func (g *group[T]) pickFrom(objects []*object[T], limit, maxBytes int) []*object[T] {
+	picked, _ := fill(slices.Values(objects), limit, maxBytes)
+	for _, o := range picked {
+		g.leave(o)
 	}
-	return h[i].items[0].seq < h[j].items[0].seq
+	return picked
 }
 
-func (h objects[T]) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-
-// Push and Pop are container/heap's.
-func (h *objects[T]) Push(x any) {
-	o := x.(*object[T])
-	o.place = len(*h)
-	*h = append(*h, o)
-}
-
-func (h *objects[T]) Pop() any {
-	old := *h
-	o := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	o.place = -1
-	return o
+// fill chooses the objects of a batch. The first comes in any case; others join in their order if the batch is not too
+// large for them. It passes over no more than a batch holds: looking at all of a long queue would cost too much.
+func fill[T any](order iter.Seq[*object[T]], limit, maxBytes int) (picked, passed []*object[T]) {
+	bytes := 0
+	for o := range order {
+		size := o.nextBytes(maxBytes)
+		if len(picked) > 0 && bytes+size > maxBytes {
+			passed = append(passed, o)
+		} else {
+			picked, bytes = append(picked, o), bytes+size
+		}
+		if len(picked) == limit || len(passed) == limit || bytes >= maxBytes {
+			break
+		}
+	}
+	return picked, passed
 }

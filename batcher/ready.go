@@ -1,10 +1,5 @@
 package batcher
 
-import (
-	"container/heap"
-	"slices"
-)
-
 // ready holds the sealable objects of a group, and knows the one with the oldest record. Nearly all of them join with
 // a record that is newer than all the others: they stand in a row, where joining and leaving cost the same however
 // many there are. Those that come back with older records are in a heap beside it.
@@ -14,24 +9,24 @@ type ready[T any] struct {
 	moved  int          // how far the row has moved up: an object's place counts from the first ever
 	inRow  int
 	newest uint64 // the oldest record of the last object in the row
-	heap   objects[T]
+	heap   ranks[*object[T]]
 }
 
-func (r *ready[T]) len() int { return r.inRow + r.heap.Len() }
+func (r *ready[T]) len() int { return r.inRow + len(r.heap) }
 
 // first is the object with the oldest record; there must be one.
 func (r *ready[T]) first() *object[T] {
-	if r.inRow == 0 || r.heap.Len() > 0 && r.heap.first().items[0].seq < r.row[r.head].items[0].seq {
-		return r.heap.first()
+	if r.inRow == 0 || len(r.heap) > 0 && r.heap[0].seq() < r.row[r.head].seq() {
+		return r.heap[0]
 	}
 	return r.row[r.head]
 }
 
 func (r *ready[T]) push(o *object[T]) {
-	seq := o.items[0].seq
+	seq := o.seq()
 	o.inRow = r.inRow == 0 || seq > r.newest
 	if !o.inRow {
-		heap.Push(&r.heap, o)
+		r.heap.push(o)
 		return
 	}
 	r.newest = seq
@@ -42,7 +37,7 @@ func (r *ready[T]) push(o *object[T]) {
 
 func (r *ready[T]) remove(o *object[T]) {
 	if !o.inRow {
-		heap.Remove(&r.heap, o.place)
+		r.heap.remove(o.place)
 		return
 	}
 	r.row[o.place-r.moved] = nil
@@ -56,9 +51,4 @@ func (r *ready[T]) remove(o *object[T]) {
 		clear(r.row[n:])
 		r.row, r.moved, r.head = r.row[:n], r.moved+r.head, 0
 	}
-}
-
-// all returns the objects, in no order.
-func (r *ready[T]) all() []*object[T] {
-	return slices.DeleteFunc(slices.Concat(r.row, r.heap), func(o *object[T]) bool { return o == nil })
 }

@@ -95,7 +95,7 @@ func (r *dayReplica) sends(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		batch := r.queue.Seal(100, false)
+		batch := r.queue.Seal(100)
 		ticket.Leave()
 		flights.Go(func() {
 			h, limited := r.account.arrive()
