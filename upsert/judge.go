@@ -3,7 +3,6 @@ package upsert
 import (
 	"bytes"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,12 +19,12 @@ func judge(inputs []input, idProperty string, status int, header http.Header, bo
 	property, books := inputs[0][0].IDProperty, booksPool.Get().(*books)
 	defer books.close()
 	if status == 200 || status == 201 || status == 207 {
-		if b, ok := readResults(body, property, books.results[:0]); ok {
+		if b, ok := readResults(body, property, len(inputs), books.results[:0]); ok {
 			books.results = b.results
 			return books.account(inputs, b)
 		}
 	}
-	b, readable := parse(body, property)
+	b, readable := parse(body, property, status, len(inputs))
 	reason := b.reason()
 	after := retryAfter(header, time.Now())
 	switch {
@@ -125,8 +124,4 @@ func explain(r *dlq.Reason, context func(string) []string) {
 // jsonObject tells whether the body looks like one.
 func jsonObject(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
-}
-
-func clean(list []string) []string {
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

@@ -109,6 +109,8 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 		switch a.Verdicts[i] {
 		case verdictBad:
 			s.refused(sealed, *a.Reasons[i])
+		case verdictTroubled:
+			s.unanswered(sealed, true, batcher.Again{}, *a.Reasons[i])
 		case verdictUnresolved:
 			again := batcher.Again{Cap: (len(f.batch) + 1) / 2, After: after}
 			s.unanswered(sealed, len(f.batch) == 1, again, dlq.Reason{Category: categoryUnanswered,
