@@ -2,61 +2,86 @@ package upsert
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
+const (
+	maxWord     = 128     // bytes of a category, a code or a correlation id
+	maxProperty = 200     // bytes of a property's name
+	maxText     = 1 << 20 // bytes of a message as it stands in the body, that are searched for a code
+)
+
+// most is how many results an answer may have, and how many errors: twice the inputs of its request. An answer with
+// more is unreadable.
+func most(inputs int) int { return 2 * inputs }
+
 // answerBody is every kind of body that HubSpot answers with, read leniently: each field is optional, and what has
-// an unexpected type counts as absent.
+// an unexpected type counts as absent. Reading it takes no more memory than a small multiple of the body, whatever the
+// body is.
 type answerBody struct {
-	Status        text
+	Status        word
 	Message       text
-	CorrelationID text
-	Category      text
-	ErrorType     text
-	PolicyName    text
+	CorrelationID word
+	Category      word
+	ErrorType     word
+	PolicyName    word
 	Results       list[resultItem]
 	Errors        list[errorItem]
 	Context       errorContext
 
-	results []result // Results, as accounting needs them
+	results []result // Results, as accounting needs them; they alias the body
 }
 
 type resultItem struct {
-	ID                 text
-	ObjectWriteTraceID text
-	Properties         jsontext.Value
+	ID                 octets
+	ObjectWriteTraceID octets
+	Properties         raw
 }
 
 type errorItem struct {
 	Message     text
-	Category    text
-	SubCategory text
+	Category    word
+	SubCategory word
+	Code        word
 	Context     errorContext
+	Errors      inner
 }
 
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
 	json.MatchCaseInsensitiveNames(true))
 
-// parse reads a body; readable is false if it is not one JSON object. Of the results it takes the named property.
-func parse(body []byte, property string) (b answerBody, readable bool) {
+// parse reads a body; readable is false if it is not one JSON object, or has too many results or errors for a request
+// with so many inputs. Of the results it takes the named property.
+func parse(body []byte, property string, status, inputs int) (b answerBody, readable bool) {
 	if !jsonObject(body) {
 		return answerBody{}, false
 	}
+	b.Results.most, b.Errors.most = most(inputs), most(inputs)
+	b.Errors.optional = status >= 300 // one refusal of the whole may have any number of details
 	if err := json.Unmarshal(body, &b, lenient); err != nil {
 		return answerBody{}, false
 	}
-	for _, item := range b.Results {
-		r := result{id: []byte(item.ID), trace: []byte(item.ObjectWriteTraceID)}
-		var key string
-		key, r.echoed = item.property(property)
-		r.key = []byte(key)
+	for _, item := range b.Results.items {
+		r := result{id: item.ID, trace: item.ObjectWriteTraceID}
+		r.key, r.echoed = item.property(property)
 		b.results = append(b.results, r)
 	}
 	return b, true
+}
+
+// noAnswer is the reason of a request whose answer did not come, or is too long to be read.
+func noAnswer(err error) dlq.Reason {
+	if errors.Is(err, hubspot.ErrTooLong) {
+		return dlq.Reason{Category: categoryUnexpectedPage, Code: "UNREADABLE_ANSWER", Message: err.Error()}
+	}
+	return dlq.Reason{Category: categoryServerError, Code: "NO_ANSWER", Message: err.Error()}
 }
 
 // fromHubSpot tells HubSpot's own errors from those of proxies and firewalls.
@@ -65,143 +90,53 @@ func (b answerBody) fromHubSpot() bool {
 }
 
 func (b answerBody) reason() dlq.Reason {
-	r := dlq.Reason{Category: string(b.Category), Message: cut(string(b.Message), maxMessage),
+	r := dlq.Reason{Category: string(cmp.Or(b.Category, b.ErrorType)), Message: string(b.Message),
 		CorrelationID: string(b.CorrelationID)}
-	if r.Category == "" {
-		r.Category = string(b.ErrorType)
+	var first inner
+	for _, e := range b.Errors.items {
+		first.take(e.Code, &e.Context)
 	}
-	explain(&r, b.Context.list)
-	return r
+	return complete(r, &b.Context, first)
 }
 
-func (e errorItem) list(name string) []string { return e.Context.list(name) }
+func (e errorItem) reason(correlationID word) dlq.Reason {
+	r := dlq.Reason{Stage: dlq.StageUpsert, Category: string(cmp.Or(e.Category, "REFUSED")),
+		Code: string(cmp.Or(e.SubCategory, e.Code)), Message: string(e.Message), CorrelationID: string(correlationID)}
+	return complete(r, &e.Context, e.Errors)
+}
 
-func (e errorItem) reason(correlationID text) dlq.Reason {
-	r := dlq.Reason{Stage: dlq.StageUpsert, Category: string(e.Category), Code: string(e.SubCategory),
-		Message: cut(string(e.Message), maxMessage), CorrelationID: string(correlationID)}
-	if r.Category == "" {
-		r.Category = "REFUSED"
-	}
-	explain(&r, e.Context.list)
+// complete finds the code and the property of a refusal in its whole message, its context or its inner errors, and
+// then cuts what HubSpot can make long.
+func complete(r dlq.Reason, context *errorContext, within inner) dlq.Reason {
+	explain(&r, context.list)
+	r.Code = cut(cmp.Or(r.Code, within.code), maxWord)
+	r.Property = cut(cmp.Or(r.Property, within.property), maxProperty)
+	r.Message = cut(r.Message, maxMessage)
 	return r
 }
 
 // property is the value that the result echoes of a property.
-func (r resultItem) property(name string) (value string, echoed bool) {
-	if r.Properties.Kind() != '{' {
-		return "", false
+func (r resultItem) property(name string) (value []byte, echoed bool) {
+	e := echo{name: name}
+	if json.Unmarshal(r.Properties, &e, lenient) != nil {
+		return nil, false
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(r.Properties), lenient)
-	if _, err := dec.ReadToken(); err != nil {
-		return "", false
-	}
-	for dec.PeekKind() == '"' {
-		key, err := dec.ReadToken()
-		if err != nil {
-			return "", false
-		}
-		wanted := key.String() == name
-		v, err := dec.ReadValue()
-		if err != nil {
-			return "", false
-		}
-		if wanted {
-			return unquoted(v)
-		}
-	}
-	return "", false
+	return plain(e.value, maxText)
 }
 
-func unquoted(v jsontext.Value) (string, bool) {
-	switch v.Kind() {
-	case '"':
-		return unquote(v), true
-	case '0':
-		return string(v), true
-	default:
-		return "", false
-	}
-}
-
-// text is a string; a number counts as its text, anything else as "".
-type text string
-
-// UnmarshalJSONFrom is json's.
-func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	v, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
-	s, _ := unquoted(v)
-	*t = text(s)
-	return nil
-}
-
-// list is an array of objects; elements of another kind are left out.
-type list[T any] []T
-
-// UnmarshalJSONFrom is json's.
-func (l *list[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '[' {
-		return dec.SkipValue()
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
-		if dec.PeekKind() != '{' {
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
-		}
-		var item T
-		if err := json.UnmarshalDecode(dec, &item); err != nil {
-			return err
-		}
-		*l = append(*l, item)
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// errorContext is an error's map of names to lists; a single string counts as a list of one.
-type errorContext map[string][]string
-
-// UnmarshalJSONFrom is json's.
-func (c *errorContext) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '{' {
-		return dec.SkipValue()
-	}
-	var raw map[string]jsontext.Value
-	if err := json.UnmarshalDecode(dec, &raw); err != nil {
-		return err
-	}
-	*c = errorContext{}
-	for name, v := range raw {
-		if v.Kind() == '[' {
-			var texts []text
-			if err := json.Unmarshal(v, &texts, lenient); err != nil {
-				return err
-			}
-			for _, t := range texts {
-				(*c)[name] = append((*c)[name], string(t))
-			}
-		} else if s, ok := unquoted(v); ok {
-			(*c)[name] = []string{s}
-		}
-	}
-	return nil
-}
-
-func (c errorContext) list(name string) []string { return clean(c[name]) }
-
-// firstDetail reads the first element of the JSON array that begins b; what follows the array does not matter.
+// firstDetail reads the first element of the JSON array that begins b; what follows the element does not matter. It
+// may change b.
 func firstDetail(b []byte) (d detail, ok bool) {
-	dec := jsontext.NewDecoder(bytes.NewReader(b), lenient)
-	var all []detail
-	if err := json.UnmarshalDecode(dec, &all); err != nil || len(all) == 0 {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(b), lenient)
+	if _, err := dec.ReadToken(); err != nil || dec.PeekKind() != '{' {
 		return detail{}, false
 	}
-	return all[0], true
+	var first struct {
+		Error word
+		Name  text
+	}
+	if json.UnmarshalDecode(dec, &first) != nil {
+		return detail{}, false
+	}
+	return detail{Error: string(first.Error), Name: string(first.Name)}, true
 }

@@ -12,9 +12,10 @@ func Inspect(f func(stage string, rec *consumer.Record)) (undo func()) {
 // What an answer means, and what a request carries, is compared with goldens and twins input by input. A Sender shows
 // only what follows from both.
 type (
-	Class   = class
-	Verdict = verdict
-	Input   = input
+	Class     = class
+	Verdict   = verdict
+	Input     = input
+	Judgement = judgement
 )
 
 const (

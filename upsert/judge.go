@@ -88,12 +88,12 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	property, books := inputs[0][0].IDProperty, booksPool.Get().(*books)
 	defer books.close()
 	if status/100 == 2 {
-		if b, ok := readResults(body, property, books.results[:0]); ok {
+		if b, ok := readResults(body, property, len(inputs), books.results[:0]); ok {
 			books.results = b.results
 			return books.account(inputs, b)
 		}
 	}
-	b, readable := parse(body, property)
+	b, readable := parse(body, property, status, len(inputs))
 	readable = readable || status/100 == 2 && len(bytes.TrimSpace(body)) == 0
 	own := readable && b.fromHubSpot()
 	i := slices.IndexFunc(table, func(r row) bool { return r.fits(status) && (own || !r.own) })
@@ -153,7 +153,6 @@ func failureCategory(status int, own bool) string {
 var title = regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title>`)
 
 const (
-	maxWord    = 128  // bytes of a category or a correlation id
 	maxTitle   = 80   // characters of a page's title, in a description
 	titleReach = 4096 // bytes of a page that are searched for it
 )
@@ -165,10 +164,10 @@ func describe(status int, header http.Header, b answerBody, body []byte, own boo
 	if own {
 		words := cmp.Or(string(b.Category), string(b.ErrorType), string(b.PolicyName))
 		if words != "" {
-			what += " " + cut(words, maxWord)
+			what += " " + words
 		}
 		if b.CorrelationID != "" {
-			what += " (correlation id " + cut(string(b.CorrelationID), maxWord) + ")"
+			what += " (correlation id " + string(b.CorrelationID) + ")"
 		}
 		return what
 	}

@@ -25,7 +25,7 @@ var verdicts = map[upsert.Verdict]string{upsert.Undecided: "?", upsert.Confirmed
 // inputs are n of them: ids id-0, id-1, …; trace ids t-0-0, t-0-1, …
 func inputs(t testing.TB, n int, more string) (all []upsert.Input) {
 	t.Helper()
-	d := upsert.Decoder{IDProperty: "ext", IDProperties: []string{"own"}}
+	d := upsert.Decoder{IDProperty: "ext"}
 	for i := range n {
 		rec := &consumer.Record{Topic: "t", Offset: int64(i),
 			Value: fmt.Appendf(nil, `{"id":"id-%d","properties":{}%s}`, i, more)}
@@ -47,7 +47,7 @@ func TestJudge(t *testing.T) {
 			fmt.Fprintf(&got, "# %s\n%d %v %s\n-> %s", name, status, header, body, classes[a.Class])
 			for i, v := range a.Verdicts {
 				fmt.Fprintf(&got, " %s", verdicts[v])
-				if r := a.Reasons[i]; v == upsert.Bad {
+				if r := a.Reasons[i]; v == upsert.Bad || v == upsert.Troubled {
 					fmt.Fprintf(&got, "(%s/%s %s %q)", r.Category, r.Code, r.Property, r.Message)
 				}
 			}
@@ -94,7 +94,14 @@ func TestJudge(t *testing.T) {
 			"an error that names nobody", `{"status":"COMPLETE","results":[{"id":"1"},{"id":"2"}],"errors":[{"category":"C","message":"m"}]}`,
 			"an error that names a stranger", `{"status":"COMPLETE","results":[{"id":"1"},{"id":"2"},{"id":"3"}],"errors":[{"category":"C","context":{"objectWriteTraceId":["t-0-7"]}}]}`,
 			"confirmed and refused", `{"status":"COMPLETE","results":[`+three+`],"errors":[{"category":"C","context":{"objectWriteTraceId":["t-0-1"]}}]}`,
-			"no category", `{"status":"COMPLETE","results":[],"errors":[{"context":{"ids":["id-0"]}}]}`)
+			"no category", `{"status":"COMPLETE","results":[],"errors":[{"context":{"ids":["id-0"]}}]}`,
+			"permanent, in whatever case", `{"status":"COMPLETE","results":[],"errors":[{"category":"object_not_found","context":{"ids":["id-0"]}},{"category":"BAD_REQUEST","context":{"ids":["id-1"]}},{"category":"User_Defined","context":{"ids":["id-2"]}}]}`,
+			"trouble", `{"status":"COMPLETE","results":[],"errors":[{"category":"CONFLICT","context":{"ids":["id-0"]}},{"category":"RATE_LIMITS","context":{"ids":["id-1"]}},{"category":"VALIDATION_ERRORS","context":{"ids":["id-2"]}}]}`,
+			"named twice, once for good", `{"status":"COMPLETE","results":[],"errors":[{"category":"INTERNAL_ERROR","context":{"ids":["id-0"]}},{"category":"VALIDATION_ERROR","context":{"ids":["id-0","id-1"]}},{"category":"CONFLICT","context":{"ids":["id-1"]}}]}`,
+			"the reason of a dated path", `{"status":"COMPLETE","results":[],"errors":[{"category":"VALIDATION_ERROR","message":"m","context":{"ids":["id-0"]},"errors":["odd",{"message":"n"},{"code":"INVALID_ALPHA","context":{"propertyName":["p"]}},{"code":"LATER"}]},{"category":"VALIDATION_ERROR","subCategory":{"a":1},"context":{"ids":["id-1"],"propertyName":["own"]},"errors":[{"code":"MISSING_CONDITIONAL_REQUIRED_PROPERTY","context":{"propertyName":["q"]}}]}]}`,
+			"six errors", `{"results":[],"errors":[{},{},{},{},{},{}]}`, "seven errors", `{"results":[],"errors":[{},{},{},{},{},{},{}]}`,
+			"seven results", `{"status":"COMPLETE","results":[{"id":"1"},{"id":"2"},{"id":"3"},{"id":"4"},{"id":"5"},{"id":"6"},{"id":"7"}]}`,
+			"seven results and an error", `{"results":[{},{},{},{},{},{},{}],"errors":[{}]}`)
 		judge(inputs(t, 1, ""), "alone: an error that names nobody", 207, nil,
 			`{"status":"COMPLETE","results":[],"errors":[{"category":"C","message":"m"}]}`)
 		judge(inputs(t, 1, ""), "alone: both a result and an error that names nobody", 207, nil,
@@ -103,6 +110,7 @@ func TestJudge(t *testing.T) {
 		const problem = `{"status":"error","message":"Property values were not valid: [{\"isValid\":false,\"message\":\"Property \\\"x\\\" does not exist\",\"error\":\"PROPERTY_DOESNT_EXIST\",\"name\":\"x\"}]","correlationId":"c-1","category":"VALIDATION_ERROR"}`
 		each(400, "a bad property", problem, "malformed",
 			`{"status":"error","message":"Invalid input JSON on line 1","correlationId":"c-2"}`, "a page", `<html>`,
+			"the reasons of a dated path, more than inputs", `{"status":"error","message":"m","correlationId":"c","category":"VALIDATION_ERROR","errors":[{"message":"n"},{"code":"INVALID_ALPHA","context":{"propertyName":["p"]}},{},{},{},{},{},{}]}`,
 			"not unique, configured", `{"status":"error","message":"Unable to perform update/upsert by non-unique 0-27 property ext in portal ID 1","category":"VALIDATION_ERROR"}`)
 		own := inputs(t, 2, `,"idProperty":"own"`)
 		const notUnique = `{"status":"error","message":"Unable to perform update/upsert by non-unique 0-27 property own in portal ID 1","category":"VALIDATION_ERROR"}`
@@ -129,10 +137,21 @@ func TestJudge(t *testing.T) {
 func FuzzJudge(f *testing.F) {
 	for _, seed := range []string{`{"status":"COMPLETE","results":[{"id":"1","objectWriteTraceId":"t-0-0"},{"id":"2","properties":{"ext":"id-1"}}],"errors":[{"category":"c","context":{"ids":["id-2"]}}]}`,
 		`{"status":"COMPLETE","results":[{"id":"1"},{"id":2},{"id":"3"}]}`, `{"STATUS":"PENDING"}`, `{"errors":[{"context":{"objectWriteTraceId":"t-0-1"}}]}`, "[]", "{"} {
-		f.Add(uint8(3), seed)
+		f.Add(uint8(3), false, seed)
 	}
-	f.Fuzz(func(t *testing.T, n uint8, body string) {
-		in := inputs(t, int(n%5)+1, "")
+	f.Add(uint8(1), false, `{"results":[{"id":"1"},{"id":"2"},{"id":"3"},{"id":"4"},{"id":"5"}]}`)
+	f.Add(uint8(1), true, `{"results":[{"id":"1","properties":{"ext":"id-0"}}]}`)
+	f.Add(uint8(2), true, `{"status":"COMPLETE","results":[{"id":"1","properties":{"ext":"id-0"}},{"id":"2","properties":{"ext":"id-0"}}]}`)
+	f.Fuzz(func(t *testing.T, n uint8, renames bool, body string) {
+		var events [][]string
+		for i := range int(n%5) + 1 {
+			properties := ""
+			if renames && i > 0 { // to the key of the first
+				properties = `"ext":"id-0"`
+			}
+			events = append(events, []string{fmt.Sprintf(`{"id":"id-%d","properties":{%s}}`, i, properties)})
+		}
+		in := request(t, events...)
 		a := upsert.Judge(in, 207, nil, []byte(body))
 		if a.Class == upsert.Failed {
 			return
@@ -145,7 +164,7 @@ func FuzzJudge(f *testing.F) {
 			switch v {
 			case upsert.Confirmed:
 				confirmed++
-			case upsert.Bad:
+			case upsert.Bad, upsert.Troubled:
 				bad++
 				if a.Reasons[i].Category == "" {
 					t.Fatal("a refusal without a category")
@@ -160,6 +179,14 @@ func FuzzJudge(f *testing.F) {
 		}
 		if err := json.Unmarshal([]byte(body), &plain); err != nil {
 			return // encoding/json is stricter
+		}
+		if len(plain.Results) > 2*len(in) && strings.Count(strings.ToLower(body), `"results"`) == 1 &&
+			!strings.Contains(body, `\u`) {
+			t.Fatalf("%d results for %d inputs were read", len(plain.Results), len(in))
+		}
+		if plainly := !strings.Contains(strings.ToLower(body), "trace") && !strings.Contains(body, `\u`) &&
+			!strings.Contains(body, "COMPLETE"); plainly && renames && len(in) > 1 && a.Verdicts[0] == upsert.Confirmed {
+			t.Fatal("confirmed by a key that another input writes")
 		}
 		var ids []string
 		for _, r := range plain.Results {
@@ -182,20 +209,29 @@ func FuzzJudge(f *testing.F) {
 	})
 }
 
+// BenchmarkJudge: the answer to a hundred events, also of such that have their key among the properties.
 func BenchmarkJudge(b *testing.B) {
-	in := inputs(b, 100, "")
-	var results []string
-	for i := range in {
-		results = append(results, fmt.Sprintf(`{"id":"%d","properties":{"ext":"id-%d","hs_task_subject":"Call the customer back","hs_object_id":"%d","hs_createdate":"2026-11-23T10:00:00.000Z","hs_lastmodifieddate":"2026-11-23T10:00:00.000Z"},"createdAt":"2026-11-23T10:00:00.000Z","updatedAt":"2026-11-23T10:00:00.000Z","archived":false,"new":true}`, 1000+i, i, 1000+i))
+	for name, key := range map[string]string{"id only": "", "key among the properties": `"ext":"id-%d",`} {
+		b.Run(name, func(b *testing.B) {
+			var events [][]string
+			var results []string
+			for i := range 100 {
+				properties := strings.ReplaceAll(key, "%d", fmt.Sprint(i)) + `"hs_task_subject":"Call the customer back",` +
+					`"hs_task_body":"<p>They asked for an offer on Monday.</p>","hs_task_status":"NOT_STARTED"`
+				events = append(events, []string{fmt.Sprintf(`{"id":"id-%d","properties":{%s}}`, i, properties)})
+				results = append(results, fmt.Sprintf(`{"id":"%d","properties":{"ext":"id-%d","hs_task_subject":"Call the customer back","hs_object_id":"%d","hs_createdate":"2026-11-23T10:00:00.000Z","hs_lastmodifieddate":"2026-11-23T10:00:00.000Z"},"createdAt":"2026-11-23T10:00:00.000Z","updatedAt":"2026-11-23T10:00:00.000Z","archived":false,"new":true}`, 1000+i, i, 1000+i))
+			}
+			in := request(b, events...)
+			body := []byte(`{"status":"COMPLETE","results":[` + strings.Join(results, ",") +
+				`],"startedAt":"2026-11-23T10:00:00.000Z","completedAt":"2026-11-23T10:00:00.000Z"}`)
+			b.ReportAllocs()
+			start := time.Now()
+			for b.Loop() {
+				if a := upsert.Judge(in, 200, nil, body); a.Verdicts[99] != upsert.Confirmed {
+					b.Fatal("not confirmed")
+				}
+			}
+			b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(100*b.N), "ns/record")
+		})
 	}
-	body := []byte(`{"status":"COMPLETE","results":[` + strings.Join(results, ",") +
-		`],"startedAt":"2026-11-23T10:00:00.000Z","completedAt":"2026-11-23T10:00:00.000Z"}`)
-	b.ReportAllocs()
-	start := time.Now()
-	for b.Loop() {
-		if a := upsert.Judge(in, 200, nil, body); a.Verdicts[99] != upsert.Confirmed {
-			b.Fatal("not confirmed")
-		}
-	}
-	b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(100*b.N), "ns/record")
 }

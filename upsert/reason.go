@@ -2,7 +2,6 @@ package upsert
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/tasksink/tasksink/dlq"
@@ -35,8 +34,4 @@ func explain(r *dlq.Reason, context func(string) []string) {
 // jsonObject tells whether the body looks like one.
 func jsonObject(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
-}
-
-func clean(list []string) []string {
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

@@ -17,7 +17,7 @@ type result struct {
 
 // readResults reads the answer to a request that went well, as nearly all are: a status and results, and no errors. The
 // results are appended to into, and alias body. It returns false for whatever else the answer may be.
-func readResults(body []byte, property string, into []result) (b answerBody, ok bool) {
+func readResults(body []byte, property string, inputs int, into []result) (b answerBody, ok bool) {
 	s := scan{text: body, lax: true}
 	if !s.mark('{') {
 		return b, false
@@ -31,11 +31,12 @@ func readResults(body []byte, property string, into []result) (b answerBody, ok 
 		case "status":
 			var status []byte
 			status, ok = s.word()
-			ok = ok && b.Status == ""
-			b.Status = text(status)
+			if ok = ok && b.Status == "" && len(status) <= maxWord; ok {
+				b.Status = word(status)
+			}
 		case "results":
 			ok = b.results == nil
-			b.results, ok = s.results(property, into, ok)
+			b.results, ok = s.results(property, most(inputs), into, ok)
 		case "errors":
 			ok = s.mark('[') && s.mark(']')
 		default:
@@ -49,7 +50,7 @@ func readResults(body []byte, property string, into []result) (b answerBody, ok 
 	return b, s.mark('}') && s.end()
 }
 
-func (s *scan) results(property string, into []result, ok bool) ([]result, bool) {
+func (s *scan) results(property string, most int, into []result, ok bool) ([]result, bool) {
 	if !ok || !s.mark('[') {
 		return nil, false
 	}
@@ -58,7 +59,7 @@ func (s *scan) results(property string, into []result, ok bool) ([]result, bool)
 	}
 	for more := true; more; more = s.mark(',') {
 		r, ok := s.result(property)
-		if !ok {
+		if !ok || len(into) == most {
 			return nil, false
 		}
 		into = append(into, r)

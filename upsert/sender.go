@@ -268,7 +268,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
 	// The pace counts the request when it is written: dialling takes its time.
-	answer, err := s.cfg.Client.Post(posting, body, s.cfg.Proven, ticket.Leave)
+	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs)), s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
 	s.traces.answered(post, answer, err)
@@ -296,8 +296,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	if err != nil {
 		ticket.Return()
 		s.cfg.Log.Warn().Ctx(ctx).Err(err).Int("inputs", len(inputs)).Msg("request to HubSpot failed")
-		a = judgement{Class: classFailed, What: "no answer: " + err.Error(),
-			Reason: dlq.Reason{Category: categoryServerError, Code: "NO_ANSWER", Message: err.Error()}}
+		a = judgement{Class: classFailed, What: "no answer: " + err.Error(), Reason: noAnswer(err)}
 	} else {
 		a = judge(inputs, answer.Status, answer.Header, answer.Body)
 		ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)

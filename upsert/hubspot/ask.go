@@ -83,10 +83,5 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Ans
 		return Answer{}, fmt.Errorf("ask HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	content, err := readAll(res.Body, res.ContentLength)
-	if err != nil {
-		release(content)
-		return Answer{}, fmt.Errorf("read HubSpot's answer: %w", err)
-	}
-	return Answer{Status: res.StatusCode, Header: res.Header, Body: content}, nil
+	return c.read(res, AnswerBound(0))
 }

@@ -3,8 +3,9 @@
 // # Promises
 //
 // A Client never repeats a request by itself, and follows no redirect. Each attempt ends in time, wherever it hangs. A
-// request that may not leave any more is cut short, so that HubSpot cannot take it for a whole one. Access tokens are
-// replaced before they expire. No error, no log line and no printed value shows a token or a secret.
+// request that may not leave any more is cut short, so that HubSpot cannot take it for a whole one. An answer's body is
+// read up to a bound, and no further. Access tokens are replaced before they expire. No error, no log line and no
+// printed value shows a token or a secret.
 //
 // # Use
 //
@@ -19,7 +20,6 @@
 package hubspot
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,7 +29,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +38,6 @@ import (
 	"github.com/tasksink/tasksink/internal/secret"
 )
 
-const maxAnswer = 16 << 20 // bytes of an answer's body, unpacked; a hundred results of the largest tasks take less
-
 // Config says where HubSpot is, and how to log in.
 type Config struct {
 	URL, Path string
@@ -49,6 +46,10 @@ type Config struct {
 	OAuth     *OAuthConfig   // nil: Token is used
 	UserAgent string
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
+
+	// Room counts the memory of answers that are longer than 64 KiB. It gets the bytes by which a buffer grows, and less
+	// than 0 when they are given back. It must not block. nil: nobody counts.
+	Room func(bytes int64)
 }
 
 // Client sends single requests to HubSpot. It never repeats one by itself, and follows no redirect.
@@ -57,29 +58,6 @@ type Client struct {
 	target    string
 	transport *http.Transport
 	oauth     *oauth // nil: the token is the one that was configured
-}
-
-// Answer is an HTTP answer, read to its end. Release ends its use.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
-// Release gives the body's bytes back. They will be another request's, or another answer's.
-func (a Answer) Release() { release(a.Body) }
-
-const largestKept = 1 << 20 // bytes of a buffer that is used again
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// Buffer returns an empty buffer for a request's body. Post takes it back.
-func Buffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
-
-func release(b []byte) {
-	if cap(b) > 0 && cap(b) <= largestKept {
-		buffers.Put(&b)
-	}
 }
 
 // New returns a Client; it does not connect yet.
@@ -167,9 +145,10 @@ var ErrWithheld = errors.New("the request was withheld")
 
 // Post sends one request and reads its answer. It asks may as the body leaves, and calls written when it has left,
 // perhaps from another goroutine. Of an error other than ErrWithheld it is not known what HubSpot did with the request.
-// The body is Post's from then on: its bytes serve again when the last of them has left. Where HubSpot's token endpoint
-// refuses an access token, that is the answer, and nothing was sent.
-func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written func()) (Answer, error) {
+// The body is Post's from then on: its bytes serve again when the last of them has left. An answer with a body of more
+// than bound bytes is ErrTooLong. Where HubSpot's token endpoint refuses an access token, that is the answer, and
+// nothing was sent.
+func (c *Client) Post(ctx context.Context, body []byte, bound int, may func() bool, written func()) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -188,6 +167,9 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 	req.ContentLength = int64(len(body))
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.transport.RoundTrip(req)
+	if err == nil {
+		defer func() { _ = res.Body.Close() }()
+	}
 	if payload.withheld.Load() {
 		return Answer{}, ErrWithheld
 	}
@@ -195,33 +177,7 @@ func (c *Client) Post(ctx context.Context, body []byte, may func() bool, written
 		c.fresh(err)
 		return Answer{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
-	defer func() { _ = res.Body.Close() }()
-	content, err := readAll(res.Body, res.ContentLength)
-	if err != nil {
-		release(content)
-		c.fresh(err)
-		return Answer{}, fmt.Errorf("read HubSpot's answer: %w", err)
-	}
-	return Answer{Status: res.StatusCode, Header: res.Header, Body: content}, nil
-}
-
-// readAll reads an answer, of which size bytes are announced; -1 if that is not known.
-func readAll(r io.Reader, size int64) ([]byte, error) {
-	b := slices.Grow(Buffer(), int(min(max(size, 0), maxAnswer))+bytes.MinRead)
-	for {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		switch {
-		case len(b) > maxAnswer:
-			return b, fmt.Errorf("more than %d bytes", maxAnswer)
-		case errors.Is(err, io.EOF):
-			return b, nil
-		case err != nil:
-			return b, err
-		case len(b) == cap(b):
-			b = slices.Grow(b, len(b))
-		}
-	}
+	return c.read(res, bound)
 }
 
 // revocableBody is a body that stays incomplete if it may not leave. The transport may close it in one goroutine while
@@ -236,7 +192,8 @@ type revocableBody struct {
 }
 
 func (b *revocableBody) Read(p []byte) (int, error) {
-	if !b.may() {
+	// When all of it has left, HubSpot takes the request for a whole one, and its answer counts.
+	if b.waits() && !b.may() {
 		b.withheld.Store(true)
 		return 0, ErrWithheld
 	}
@@ -251,6 +208,13 @@ func (b *revocableBody) Read(p []byte) (int, error) {
 	n := copy(p, b.left)
 	b.left = b.left[n:]
 	return n, nil
+}
+
+// waits tells whether bytes are left to send.
+func (b *revocableBody) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.left) > 0
 }
 
 // Close gives the bytes back.

@@ -82,7 +82,7 @@ func TestOAuthOddAnswers(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			var keeper sync.WaitGroup
 			keeper.Go(func() { c.KeepToken(ctx, zerolog.New(&said)) })
-			got, err := c.Post(t.Context(), nil, always, func() {})
+			got, err := c.Post(t.Context(), nil, bound, always, func() {})
 			if err == nil && (got.Status < 300 || got.Status == 400) {
 				t.Errorf("status %d", got.Status)
 			}
