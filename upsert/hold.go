@@ -3,6 +3,7 @@ package upsert
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ func stopFor(a judgement) (stop, bool) {
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
+	case classLogin:
+		return stop{holdConfig, "HubSpot's token endpoint refuses: " + a.What,
+			"check --hubspot-url and --hubspot-oauth-path", holdProbe}, true
 	case classMoving:
 		return stop{holdMigrating, "HubSpot moves the account to another region",
 			"wait; HubSpot says when to ask again", max(15*time.Second, a.RetryAfter)}, true
@@ -56,7 +60,7 @@ func laneHold(a judgement) (reason, detail, remedy string) {
 			"wait: tasksink asks every 5 s; if it lasts, give the correlation id to HubSpot's support"
 	case a.Reason.Category == "MISSING_SCOPES":
 		return holdScope, "HubSpot refuses every record: " + a.What, "grant the app the scope crm.objects.contacts.write"
-	case a.idProperty, a.Reason.Category == "HTTP_404", a.Reason.Category == "HTTP_405":
+	case a.idProperty, a.Status == http.StatusNotFound, a.Status == http.StatusMethodNotAllowed:
 		return holdConfig, "HubSpot refuses every record: " + a.What,
 			"check --hubspot-url and --hubspot-path, and that --hubspot-id-property and --hubspot-id-properties name task " +
 				"properties with unique values"

@@ -31,6 +31,7 @@ const (
 	classDaily                 // 429 DAILY: hold
 	classAuth                  // 401: read the token again, hold
 	classMoving                // 477: hold for RetryAfter
+	classLogin                 // HubSpot's token endpoint refuses with another status than 401: hold
 )
 
 // row is one line of the table that judge goes by: the first row that fits an answer counts. docs/answers.md shows it.
@@ -97,7 +98,7 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	readable = readable || status/100 == 2 && len(bytes.TrimSpace(body)) == 0
 	own := readable && b.fromHubSpot()
 	i := slices.IndexFunc(table, func(r row) bool { return r.fits(status) && (own || !r.own) })
-	a := judgement{Class: table[i].class, RetryAfter: retryAfter(header, time.Now()),
+	a := judgement{Class: table[i].class, Status: status, RetryAfter: retryAfter(header, time.Now()),
 		What: describe(status, header, b, body, own)}
 	switch a.Class {
 	case classJudged:

@@ -25,7 +25,7 @@ var verdicts = map[upsert.Verdict]string{upsert.Undecided: "?", upsert.Confirmed
 // inputs are n of them: ids id-0, id-1, …; trace ids t-0-0, t-0-1, …
 func inputs(t testing.TB, n int, more string) (all []upsert.Input) {
 	t.Helper()
-	d := upsert.Decoder{IDProperty: "ext"}
+	d := upsert.Decoder{IDProperty: "ext", IDProperties: []string{"own"}}
 	for i := range n {
 		rec := &consumer.Record{Topic: "t", Offset: int64(i),
 			Value: fmt.Appendf(nil, `{"id":"id-%d","properties":{}%s}`, i, more)}

@@ -299,6 +299,9 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		a = judgement{Class: classFailed, What: "no answer: " + err.Error(), Reason: noAnswer(err)}
 	} else {
 		a = judge(inputs, answer.Status, answer.Header, answer.Body)
+		if answer.Login && a.Class != classAuth {
+			a.Class = classLogin
+		}
 		ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)
 	}
 	s.traces.judged(span, &a)

@@ -40,6 +40,7 @@ const (
 // judgement is what one HTTP answer means for the inputs of its request.
 type judgement struct {
 	Class      class
+	Status     int           // 0: no answer came
 	Verdicts   []verdict     // classJudged: one for each input
 	Reasons    []*dlq.Reason // classJudged: one for each input, not nil if it was named
 	Reason     dlq.Reason    // any other class: what the answer said of the whole

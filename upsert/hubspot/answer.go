@@ -24,6 +24,7 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	Login  bool // HubSpot's token endpoint refused an access token: nothing was sent
 
 	room    func(bytes int64)
 	counted int64 // bytes that room counts for the body

@@ -239,7 +239,7 @@ func (r *refusal) answer() Answer {
 	if err != nil {
 		body = nil // strings can always be written
 	}
-	return Answer{Status: status, Header: http.Header{}, Body: body}
+	return Answer{Status: status, Header: http.Header{}, Body: body, Login: true}
 }
 
 var (
