@@ -54,7 +54,7 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.passed(f, silent)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
-		s.gate.failedWith(f.permit, a.What, suspected)
+		s.gate.failedWith(f.permit, a, suspected)
 	case classJudged:
 		s.passed(f, s.judged(f, a))
 	default:
