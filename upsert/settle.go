@@ -29,7 +29,7 @@ type flight struct {
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
 // come first: when the gate lets the next request pass, they are back in their places.
 func (s *Sender) settle(f flight, a judgement) {
-	if stop, is := stopFor(a); is {
+	if stop, is := stopFor(a, s.cfg.Client.FixedToken()); is {
 		first := stop.every
 		if a.Class == classAuth {
 			first = firstHoldProbe // a stale token or a flaky answer ends here
