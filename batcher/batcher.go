@@ -162,7 +162,7 @@ func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 }
 
 // Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
-// held, rest, or wait for company. Those that came back least often go first, then the oldest, so that probes carry
+// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes carry
 // different records each time. If all of them are records that leave by themselves, it returns one record and aside:
 // the caller settles it as one that Config.Aside gets. Nil means that none waits.
 func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
@@ -252,7 +252,8 @@ func (b *Batcher[T]) Together(batch []*Sealed[T], after time.Duration) {
 	b.mu.Lock()
 	defer b.unlock()
 	now := b.now()
-	u := &unit[T]{notBefore: restEnd(now, after), place: -1}
+	b.queue.units++
+	u := &unit[T]{number: b.queue.units, notBefore: restEnd(now, after), place: -1}
 	for _, s := range batch {
 		if kept := b.queue.comeBack(s, u.notBefore); kept > 0 {
 			s.object.unit, s.object.bound = u, kept

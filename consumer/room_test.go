@@ -131,3 +131,28 @@ func TestLargeRecord(t *testing.T) {
 		t.Error("the second found no place when its turn had come")
 	}
 }
+
+// TestReserve: memory that something else takes is missing in the common part first, then in the shares, and what waits
+// gets it when it is given back.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	m := newRoom(10_000, 100_000)
+	m.divide(2) // shares of 25,000 bytes, 50,000 in common
+	s, others := m.seat(), m.seat()
+	m.reserve(50_000)
+	small := []*Record{sized(10_000), sized(10_000), sized(10_000)}
+	if n := s.take(small); n != 2 {
+		t.Errorf("%d records passed, want 2: those of the share", n)
+	}
+	m.reserve(40_000)
+	if n := others.take(small); n != 1 {
+		t.Errorf("%d records passed, want the one of a partition that holds nothing", n)
+	}
+	if _, bytes := m.usage(); bytes < 90_000+30_000 {
+		t.Errorf("%d bytes are in use", bytes)
+	}
+	m.reserve(-90_000)
+	if s.waits() || s.take(small[2:]) != 1 {
+		t.Error("the third waits, though there is room again")
+	}
+}

@@ -143,6 +143,15 @@ func (e *evidence) count(inputs []input, failed float64) {
 	}
 }
 
+// fresh forgets how many requests failed of late: what stopped everything is over, and says nothing about what comes.
+func (e *evidence) fresh() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.lanes {
+		l.minute = minute{}
+	}
+}
+
 // silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried. It
 // returns those that must be held.
 func (e *evidence) silent(inputs []input) (hold []laneKey) {

@@ -67,6 +67,7 @@ func (s *Sender) settle(f flight, a judgement) {
 // more, and nothing travels apart.
 func (s *Sender) passed(f flight, o outcome) {
 	if s.gate.passed(f.permit, o) {
+		s.evidence.fresh()
 		s.wake(func(*Task) bool { return true })
 	}
 }

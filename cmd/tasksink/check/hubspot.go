@@ -45,7 +45,7 @@ type failure struct {
 }
 
 func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []Row) {
-	client, err := cfg.Client()
+	client, err := cfg.Client(nil)
 	if err != nil {
 		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(),
 			Remedy: "correct the file that the setting names"}}
