@@ -147,8 +147,8 @@ func letterCode(letter kafka.Message) string {
 	return ""
 }
 
-// TestRecordThatFailsAlone: an operator learns of one record that HubSpot fails for, on a quiet topic, from /status, the
-// metrics and the log. The state is running, as nothing else is wrong.
+// TestRecordThatFailsAlone: an operator learns of one record that HubSpot fails for, on a quiet topic, from /status,
+// the metrics and the log. The state is running, as nothing else is wrong.
 func TestRecordThatFailsAlone(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Kafka(t)
