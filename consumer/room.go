@@ -84,7 +84,7 @@ func (m *room) reserve(bytes int64) {
 	}
 }
 
-// open is what of its share a partition may take now.
+// open is what of its share a partition may take now. The lock is held.
 func (m *room) open() amount {
 	return m.share.minus(amount{0, max(0, m.others-m.pool.bytes) / int64(m.parts)})
 }
@@ -220,9 +220,9 @@ func (s *seat) free() amount {
 	m := s.room
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	free := s.kept.most(m.share.minus(s.held))
+	free := s.kept.most(m.open().minus(s.held))
 	if len(m.queue) == 0 {
-		free = free.most(m.share.plus(m.pool).minus(m.common).minus(s.held))
+		free = free.most(m.share.plus(m.pool).minus(m.common).minus(s.held).minus(amount{0, m.others}))
 	}
 	return free.most(amount{})
 }

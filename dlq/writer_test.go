@@ -354,8 +354,8 @@ func TestReasons(t *testing.T) {
 	if got := d.Status().Reasons; got == nil || len(got) != 0 {
 		t.Errorf("before the first letter: %v", got)
 	}
-	write(dlq.Reason{Stage: "upsert", Category: "VALIDATION_ERROR", Code: "INVALID_DATE", Property: "first", Message: "secret",
-		CorrelationID: "secret"})
+	write(dlq.Reason{Stage: "upsert", Category: "VALIDATION_ERROR", Code: "INVALID_DATE", Property: "first",
+		Message: "secret", CorrelationID: "secret"})
 	write(dlq.Reason{Stage: "upsert", Category: "VALIDATION_ERROR"})
 	write(dlq.Reason{Stage: "decode", Category: "VALIDATION_ERROR", Code: "INVALID_DATE"})
 	write(dlq.Reason{Stage: "upsert", Category: "VALIDATION_ERROR", Code: "INVALID_DATE", Property: "last"})

@@ -91,8 +91,11 @@ func (e *evidence) depart(inputs []input) {
 func (e *evidence) confirm(confirmed []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var l *lane
 	for i, t := range confirmed {
-		l := e.of(t.lane())
+		if key := t.lane(); i == 0 || key != confirmed[i-1].lane() {
+			l = e.of(key)
+		}
 		l.confirmed++
 		if i < len(l.recent) || i >= len(confirmed)-len(l.recent) { // as many as recent keeps
 			l.remember(t.ID)

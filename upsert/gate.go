@@ -52,7 +52,7 @@ type gate struct {
 	out     []uint64  // those that are out, the oldest first
 	minute  minute    // requests that were whole
 	row     series    // the failures in a row, once they are enough to open the breaker
-	failure string    // what the last failed request met
+	failure string    // what the last failed request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
 	holds   map[string]*standing
 	alone   bool // a probe of everything, or a request of the ramp, is out
 	failed  int  // probes of everything in a row that did not pass
@@ -220,11 +220,11 @@ func (g *gate) passed(p permit, o outcome) (wake bool) {
 	return wake
 }
 
-// failedWith returns a permit whose request failed as an outage does; met says what it met. A request of suspects only
-// says nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
+// failedWith returns a permit whose request failed as an outage does; a says what it met. A request of suspects only says
+// nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
 // with, and failed before the outage began, the breaker closes: the next healthy record tells more.
-func (g *gate) failedWith(p permit, met string, suspected time.Time) {
-	err := errors.New(met)
+func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
+	err := errors.New(a.What)
 	if !suspected.IsZero() {
 		switch breaker, outage := g.status(); {
 		case outage == nil:
@@ -234,14 +234,14 @@ func (g *gate) failedWith(p permit, met string, suspected time.Time) {
 		}
 	}
 	g.finish(p, err, func() {
-		g.failure = met
+		g.failure = a.Reason.Code
 		if p.probe && p.of == nil {
 			g.failed++
 		}
 		if g.state == gobreaker.StateClosed {
 			g.board.Clear(holdOutage, hold.All)
 		} else {
-			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+met, "wait: tasksink asks every few seconds and goes on by "+
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, "wait: tasksink asks every few seconds and goes on by "+
 				"itself; look at HubSpot's status page, and at proxies and firewalls between tasksink and HubSpot")
 		}
 	})
@@ -372,7 +372,7 @@ func (g *gate) healthy() bool {
 // Outage is how HubSpot fails while the breaker is not closed.
 type Outage struct {
 	Since   time.Time `json:"since"`         // when the breaker opened
-	Failure string    `json:"failure"`       // what the last request met
+	Failure string    `json:"failure"`       // what the last request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
 	Every   float64   `json:"every_seconds"` // between two questions whether it is over
 }
 

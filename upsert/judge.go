@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
-	"github.com/tasksink/tasksink/internal/visible"
 )
 
 const maxRetryAfter = 24 * time.Hour // an account's move between regions takes that long at the most
@@ -173,9 +172,9 @@ func describe(status int, header http.Header, b answerBody, body []byte, own boo
 		return what
 	}
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
-	what += ", not HubSpot's answer but " + cmp.Or(visible.Text(cut(kind, maxTitle)), "a body without a content type")
+	what += ", not HubSpot's answer but " + cmp.Or(cut(kind, maxTitle), "a body without a content type")
 	if m := title.FindSubmatch(body[:min(len(body), titleReach)]); m != nil {
-		what += fmt.Sprintf(" with the title %q", cut(visible.Text(string(m[1])), maxTitle))
+		what += fmt.Sprintf(" with the title %q", cut(string(m[1]), maxTitle))
 	}
 	return what
 }

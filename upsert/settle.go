@@ -50,11 +50,11 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.again(f, 0)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.again(f, a.RetryAfter)
+		s.again(f, min(a.RetryAfter, lastRest))
 		s.passed(f, silent)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
-		s.gate.failedWith(f.permit, a.What, suspected)
+		s.gate.failedWith(f.permit, a, suspected)
 	case classJudged:
 		s.passed(f, s.judged(f, a))
 	default:
@@ -137,7 +137,7 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 // confirm settles the inputs that HubSpot confirmed, and ends the holds that this disproves.
 func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	now, records := time.Now(), 0
-	tasks := make([]*Task, 0, len(f.batch))
+	tasks, taken := make([]*Task, 0, len(f.batch)), make([]input, 0, len(f.batch))
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] != verdictConfirmed {
 			continue
@@ -146,8 +146,7 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 			s.unname(t)
 			t.Record.Settle(now)
 		}
-		s.floods.confirmed(sealed.Records, now)
-		tasks, records = append(tasks, sealed.Records[0]), records+len(sealed.Records)
+		tasks, taken, records = append(tasks, sealed.Records[0]), append(taken, sealed.Records), records+len(sealed.Records)
 		s.cfg.Queue.Done(sealed)
 	}
 	if len(tasks) == 0 {
@@ -156,6 +155,9 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	s.confirmed.Add(uint64(records))
 	s.merged.Add(uint64(records - len(tasks)))
 	s.sizes.passed(f.size, now)
+	if !s.cfg.LetFlood {
+		s.floods.confirmed(taken, now)
+	}
 	s.evidence.confirm(tasks)
 	s.release(f, tasks)
 	return len(tasks)
