@@ -67,6 +67,7 @@ type standing struct {
 type permit struct {
 	limit int              // the most inputs it may carry
 	probe bool             // it asks a question: it carries records that came back least often, though they rest
+	first bool             // it is the first probe of everything since something passed
 	of    func(*Task) bool // the probe's records; nil: any
 	hold  string           // the hold that it probes, or that it waited for, if any
 	alone bool             // while it is out no other passes
@@ -104,7 +105,8 @@ func (g *gate) Due(ctx context.Context, size int) (permit, error) {
 			if wait = at.Sub(now); wait > 0 {
 				return p, wait, false
 			}
-			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, alone: true, hold: name})
+			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, first: g.failed == 0,
+				alone: true, hold: name})
 		}
 		for name, st := range g.holds {
 			switch left := st.next.Sub(now); {

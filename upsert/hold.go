@@ -22,6 +22,7 @@ const (
 	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
 	holdOutage    = "outage"    // the breaker is not closed
 	holdRecord    = "record"    // a record fails alone
+	holdLocked    = "locked"    // 423s in a row; it is over in seconds, and not on the board
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
@@ -58,6 +59,9 @@ func laneHold(a judgement) (reason, detail, remedy string) {
 	case a.Class == classJudged:
 		return holdBlocked, "HubSpot answers, but confirms no record: " + a.What,
 			"wait: tasksink asks every 5 s; if it lasts, give the correlation id to HubSpot's support"
+	case a.Class == classFailed, a.Class == classTooLarge:
+		return holdBlocked, "every request with these records fails, while others pass: " + a.What,
+			"look at what these records have in common, and at proxies and firewalls between tasksink and HubSpot"
 	case a.Reason.Category == "MISSING_SCOPES":
 		return holdScope, "HubSpot refuses every record: " + a.What, "grant the app the scope crm.objects.contacts.write"
 	case a.idProperty, a.Status == http.StatusNotFound, a.Status == http.StatusMethodNotAllowed:
