@@ -163,7 +163,7 @@ func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 }
 
 // Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
-// held, rest, or wait for company. Those that came back least often go first, then the oldest, so that probes carry
+// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes carry
 // different records each time. If all of them are records that leave by themselves, it returns one record and aside:
 // the caller settles it as one that Config.Aside gets. Nil means that none waits.
 func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
@@ -240,7 +240,11 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 	defer b.unlock()
 	kept := b.queue.comeBack(s, restEnd(b.now(), again.After))
 	if again.Suspect {
-		s.object.suspect, s.object.alone = kept, again.Alone
+		s.object.suspect, s.object.alone = kept, 0
+		if again.Alone {
+			b.queue.units++
+			s.object.alone = b.queue.units
+		}
 	}
 	b.queue.place(s.object, b.now())
 	b.stir()
@@ -253,7 +257,8 @@ func (b *Batcher[T]) Together(batch []*Sealed[T], after time.Duration) {
 	b.mu.Lock()
 	defer b.unlock()
 	now := b.now()
-	u := &unit[T]{notBefore: restEnd(now, after), place: -1}
+	b.queue.units++
+	u := &unit[T]{number: b.queue.units, notBefore: restEnd(now, after), place: -1}
 	for _, s := range batch {
 		if kept := b.queue.comeBack(s, u.notBefore); kept > 0 {
 			s.object.unit, s.object.bound = u, kept

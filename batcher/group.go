@@ -13,7 +13,7 @@ type group[T any] struct {
 	ready        ready[T]          // sealable: late ones behind the others, else the one with the oldest record first
 	bytes        int               // of the ready
 	resting      ranks[*object[T]] // to be sent again, but not yet: the first to thaw first
-	units        ranks[*unit[T]]   // sealable: the one with the oldest record first
+	units        ranks[*unit[T]]   // sealable: the one that was made first comes first
 	restingUnits ranks[*unit[T]]   // the first to thaw first
 }
 

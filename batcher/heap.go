@@ -13,7 +13,6 @@ type ranks[E ranked[E]] []E
 
 func (h *ranks[E]) push(e E)         { heap.Push(h, e) }
 func (h *ranks[E]) remove(place int) { heap.Remove(h, place) }
-func (h *ranks[E]) fix(place int)    { heap.Fix(h, place) }
 
 func (h ranks[E]) Len() int           { return len(h) }
 func (h ranks[E]) Less(i, j int) bool { return h[i].before(h[j]) }

@@ -79,8 +79,8 @@ func TestWakeEndsRests(t *testing.T) {
 	})
 }
 
-// TestProbesVary: a probe takes what came back least often, and of that the oldest, whether it is ready, rests, is held
-// or belongs to a unit.
+// TestProbesVary: a probe takes only what came back least often, the newest first, whether it is ready, rests, is held or
+// belongs to a unit.
 func TestProbesVary(t *testing.T) {
 	b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Held: liking("d")})
 	add(b, "b1", "c1", "a1", "d1", "e1", "x1")
@@ -99,16 +99,18 @@ func TestProbesVary(t *testing.T) {
 			b.Back(s, batcher.Again{After: time.Hour})
 		}
 	}
-	back("b=b1 c=c1", func(batch []*batcher.Sealed[string]) { b.Together(batch, time.Hour) })
-	back("a=a1 d=d1", rest)
-	back("e=e1 b=b1", rest) // the unit keeps c
-	back("a=a9", rest)      // the other group's
-	back("c=c1 a=a1", rest)
-	back("d=d1 e=e1", func(batch []*batcher.Sealed[string]) {
+	together := func(batch []*batcher.Sealed[string]) { b.Together(batch, time.Hour) }
+	back("a=a9", rest) // the other group's
+	back("e=e1 d=d1", rest)
+	back("a=a1 c=c1", together)
+	back("b=b1", rest) // the others came back once
+	back("a=a9", rest)
+	back("e=e1 d=d1", rest)
+	back("a=a1 c=c1", func(batch []*batcher.Sealed[string]) {
 		b.Done(batch[0])
 		b.Done(batch[1])
 	})
-	back("a=a9", rest)
+	back("b=b1", rest)
 	if batch, _ := b.Probe(2, liking("z")); batch != nil {
 		t.Errorf("probe %q, want none", show(batch))
 	}
@@ -186,7 +188,7 @@ func TestRipeLooksAgain(t *testing.T) {
 		{"Recheck", func(b *batcher.Batcher[string], free func()) { free(); b.Recheck() }, "h=h1"},
 		{"Wake", func(b *batcher.Batcher[string], _ func()) { b.Wake(liking("r")) }, "r=r1"},
 		{"Together", func(b *batcher.Batcher[string], _ func()) {
-			batch, _ := b.Probe(2, liking("hr"))
+			batch, _ := b.Probe(2, liking("r"))
 			b.Together(batch, 0)
 		}, "r=r1"},
 	} {

@@ -11,7 +11,8 @@ import (
 type queue[T any] struct {
 	cfg    Config[T]
 	seq    uint64
-	queued int // records
+	units  uint64 // made, ever
+	queued int    // records
 	groups map[string]*group[T]
 	asides []*Sealed[T] // whose turn has come; the Batcher hands them out when it unlocks
 }
@@ -87,7 +88,7 @@ func (q *queue[T]) sealAside(o *object[T], n int) *Sealed[T] {
 }
 
 // due tells from where to seal: of what is ripe, else of all that is sealable, what has the oldest record, so that
-// nothing starves. Without a unit these are the group's ready ones.
+// nothing starves. Of a group's units it is the turn of the one that was made first. Without a unit these are the group's ready ones.
 func (q *queue[T]) due(now time.Duration) (best *group[T], of *unit[T]) {
 	var oldest uint64
 	var bestRipe bool
@@ -99,7 +100,7 @@ func (q *queue[T]) due(now time.Duration) (best *group[T], of *unit[T]) {
 	for _, g := range q.groups {
 		g.thaw(now)
 		if len(g.units) > 0 {
-			consider(g, g.units[0], g.units[0].seq, true)
+			consider(g, g.units[0], g.units[0].members[0].seq(), true)
 		}
 		if g.ready.len() > 0 {
 			ripe := g.readyRipeAt(now, q.cfg.Size, q.cfg.Bytes, q.cfg.Wait) <= now
@@ -143,8 +144,8 @@ func (q *queue[T]) seal(picked []*object[T]) []*Sealed[T] {
 	return batch
 }
 
-// candidates returns, of one group, the objects whose first record a probe may carry, in its order. Those whose first
-// record leaves by itself are candidates only if there are no others.
+// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came back
+// least often, the newest first. Those whose first record leaves by itself are candidates only if there are no others.
 func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool) {
 	var asides []*object[T]
 	for o := range q.waiting {
@@ -157,10 +158,15 @@ func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool
 		}
 	}
 	if len(objects) == 0 {
-		objects, aside = asides, true
+		slices.SortFunc(asides, func(x, y *object[T]) int { return cmp.Or(cmp.Compare(x.tries, y.tries), byAge(x, y)) })
+		return asides, true
 	}
-	slices.SortFunc(objects, func(x, y *object[T]) int { return cmp.Or(cmp.Compare(x.tries, y.tries), byAge(x, y)) })
-	return slices.DeleteFunc(objects, func(o *object[T]) bool { return o.group != objects[0].group }), aside
+	slices.SortFunc(objects, func(x, y *object[T]) int {
+		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(y.seq()&^lateSeq, x.seq()&^lateSeq))
+	})
+	first := objects[0]
+	return slices.DeleteFunc(objects, func(o *object[T]) bool { return o.group != first.group || o.tries != first.tries }),
+		false
 }
 
 // waiting yields each object that is not flying. It may be placed anew meanwhile.

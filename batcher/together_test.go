@@ -51,8 +51,8 @@ func TestSplit(t *testing.T) {
 			}
 		}
 	}
-	if accepted != "abcdegh" || requests != 7 {
-		t.Errorf("accepted %q in %d requests, want abcdegh in 7", accepted, requests)
+	if accepted != "abcdghe" || requests != 7 {
+		t.Errorf("accepted %q in %d requests, want abcdghe in 7", accepted, requests)
 	}
 }
 
@@ -65,12 +65,12 @@ func TestTogether(t *testing.T) {
 		limit  int
 		want   []string
 	}{
-		{"units mix with nothing, and the oldest record decides", nil, 100,
+		{"units mix with nothing, and the one that was made first leaves first", nil, 100,
 			[]string{"a=a1 c=c1", "b=b1 d=d1", "a=a2 e=e1"}},
 		{"a smaller limit leaves the others together", nil, 1,
-			[]string{"a=a1", "b=b1", "c=c1", "d=d1", "a=a2", "e=e1"}},
+			[]string{"a=a1", "c=c1", "b=b1", "d=d1", "a=a2", "e=e1"}},
 		{"bytes bound a unit", func(b *batcher.Batcher[string]) { b.SetBytes(1) }, 100,
-			[]string{"a=a1", "b=b1", "c=c1", "d=d1", "a=a2", "e=e1"}},
+			[]string{"a=a1", "c=c1", "b=b1", "d=d1", "a=a2", "e=e1"}},
 		{"what is awake goes in company", func(b *batcher.Batcher[string]) { b.Wake(liking("abc")) }, 100,
 			[]string{"a=a1+a2 b=b1 c=c1 e=e1", "d=d1"}},
 		{"what was dropped leaves its unit", func(b *batcher.Batcher[string]) {

@@ -48,7 +48,7 @@ type twinObject struct {
 	unit        int // 0: none
 	bound       int
 	suspect     int
-	alone       bool
+	alone       int // the unit of the suspects; 0: they have company
 	tries       int
 	ended       []int
 }
@@ -84,9 +84,11 @@ func (w *twin) place(o *twinObject) {
 		o.toHandOut = true
 		return
 	}
-	if o.alone = o.alone && o.suspect > 0; o.alone && o.unit == 0 {
-		w.units++
-		o.unit, o.bound = w.units, o.suspect
+	if o.suspect == 0 {
+		o.alone = 0
+	}
+	if o.alone > 0 && o.unit == 0 {
+		o.unit, o.bound = o.alone, o.suspect
 	}
 }
 
@@ -113,7 +115,11 @@ func (w *twin) back(o *twinObject, until time.Duration, suspect, alone bool, uni
 	o.away, o.isAway, o.until = nil, false, until
 	o.tries++
 	if suspect {
-		o.suspect, o.alone = len(kept), alone
+		o.suspect, o.alone = len(kept), 0
+		if alone {
+			w.units++
+			o.alone = w.units
+		}
 	}
 	if unit > 0 && len(kept) > 0 {
 		o.unit, o.bound = unit, len(kept)
@@ -215,6 +221,9 @@ func (w *twin) lots() (lots []lot) {
 		}
 	}
 	for key, l := range byKey {
+		if w.laterUnit(l.objects[0]) {
+			continue
+		}
 		slices.SortFunc(l.objects, func(x, y *twinObject) int { return cmp.Compare(x.queue[0].seq(), y.queue[0].seq()) })
 		l.ripe = l.ripe || len(l.objects) >= w.size || bytes[key] >= w.bytes || w.waited(l.objects[0])
 		lots = append(lots, *l)
@@ -226,6 +235,13 @@ func (w *twin) lots() (lots []lot) {
 		return cmp.Compare(x.objects[0].queue[0].seq(), y.objects[0].queue[0].seq())
 	})
 	return lots
+}
+
+// laterUnit tells whether a unit of the same group was made earlier and is ready, too: then it is that one's turn.
+func (w *twin) laterUnit(o *twinObject) bool {
+	return o.unit > 0 && slices.ContainsFunc(w.objects, func(x *twinObject) bool {
+		return !x.isAway && x.unit > 0 && x.unit < o.unit && x.until <= w.now() && x.queue[0].group() == o.queue[0].group()
+	})
 }
 
 // waited tells whether an object's first record has waited long enough for company.
@@ -281,11 +297,13 @@ func (w *twin) probe(limit int, of func(rec) bool) (batch [][]rec, aside bool) {
 	order := func(x, y *twinObject) int {
 		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(x.queue[0].seq(), y.queue[0].seq()))
 	}
-	slices.SortFunc(tasks, order)
+	slices.SortFunc(tasks, func(x, y *twinObject) int {
+		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(y.queue[0].id, x.queue[0].id))
+	})
 	slices.SortFunc(asides, order)
 	if len(tasks) > 0 {
-		group := tasks[0].queue[0].group()
-		others := func(o *twinObject) bool { return o.queue[0].group() != group }
+		group, tries := tasks[0].queue[0].group(), tasks[0].tries
+		others := func(o *twinObject) bool { return o.queue[0].group() != group || o.tries != tries }
 		return w.fill(slices.DeleteFunc(tasks, others), limit), false
 	}
 	if len(asides) > 0 {

@@ -10,7 +10,7 @@ import (
 // its group's lists as long as an object is in it.
 type unit[T any] struct {
 	members   []*object[T] // the one with the oldest record first
-	seq       uint64       // the order of that record
+	number    uint64       // the order in which units were made
 	notBefore time.Duration
 	waiting   bool // it is in the heap of the resting ones
 	place     int  // index in the heap that holds it, -1 in none
@@ -18,12 +18,13 @@ type unit[T any] struct {
 
 func (u *unit[T]) setPlace(place int) { u.place = place }
 
-// before orders the resting units by the end of their rest, the ready ones by their oldest record.
+// before orders the resting units by the end of their rest, the ready ones by their age. So the parts of a batch that was
+// taken apart come before the parts of a part: what is good in it passes soon, and failures do not come in a row.
 func (u *unit[T]) before(v *unit[T]) bool {
 	if u.waiting {
 		return u.notBefore < v.notBefore
 	}
-	return u.seq < v.seq
+	return u.number < v.number
 }
 
 // join puts an object into its unit, and the unit into the group's lists.
@@ -31,9 +32,7 @@ func (g *group[T]) join(o *object[T], now time.Duration) {
 	u := o.unit
 	at, _ := slices.BinarySearchFunc(u.members, o, byAge[T])
 	u.members = slices.Insert(u.members, at, o)
-	u.seq = u.members[0].seq()
 	if u.place >= 0 {
-		g.heapOf(u).fix(u.place)
 		return
 	}
 	u.waiting = u.notBefore > now
@@ -47,10 +46,7 @@ func (g *group[T]) part(o *object[T]) {
 	u.members = slices.Delete(u.members, at, at+1)
 	if len(u.members) == 0 {
 		g.heapOf(u).remove(u.place)
-		return
 	}
-	u.seq = u.members[0].seq()
-	g.heapOf(u).fix(u.place)
 }
 
 func (g *group[T]) heapOf(u *unit[T]) *ranks[*unit[T]] {

@@ -18,10 +18,12 @@ type room struct {
 	max amount
 
 	mu     sync.Mutex
+	parts  int     // partitions
 	share  amount  // of each partition
 	pool   amount  // the common part
 	common amount  // what of the pool is taken or kept free
 	used   amount  // of the whole room
+	others int64   // bytes that something else than records takes: see reserve
 	queue  []*seat // the partitions that wait for the common part, the first come first
 	large  *seat   // whose partition holds a record that did not fit
 	freed  signal  // rung when a turn has come
@@ -63,11 +65,28 @@ func (m *room) divide(n int) {
 	defer m.mu.Unlock()
 	m.queue, m.large, m.common = nil, nil, amount{}
 	n = max(n, 1)
-	m.share = m.max
+	m.parts, m.share = n, m.max
 	if n > 1 {
 		m.share = amount{m.max.records / 2 / n, m.max.bytes / 2 / int64(n)}
 	}
 	m.pool = m.max.minus(amount{m.share.records * n, m.share.bytes * int64(n)}).most(amount{})
+}
+
+// reserve takes bytes for something else than records, or gives them back if they are negative. It waits for nothing:
+// what is taken makes the common part smaller, then the shares, so that fetching waits.
+func (m *room) reserve(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.others += bytes
+	m.used.bytes += bytes
+	if bytes < 0 {
+		m.admit()
+	}
+}
+
+// open is what of its share a partition may take now. The lock is held.
+func (m *room) open() amount {
+	return m.share.minus(amount{0, max(0, m.others-m.pool.bytes) / int64(m.parts)})
 }
 
 func (m *room) seat() *seat { return &seat{room: m} }
@@ -111,7 +130,7 @@ func (s *seat) enter(one, promised amount) bool {
 	m, after := s.room, s.held.plus(one)
 	switch {
 	case after.within(promised):
-	case after.within(m.share):
+	case after.within(m.open()):
 	case len(m.queue) == 0 && s.poolFits(after):
 	case s.held == amount{} && (m.large == nil || m.large == s):
 		m.large = s
@@ -128,7 +147,7 @@ func (s *seat) open(one amount) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	after := s.held.plus(one)
-	if one.within(s.kept) || after.within(m.share) || len(m.queue) == 0 && s.poolFits(after) ||
+	if one.within(s.kept) || after.within(m.open()) || len(m.queue) == 0 && s.poolFits(after) ||
 		s.held == (amount{}) && (m.large == nil || m.large == s) {
 		return true
 	}
@@ -144,7 +163,7 @@ func (s *seat) open(one amount) bool {
 // poolFits tells whether the seat could hold so much with what the pool has left.
 func (s *seat) poolFits(held amount) bool {
 	m := s.room
-	return m.common.minus(s.beyond(s.held.plus(s.kept))).plus(s.beyond(held)).within(m.pool)
+	return m.common.minus(s.beyond(s.held.plus(s.kept))).plus(s.beyond(held)).within(m.pool.minus(amount{0, m.others}))
 }
 
 // beyond is what an amount takes of the pool.
@@ -201,9 +220,9 @@ func (s *seat) free() amount {
 	m := s.room
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	free := s.kept.most(m.share.minus(s.held))
+	free := s.kept.most(m.open().minus(s.held))
 	if len(m.queue) == 0 {
-		free = free.most(m.share.plus(m.pool).minus(m.common).minus(s.held))
+		free = free.most(m.share.plus(m.pool).minus(m.common).minus(s.held).minus(amount{0, m.others}))
 	}
 	return free.most(amount{})
 }
@@ -215,7 +234,7 @@ func (m *room) admit() {
 	m.queue = slices.DeleteFunc(m.queue, func(s *seat) bool {
 		own, common := s.turn(m.share.part(2)), s.turn(m.pool.part(4))
 		switch {
-		case s.held.plus(own).within(m.share):
+		case s.held.plus(own).within(m.open()):
 			s.set(s.held, own)
 		case first && s.poolFits(s.held.plus(common)):
 			s.set(s.held, common)

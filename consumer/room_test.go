@@ -32,7 +32,7 @@ func TestRoomShares(t *testing.T) {
 				for r := range recs {
 					recs[r] = sized(rapid.Int64Range(recordOverhead, 30_000).Draw(t, "bytes"))
 				}
-				own := seats[i].held.plus(amount{1, recs[0].size()}).within(m.share)
+				own := seats[i].held.plus(amount{1, recs[0].size()}).within(m.open())
 				alone := seats[i].held.records == 0 && m.large == nil
 				turn := seats[i].kept != amount{} || m.large == seats[i]
 				n := seats[i].take(recs)
@@ -56,6 +56,13 @@ func TestRoomShares(t *testing.T) {
 				held[i] = held[i][n:]
 				seats[i].give(n, bytes)
 			},
+			"reserve": func(t *rapid.T) {
+				if m.others > 0 {
+					m.reserve(-rapid.Int64Range(1, m.others).Draw(t, "given back"))
+					return
+				}
+				m.reserve(rapid.Int64Range(0, 2*m.max.bytes).Draw(t, "reserved"))
+			},
 			"yield": func(t *rapid.T) { seats[pick.Draw(t, "partition")].yield() },
 			"": func(t *rapid.T) {
 				all, largest := amount{}, amount{}
@@ -65,7 +72,7 @@ func TestRoomShares(t *testing.T) {
 						largest = largest.most(amount{1, b})
 					}
 				}
-				if all != m.used {
+				if all.plus(amount{0, m.others}) != m.used {
 					t.Fatalf("the room counts %+v, and %+v is held", m.used, all)
 				}
 				if m.large == nil && !all.within(m.max) || !all.minus(largest).within(m.max) {
@@ -73,7 +80,7 @@ func TestRoomShares(t *testing.T) {
 				}
 				for i, s := range seats { // nobody waits who need not
 					own := s.turn(m.share.part(2))
-					if s.waits() && (s.held.plus(own).within(m.share) || s.held.records == 0 && m.large == nil) {
+					if s.waits() && (s.held.plus(own).within(m.open()) || s.held.records == 0 && m.large == nil) {
 						t.Fatalf("partition %d waits for %+v though there is a place", i, s.needs)
 					}
 				}
@@ -129,5 +136,33 @@ func TestLargeRecord(t *testing.T) {
 	}
 	if n := b.take(large); n != 1 {
 		t.Error("the second found no place when its turn had come")
+	}
+}
+
+// TestReserve: memory that something else takes is missing in the common part first, then in the shares, and what waits
+// gets it when it is given back.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	m := newRoom(10_000, 100_000)
+	m.divide(2) // shares of 25,000 bytes, 50,000 in common
+	s, others := m.seat(), m.seat()
+	m.reserve(50_000)
+	small := []*Record{sized(10_000), sized(10_000), sized(10_000)}
+	if n := s.take(small); n != 2 {
+		t.Errorf("%d records passed, want 2: those of the share", n)
+	}
+	m.reserve(40_000)
+	if n := others.take(small); n != 1 {
+		t.Errorf("%d records passed, want the one of a partition that holds nothing", n)
+	}
+	if free := others.free(); free.bytes > 0 {
+		t.Errorf("%d bytes are to be fetched for a partition that has no room", free.bytes)
+	}
+	if _, bytes := m.usage(); bytes < 90_000+30_000 {
+		t.Errorf("%d bytes are in use", bytes)
+	}
+	m.reserve(-90_000)
+	if s.waits() || s.take(small[2:]) != 1 {
+		t.Error("the third waits, though there is room again")
 	}
 }

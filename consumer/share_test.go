@@ -78,3 +78,27 @@ func TestLargeBesideBacklog(t *testing.T) {
 	once(t, s)
 	m.stops(t, 3*time.Second)
 }
+
+// TestReserveHoldsFetching: while all memory is used for something else records come through one by one, and when it is
+// given back they flow.
+func TestReserveHoldsFetching(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.Fake(t)
+	topic := b.Topic(t, 1, nil)
+	s := newSink(t, 50*time.Millisecond)
+	m := join(t, b, topic, "a", s, func(c *consumer.Config) { c.MaxPendingBytes = 2 << 20 })
+	m.Reserve(1 << 30)
+	const n = 3000
+	put(t, b, topic, 0, n, "record")
+	until(t, "some records come through", namedWithin, func() bool {
+		if pending := m.Status().Pending; pending > 1 {
+			t.Fatalf("%d records are pending, and there is no room", pending)
+		}
+		return s.count() > 5
+	})
+	m.Reserve(-1 << 30)
+	until(t, "the records flow", healthyWithin, func() bool { return s.count() == n })
+	until(t, "no memory is used", healthyWithin, func() bool { return m.Status().PendingBytes == 0 })
+	once(t, s)
+	m.stops(t, 3*time.Second)
+}

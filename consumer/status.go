@@ -71,3 +71,7 @@ func (c *Consumer) Status() Status {
 	})
 	return st
 }
+
+// Reserve takes memory of --max-pending-bytes for something else than records, or gives it back if bytes is negative.
+// It does not wait: fetching does.
+func (c *Consumer) Reserve(bytes int64) { c.room.reserve(bytes) }

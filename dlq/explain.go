@@ -73,21 +73,40 @@ var explanations = map[string]string{
 	"VALIDATION_ERROR PROPERTY_VALUE_TOO_LONG": "The value is longer than HubSpot takes (65,536 " +
 		"characters). Correct the producer; a redrive ends here again.",
 
-	"CONFLICT": "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, " +
-		"then redrive.",
-	"OBJECT_ALREADY_EXISTS": "HubSpot says that the task is there already, twice in a row. Look at the task in HubSpot, " +
-		"then redrive.",
+	"OBJECT_NOT_FOUND": "HubSpot says that something that the event names does not exist. Correct the producer, or " +
+		"create it in HubSpot and redrive.",
+	"BAD_REQUEST": "HubSpot refuses the event; the message has its words. Correct the producer; redrive if the cause " +
+		"was in HubSpot.",
+	"USER_DEFINED": "A rule that an administrator set in HubSpot refuses the event; the message has its words. Correct " +
+		"the producer, or the rule in HubSpot and redrive.",
+	"CONFLICT": "HubSpot says again and again that the task conflicts with another one, while others pass. Look at the " +
+		"task in HubSpot, then redrive.",
+	"OBJECT_ALREADY_EXISTS": "HubSpot says again and again that the task is there already, while others pass. Look at " +
+		"the task in HubSpot, then redrive.",
+	"INTERNAL_ERROR":        trouble,
+	"INTERNAL_SERVER_ERROR": trouble,
+	"RATE_LIMITS":           trouble,
+	"SERVICE_UNAVAILABLE":   trouble,
+	"MISSING_SCOPES": "HubSpot refuses this event for want of a scope, while it takes others: one of its properties may " +
+		"need a scope of its own. Grant the scope and redrive, or let the producer leave the property out.",
+	"UNEXPECTED_PAGE": "Something before HubSpot answers for this record with a page of its own, again and again, while " +
+		"others pass. Look at the proxy or firewall between tasksink and HubSpot, then redrive.",
 	"FORBIDDEN_BY_FIREWALL": "A firewall before HubSpot refuses this content while it lets others pass: often HTML, " +
 		"scripts or SQL in a text. Correct the text, or ask whoever runs the firewall, then redrive.",
 	"HTTP_413": "HubSpot finds the event too large. Let the producer send less; a redrive ends here again.",
-	"UNRESOLVED": "HubSpot answered five times for this record's requests without saying what became of it, " +
+	"UNRESOLVED": "HubSpot answered at least five times for this record's requests without saying what became of it, " +
 		"while others passed. It may be written: look at the task in HubSpot. Redriving is harmless; give the correlation " +
 		"id to HubSpot's support.",
-	"SERVER_ERROR": "HubSpot failed five times when it got this record alone, while others passed. Redrive " +
+	"SERVER_ERROR": "HubSpot failed at least five times when it got this record alone, while others passed. Redrive " +
 		"later; if it ends here again, give the correlation id to HubSpot's support.",
+	"SERVER_ERROR NO_ANSWER": "HubSpot gave no answer at least five times when it got this record alone, while others " +
+		"passed. It may be written: look at the task in HubSpot. Redriving is harmless.",
 	"REFUSED": "HubSpot refuses the event and names no category; the message has its words. Redrive when " +
 		"the cause is mended.",
 }
+
+const trouble = "HubSpot had trouble with this record at least five times, while others passed. Redrive later; if it " +
+	"ends here again, give the correlation id to HubSpot's support."
 
 // Explain says what a dead letter's reason means and what to do about it, in one or more sentences. It knows something
 // to say of any category and code.

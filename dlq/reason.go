@@ -2,6 +2,7 @@ package dlq
 
 import (
 	"regexp"
+	"strings"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -26,8 +27,8 @@ type Reason struct {
 	Span trace.SpanContext // of the batch that was refused; not valid if it is in no trace
 }
 
-// Kind is what dead letters are counted by. Category and Code are words such as VALIDATION_ERROR: what HubSpot wrote
-// in another form counts as OTHER, as it could quote a record.
+// Kind is what dead letters are counted by. Category and Code are words that are known, such as VALIDATION_ERROR. Any
+// other word of HubSpot's counts as OTHER, as it could quote a record, and there could be any number of them.
 type Kind struct {
 	Stage    string `json:"stage"`
 	Category string `json:"category"`
@@ -36,15 +37,33 @@ type Kind struct {
 
 const other = "OTHER"
 
-var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{0,64}$`)
+// ofStatus is a word for an HTTP status.
+var ofStatus = regexp.MustCompile(`^HTTP_[1-9][0-9][0-9]$`)
 
 // Kind is what the reason counts as.
 func (r Reason) Kind() Kind {
 	k := Kind{r.Stage, r.Category, r.Code}
 	for _, s := range []*string{&k.Category, &k.Code} {
-		if !word.MatchString(*s) {
+		if *s != "" && !known[*s] && !ofStatus.MatchString(*s) {
 			*s = other
 		}
 	}
 	return k
 }
+
+// known are the categories and codes that letters are counted by: those that are explained, and further ones that
+// HubSpot is known to use.
+var known = func() map[string]bool {
+	all := map[string]bool{}
+	for words := range explanations {
+		for _, word := range strings.Fields(words) {
+			all[word] = true
+		}
+	}
+	for _, word := range []string{"MISSING_SCOPES", "BANNED", "MISSING_PERMISSIONS", "HIGH_RISK_PORTAL", "INVALID_ALPHA",
+		"RATE_LIMIT", "INVALID_AUTHENTICATION", "EXPIRED_AUTHENTICATION", "UNREADABLE_ANSWER", "ASSOCIATIONS",
+		"SYNTAX", "INVALID_ID_PROPERTY", "NOT_AN_OBJECT", "INVALID_DATA_BASE64", "OPERATOR"} {
+		all[word] = true
+	}
+	return all
+}()

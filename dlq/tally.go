@@ -5,10 +5,7 @@ import (
 	"time"
 )
 
-const (
-	talliedKinds  = 500 // that are counted apart: HubSpot, not we, makes the words up
-	talliedProper = 80  // bytes of a property's name
-)
+const talliedProper = 80 // bytes of a property's name
 
 // Count is how many letters were written for a kind of reason. It holds no message, as that may quote a record.
 type Count struct {
@@ -18,14 +15,11 @@ type Count struct {
 	Last     time.Time `json:"last"` // when the last one was written
 }
 
-// tally counts letters by kind. When there are too many kinds, further ones count as OTHER.
+// tally counts letters by kind.
 type tally map[Kind]Count
 
 func (t tally) add(r Reason, now time.Time) {
 	kind := r.Kind()
-	if _, known := t[kind]; !known && len(t) >= talliedKinds {
-		kind = Kind{Stage: kind.Stage, Category: other, Code: other}
-	}
 	t[kind] = Count{Kind: kind, Property: brief(r.Property, talliedProper), Letters: t[kind].Letters + 1, Last: now}
 }
 

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspot"
+	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
 // request is one with an input for each list of events, whose trace ids are t-0-0, t-0-1, …
@@ -168,5 +170,28 @@ func TestHostileAnswers(t *testing.T) {
 				t.Errorf("%s, status %d: something is confirmed", name, status)
 			}
 		}
+	}
+}
+
+// TestEndlessAnswers: answers that are too long, or have too many elements, are an outage, which names them as
+// unreadable. When it ends each record is written.
+func TestEndlessAnswers(t *testing.T) {
+	for name, body := range map[string]string{
+		"too long": `{"status":"COMPLETE","results":[]}` + strings.Repeat(" ", hubspot.AnswerBound(10)),
+		"too many": `{"status":"COMPLETE","results":[` + strings.Repeat(`{},`, 1000) + `{}]} `,
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, setup{}, func(r *rig) {
+				mend := r.hubspot.Inject(hubspottest.Fault{Status: 200, Body: body})
+				r.produce(many(10, 0)...)
+				time.Sleep(time.Minute)
+				if o := r.sender.Status().Outage; o == nil || o.Failure != "UNREADABLE_ANSWER" {
+					t.Errorf("the outage is %+v", o)
+				}
+				mend()
+				r.settled(time.Minute)
+				r.deadLettered()
+			})
+		})
 	}
 }

@@ -44,7 +44,7 @@ var spells = []struct {
 	{"400 that names a property", "blocked", refusal(400, "VALIDATION_ERROR", invalidOption, nil)},
 	{"400 malformed", "blocked", refusal(400, "", "Invalid input JSON on line 1, column 3301: Cannot deserialize", nil)},
 	{"400 non-unique idProperty", "config", refusal(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique 0-27 property external_task_id in portal ID 1", nil)},
-	{"402", "blocked", refusal(402, "PAYMENT_REQUIRED", "the account must pay", nil)},
+	{"402", "payment", refusal(402, "PAYMENT_REQUIRED", "the account must pay", nil)},
 	{"403 MISSING_SCOPES", "scope", refusal(403, "MISSING_SCOPES", "a scope is missing", nil)},
 	{"403 BANNED", "blocked", refusal(403, "BANNED", "the account is banned", nil)},
 	{"404", "config", refusal(404, "OBJECT_NOT_FOUND", "No resource", nil)},

@@ -80,8 +80,11 @@ func (e *evidence) confirm(confirmed []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
+	var l *lane
 	for i, t := range confirmed {
-		l := e.of(t.lane())
+		if key := t.lane(); i == 0 || key != confirmed[i-1].lane() {
+			l = e.of(key)
+		}
 		l.confirmed, l.last = l.confirmed+1, now
 		if i < len(l.recent) || i >= len(confirmed)-len(l.recent) { // as many as recent keeps
 			l.remember(t.ID)
@@ -131,6 +134,15 @@ func (e *evidence) count(inputs []input, failed float64) charge {
 		l.passed, l.failed = l.passed+1-failed, l.failed+failed
 	}
 	return charge{part: partOf(now), failed: failed}
+}
+
+// fresh forgets how many requests failed of late: what stopped everything is over, and says nothing about what comes.
+func (e *evidence) fresh() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.lanes {
+		l.minute = minute{}
+	}
 }
 
 // silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried, except

@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,14 +34,19 @@ type decided struct {
 	ring    [floodRecords]decision
 	next, n int
 	failed  int
-	reasons map[dlq.Kind]int
+	reasons map[dlq.Kind]*failures
 }
 
 type decision struct {
 	partition int
-	at        time.Time
-	failed    bool
-	reason    dlq.Kind
+	at        int64     // in ns since 1970
+	failed    *failures // of the same kind; nil: it was confirmed
+}
+
+// failures are the records among those decided last that failed for one reason.
+type failures struct {
+	kind    dlq.Kind
+	records int
 }
 
 func newFloods() *floods { return &floods{topics: map[string]*decided{}} }
@@ -48,19 +54,27 @@ func newFloods() *floods { return &floods{topics: map[string]*decided{}} }
 func (f *floods) of(topic string) *decided {
 	d := f.topics[topic]
 	if d == nil {
-		d = &decided{reasons: map[dlq.Kind]int{}}
+		d = &decided{reasons: map[dlq.Kind]*failures{}}
 		f.topics[topic] = d
 	}
 	return d
 }
 
-// confirmed counts records that HubSpot took.
-func (f *floods) confirmed(records []*Task, now time.Time) {
+// confirmed counts the records of the inputs that HubSpot took.
+func (f *floods) confirmed(inputs []input, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range records {
-		if !dlq.Redriven(t.Record) {
-			f.of(t.Record.Topic).add(decision{partition: t.Record.Partition, at: now})
+	var d *decided
+	topic := ""
+	for _, in := range inputs {
+		for _, t := range in {
+			if d == nil || t.Record.Topic != topic {
+				topic = t.Record.Topic
+				d = f.of(topic)
+			}
+			if !dlq.Redriven(t.Record) {
+				d.add(decision{partition: t.Record.Partition, at: now.UnixNano()})
+			}
 		}
 	}
 }
@@ -71,7 +85,7 @@ func (f *floods) refused(rec *consumer.Record, reason dlq.Reason, now time.Time)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.of(rec.Topic)
-	d.add(decision{partition: rec.Partition, at: now, failed: true, reason: reason.Kind()})
+	d.add(decision{partition: rec.Partition, at: now.UnixNano(), failed: d.of(reason.Kind())})
 	if !d.floods() {
 		return nil, ""
 	}
@@ -88,15 +102,24 @@ func (f *floods) empty(topic string, partition int) {
 	f.of(topic).forget([]int{partition})
 }
 
+// of returns the failures of a kind.
+func (d *decided) of(kind dlq.Kind) *failures {
+	if d.reasons[kind] == nil {
+		d.reasons[kind] = &failures{kind: kind}
+	}
+	return d.reasons[kind]
+}
+
 func (d *decided) add(one decision) {
-	for d.n == floodRecords || d.n > 0 && one.at.Sub(d.oldest().at) > floodWithin {
+	for d.n == floodRecords || d.n > 0 && one.at-d.oldest().at > int64(floodWithin) {
 		d.drop()
 	}
 	d.ring[d.next] = one
 	d.next, d.n = (d.next+1)%floodRecords, d.n+1
-	if one.failed {
+	if one.failed != nil {
 		d.failed++
-		d.reasons[one.reason]++
+		one.failed.records++
+		d.reasons[one.failed.kind] = one.failed // drop may just have forgotten it
 	}
 }
 
@@ -104,10 +127,10 @@ func (d *decided) oldest() *decision { return &d.ring[(d.next-d.n+floodRecords)%
 
 func (d *decided) drop() {
 	old := d.oldest()
-	if d.n--; old.failed {
+	if d.n--; old.failed != nil {
 		d.failed--
-		if d.reasons[old.reason]--; d.reasons[old.reason] == 0 {
-			delete(d.reasons, old.reason)
+		if old.failed.records--; old.failed.records == 0 {
+			delete(d.reasons, old.failed.kind)
 		}
 	}
 }
@@ -122,14 +145,12 @@ func (d *decided) all() []decision {
 }
 
 // most returns the commonest reasons, and how many records failed for them.
-func (d *decided) most() (reasons []dlq.Kind, records int) {
-	for kind := range d.reasons {
-		reasons = append(reasons, kind)
-	}
-	slices.SortFunc(reasons, func(a, b dlq.Kind) int { return d.reasons[b] - d.reasons[a] })
+func (d *decided) most() (reasons []*failures, records int) {
+	reasons = slices.Collect(maps.Values(d.reasons))
+	slices.SortFunc(reasons, func(a, b *failures) int { return b.records - a.records })
 	reasons = reasons[:min(len(reasons), floodReasons)]
-	for _, kind := range reasons {
-		records += d.reasons[kind]
+	for _, r := range reasons {
+		records += r.records
 	}
 	return reasons, records
 }
@@ -145,8 +166,8 @@ func (d *decided) floods() bool {
 func (d *decided) detail() string {
 	reasons, records := d.most()
 	words := make([]string, len(reasons))
-	for i, kind := range reasons {
-		words[i] = strings.TrimSpace(kind.Stage + " " + kind.Category + " " + kind.Code)
+	for i, r := range reasons {
+		words[i] = strings.TrimSpace(r.kind.Stage + " " + r.kind.Category + " " + r.kind.Code)
 	}
 	return fmt.Sprintf("%d of the last %d records failed alike: %s", records, d.n, strings.Join(words, "; "))
 }
@@ -156,7 +177,7 @@ func (d *decided) flooding() (partitions []int) {
 	all, failed := map[int]int{}, map[int]int{}
 	for _, one := range d.all() {
 		all[one.partition]++
-		if one.failed {
+		if one.failed != nil {
 			failed[one.partition]++
 		}
 	}
@@ -173,8 +194,11 @@ func (d *decided) flooding() (partitions []int) {
 // forget leaves out the decisions of partitions.
 func (d *decided) forget(partitions []int) {
 	rest := slices.DeleteFunc(d.all(), func(one decision) bool { return slices.Contains(partitions, one.partition) })
-	*d = decided{reasons: map[dlq.Kind]int{}}
+	*d = decided{reasons: map[dlq.Kind]*failures{}}
 	for _, one := range rest {
+		if one.failed != nil {
+			one.failed = d.of(one.failed.kind)
+		}
 		d.add(one)
 	}
 }

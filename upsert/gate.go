@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ const (
 	breakerJitter   = time.Second            // so that the replicas of one account do not probe in step
 	breakerFailures = 5                      // failures in a row that open it
 	breakerSilence  = 10 * time.Second       // or two of them, if nothing succeeded for so long
+	breakerRequests = 20                     // of the last minute, of which half failed, open it, too
+	breakerPatience = 5 * time.Second        // how long failures in a row wait for what is out
 	idleProbe       = time.Second            // until the next look, if nothing waits for an answer
 	firstHoldProbe  = 500 * time.Millisecond // the first question after a 401
 )
@@ -45,7 +48,12 @@ type gate struct {
 	reopen  time.Time // while open: when it lets a probe pass
 	since   time.Time // while not closed: when it opened first
 	failing time.Time // the first failure since the last success
-	failure string    // what the last failed request met
+	sent    time.Time // when the request left that failed last
+	left    uint64    // permits, ever
+	out     []uint64  // those that are out, the oldest first
+	minute  minute    // requests that were whole
+	row     series    // the failures in a row, once they are enough to open the breaker
+	failure string    // what the last failed request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
 	holds   map[string]*standing
 	alone   bool // a probe of everything, or a request of the ramp, is out
 	failed  int  // probes of everything in a row that did not pass
@@ -65,13 +73,16 @@ type standing struct {
 
 // permit lets one request pass.
 type permit struct {
-	limit int              // the most inputs it may carry
-	probe bool             // it asks a question: it carries records that came back least often, though they rest
-	first bool             // it is the first probe of everything since something passed
-	of    func(*Task) bool // the probe's records; nil: any
-	hold  string           // the hold that it probes, or that it waited for, if any
-	alone bool             // while it is out no other passes
-	done  func(error)
+	limit  int              // the most inputs it may carry
+	probe  bool             // it asks a question: it carries records that came back least often, though they rest
+	first  bool             // it is the first probe of everything since something passed
+	of     func(*Task) bool // the probe's records; nil: any
+	hold   string           // the hold that it probes, or that it waited for, if any
+	alone  bool             // while it is out no other passes
+	number uint64           // in the order in which they were given
+	at     time.Time        // when it was given
+	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
+	done   func(error)
 }
 
 // Pass waits until a request may leave that is no probe. Each permit must be returned by passed, failedWith or unused.
@@ -147,7 +158,9 @@ func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
 		}
 		return p, time.Millisecond, false
 	}
-	p.done, g.alone = done, p.alone || g.alone
+	g.left++
+	p.done, p.number, p.at, g.alone = done, g.left, time.Now(), p.alone || g.alone
+	g.out = append(g.out, p.number)
 	return p, 0, true
 }
 
@@ -211,11 +224,11 @@ func (g *gate) passed(p permit, o outcome) (wake bool) {
 	return wake
 }
 
-// failedWith returns a permit whose request failed as an outage does; met says what it met. A request of suspects only
-// says nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
+// failedWith returns a permit whose request failed as an outage does; a says what it met. A request of suspects only says
+// nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
 // with, and failed before the outage began, the breaker closes: the next healthy record tells more.
-func (g *gate) failedWith(p permit, met string, suspected time.Time) {
-	err := errors.New(met)
+func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
+	err := errors.New(a.What)
 	if !suspected.IsZero() {
 		switch breaker, outage := g.status(); {
 		case outage == nil:
@@ -225,15 +238,14 @@ func (g *gate) failedWith(p permit, met string, suspected time.Time) {
 		}
 	}
 	g.finish(p, err, func() {
-		g.failure = met
+		g.failure = a.Reason.Code
 		if p.probe && p.of == nil {
 			g.failed++
 		}
 		if g.state == gobreaker.StateClosed {
 			g.board.Clear(holdOutage, hold.All)
 		} else {
-			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+met, "wait: tasksink asks every few seconds and goes on by "+
-				"itself; look at HubSpot's status page, and at proxies and firewalls between tasksink and HubSpot")
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, outageRemedy(a))
 		}
 	})
 }
@@ -257,11 +269,20 @@ func (g *gate) unused(p permit, idle bool) {
 func (g *gate) finish(p permit, err error, change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.out = slices.DeleteFunc(g.out, func(number uint64) bool { return number == p.number })
+	if p.whole && err == nil {
+		g.minute.add(time.Now(), 0)
+	} else if p.whole && !errors.Is(err, errGivenUp) {
+		g.minute.add(time.Now(), 1)
+	}
 	switch {
 	case err == nil:
-		g.failing = time.Time{}
+		g.failing, g.row = time.Time{}, series{}
 	case !errors.Is(err, errGivenUp) && g.failing.IsZero():
 		g.failing = time.Now()
+	}
+	if err != nil {
+		g.sent = p.at
 	}
 	p.done(err)
 	if p.alone {
@@ -357,7 +378,7 @@ func (g *gate) healthy() bool {
 // Outage is how HubSpot fails while the breaker is not closed.
 type Outage struct {
 	Since   time.Time `json:"since"`         // when the breaker opened
-	Failure string    `json:"failure"`       // what the last request met
+	Failure string    `json:"failure"`       // what the last request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
 	Every   float64   `json:"every_seconds"` // between two questions whether it is over
 }
 

@@ -102,7 +102,7 @@ type Status struct {
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
 	m := newMetrics(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), metrics: m,
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Log), metrics: m,
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
@@ -282,6 +282,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
+	_, p.whole = s.evidence.suspects(inputs)
 	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
 		left: left, span: span.SpanContext()}
 	s.flying.Add(1)

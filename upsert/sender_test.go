@@ -456,7 +456,7 @@ func TestOutage(t *testing.T) {
 					t.Errorf("the breaker is %s", state)
 				}
 				// It opened by the fifth failure, and many a time since: what counts is when it opened first.
-				if o := r.sender.Status().Outage; o == nil || !strings.HasPrefix(o.Failure, "HTTP 503") || o.Every < 4 || o.Every > 5 ||
+				if o := r.sender.Status().Outage; o == nil || o.Failure != "HTTP_503" || o.Every < 4 || o.Every > 5 ||
 					o.Since.Before(began) || o.Since.Sub(began) > 20*time.Second {
 					t.Errorf("the outage is %+v", o)
 				}

@@ -33,7 +33,7 @@ type flight struct {
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
 // come first: when the gate lets the next request pass, they are back in their places.
 func (s *Sender) settle(f flight, a judgement) {
-	if stop, is := stopFor(a); is {
+	if stop, is := stopFor(a, s.cfg.Client.FixedToken()); is {
 		first := stop.every
 		if a.Class == classAuth {
 			first = firstHoldProbe // a stale token or a flaky answer ends here
@@ -54,16 +54,17 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.again(f, 0)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.again(f, a.RetryAfter)
+		rest := min(a.RetryAfter, lastRest)
+		s.again(f, rest)
 		if s.locks.Add(1) < enoughLocks {
 			s.passed(f, silent)
 			return
 		}
-		s.gate.Hold(holdLocked, standing{limit: probeSize, every: a.RetryAfter}, a.RetryAfter)
+		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
 		s.gate.passed(f.permit, held)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
-		s.gate.failedWith(f.permit, a.What, suspected)
+		s.gate.failedWith(f.permit, a, suspected)
 	case classJudged:
 		s.passed(f, s.judged(f, a))
 	default:
@@ -76,6 +77,7 @@ func (s *Sender) settle(f flight, a judgement) {
 // more, and nothing travels apart.
 func (s *Sender) passed(f flight, o outcome) {
 	if s.gate.passed(f.permit, o) {
+		s.evidence.fresh()
 		s.wake(func(*Task) bool { return true })
 	}
 }
@@ -155,7 +157,7 @@ func (s *Sender) weigh(f flight, a judgement) charge {
 // confirm settles the inputs that HubSpot confirmed, and ends the holds that this disproves.
 func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	now, records := time.Now(), 0
-	tasks := make([]*Task, 0, len(f.batch))
+	tasks, taken := make([]*Task, 0, len(f.batch)), make([]input, 0, len(f.batch))
 	for i, sealed := range f.batch {
 		if a.Verdicts[i] != verdictConfirmed {
 			continue
@@ -164,8 +166,7 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 			s.unname(t)
 			t.Record.Settle(now)
 		}
-		s.floods.confirmed(sealed.Records, now)
-		tasks, records = append(tasks, sealed.Records[0]), records+len(sealed.Records)
+		tasks, taken, records = append(tasks, sealed.Records[0]), append(taken, sealed.Records), records+len(sealed.Records)
 		s.cfg.Queue.Done(sealed)
 	}
 	if len(tasks) == 0 {
@@ -175,6 +176,9 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	s.confirmed.Add(uint64(records))
 	s.merged.Add(uint64(records - len(tasks)))
 	s.sizes.passed(f.size, now)
+	if !s.cfg.LetFlood {
+		s.floods.confirmed(taken, now)
+	}
 	s.evidence.confirm(tasks)
 	s.release(f, tasks)
 	return len(tasks)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,13 @@ func TestMetrics(t *testing.T) {
 	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000}, "--tombstones=skip",
 		"--hubspot-rate=auto", "--hubspot-timezone=UTC", "--max-pending=100")
 	b.CreateTopic(t, topic+".dlq", 1, nil)
+	var troubled atomic.Bool // one input is
+	hubspot.Inject(hubspottest.Fault{Items: func(hubspottest.Input) string {
+		if troubled.Swap(true) {
+			return ""
+		}
+		return "CONFLICT"
+	}})
 	mend := hubspot.Inject(hubspottest.Fault{Status: 401, Body: `{"status":"error","category":"INVALID_AUTHENTICATION"}`})
 	b.Produce(t, topic, append(versions(0, 300, 300), kafka.Message{Key: []byte("worse"), Value: []byte("{")},
 		kafka.Message{Key: []byte("none")})...)
@@ -104,7 +112,9 @@ func TestMetrics(t *testing.T) {
 		{"tasksink_records_total", []string{"outcome=skipped"}, 1},
 		{"tasksink_record_age_seconds", nil, 352},
 		{"tasksink_dead_letters_total", []string{"stage=decode", "category=INVALID_JSON"}, 1},
-		{"tasksink_requests_total", []string{"status=200"}, float64(len(hubspot.Requests()) - refused(hubspot))},
+		{"tasksink_requests_total", []string{"status=200"}, float64(len(hubspot.Requests()) - refused(hubspot) - 1)},
+		{"tasksink_requests_total", []string{"status=207"}, 1},
+		{"tasksink_troubled_inputs_total", []string{"category=CONFLICT"}, 1},
 		{"tasksink_requests_total", []string{"status=401"}, float64(refused(hubspot))},
 		{"http_client_request_duration_seconds", []string{"http_response_status_code=401", "error_type=401"}, float64(refused(hubspot))},
 		{"tasksink_batch_records", nil, float64(len(hubspot.Requests()))},

@@ -45,7 +45,7 @@ type failure struct {
 }
 
 func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []Row) {
-	client, err := cfg.Client()
+	client, err := cfg.Client(nil)
 	if err != nil {
 		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(),
 			Remedy: "correct the file that the setting names"}}
@@ -165,7 +165,7 @@ func (h *hubspotLook) renewed(category string) string {
 	if h.cfg.HubspotToken != "" {
 		return "set --hubspot-token to a valid token: HubSpot, Settings > Integrations > Private Apps > the app > Auth"
 	}
-	return hubspot.AuthRemedy(category)
+	return hubspot.AuthRemedy(category, false)
 }
 
 func (h *hubspotLook) unreached(err error) string {

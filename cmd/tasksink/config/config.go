@@ -64,7 +64,7 @@ type Config struct {
 	MaxPendingBytes Size          `name:"max-pending-bytes" group:"batches" placeholder:"SIZE" default:"64MiB" least:"1MiB" help:"Bytes of records in memory."`
 
 	Tombstones   string        `name:"tombstones" group:"behaviour" placeholder:"WHAT" default:"dead-letter" choices:"dead-letter,skip" help:"What becomes of records without a value."`
-	OnFlood      string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What follows 1,000 failures in a row that are alike."`
+	OnFlood      string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What happens when 95 % of a topic's last 1,000 records failed for the same reasons: hold the partitions, or dead-letter."`
 	DrainTimeout time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
 
 	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of the page, /livez, /readyz, /metrics and /status; without a host: all of this one's."`

@@ -161,10 +161,10 @@ func (c Config) Connection() (conn broker.Connection, err error) {
 	return conn, nil
 }
 
-// Client is for HubSpot.
-func (c Config) Client() (*hubspot.Client, error) {
-	cfg := hubspot.Config{URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout, UserAgent: "tasksink/" +
-		ReadBuild().Version}
+// Client is for HubSpot. room counts the memory of long answers; nil: nobody does.
+func (c Config) Client(room func(bytes int64)) (*hubspot.Client, error) {
+	cfg := hubspot.Config{Room: room, URL: c.HubspotURL, Path: c.HubspotPath, Timeout: c.HubspotTimeout,
+		UserAgent: "tasksink/" + ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {
 		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile); err != nil {

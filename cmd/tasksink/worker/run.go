@@ -60,7 +60,7 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	// HubSpot out. A batch is sealed only when its request may leave. HubSpot's confirmation settles the record; what
 	// it refuses is a dead letter, whose acknowledgement by Kafka settles the record.
 	letters := dlq.NewWriter(w.lettersConfig())
-	client, err := cfg.Client()
+	client, err := cfg.Client(group.Reserve)
 	if err != nil {
 		return err
 	}

@@ -54,9 +54,9 @@ function waiting(partitions) {
   return partitions.reduce((sum, p) => sum + (p.lag ?? 0), 0);
 }
 
-/** The holds that stop everything. The others stop no more than their scope. */
+/** The holds that stop everything, but for an outage, which has words of its own. The others stop no more than their scope. */
 function whole(status) {
-  return status.holds.filter((h) => h.scope === "all");
+  return status.holds.filter((h) => h.scope === "all" && h.reason !== "outage");
 }
 
 /** The partitions that are sick, in the order in which they fell sick. A leader that moves makes no one sick. */
@@ -170,8 +170,10 @@ const held = {
   daily: ["The day's quota", "the day's calls are used up"],
   quota: ["The day's quota", "the day's calls are used up"],
   migrating: ["Account moves", "HubSpot moves the account to another region"],
+  payment: ["Payment", "HubSpot wants the account to pay"],
   blocked: ["All refused", "one request after another is refused and none passes"],
-  flood: ["Flood of bad records", "a thousand records in a row failed alike"],
+  flood: ["Flood of bad records", "nearly all records of late failed alike"],
+  search: ["Bad records", "the search for bad records uses its part of the requests"],
   kafka: ["Kafka", "Kafka is out of reach"],
   commit: ["Kafka", "Kafka refuses commits"],
   dlq: ["Dead-letter topic", "dead letters cannot be written"],
@@ -213,7 +215,12 @@ function diagnosis(p, now) {
 
 /** A hold of a topic, and since when. */
 function narrowWords(hold, now) {
-  const what = { topic: `topic ${hold.scope} is out of reach`, group: "another program is in the consumer group" };
+  const what = {
+    topic: `topic ${hold.scope} is out of reach`, group: "another program is in the consumer group",
+    flood: `${hold.scope} is held: nearly all its records failed alike`, record: `record ${hold.scope} fails alone`,
+    blocked: `no record of ${hold.scope} passes`, scope: `a scope is missing for ${hold.scope}`, config: `the settings do not fit ${hold.scope}`,
+    search: `bad records of ${hold.scope} wait`,
+  };
   return `${what[hold.reason] || `${hold.reason} holds ${hold.scope}`} since ${clock(new Date(hold.since), now)}`;
 }
 
@@ -374,7 +381,7 @@ function holds(status, f, stops) {
   if (status.partitions.length === 0 && foreign(status)) return ["Another program", "", `in the consumer group since ${clock(new Date(foreign(status).since), f.now)}`];
   if (status.partitions.length === 0 && !other) return ["No partition", "", "Others have them all."];
   if (f.sick.length > 0) return [f.sick.length === 1 ? "1 partition" : `${count(f.sick.length)} partitions`, "", `${diagnosis(f.sick[0], f.now)}${more(f.sick.length)}`];
-  if (other) return [{ topic: "1 topic", group: "Another program" }[other.reason] || other.reason, "", sentence(narrowWords(other, f.now) + more(narrow(status).length))];
+  if (other) return [{ topic: "1 topic", group: "Another program", flood: "1 partition", record: "1 record" }[other.reason] || "1 topic", "", sentence(narrowWords(other, f.now) + more(narrow(status).length))];
   if (f.limit) return [f.limit[0], "", f.limit[2]];
   if (stuck(f)) return ["Unknown", "", "No hold stands. The log says more."];
   return ["Nothing", "", "No hold stands, and HubSpot answers."];
