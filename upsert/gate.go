@@ -48,6 +48,7 @@ type gate struct {
 	reopen  time.Time // while open: when it lets a probe pass
 	since   time.Time // while not closed: when it opened first
 	failing time.Time // the first failure since the last success
+	sent    time.Time // when the request left that failed last
 	left    uint64    // permits, ever
 	out     []uint64  // those that are out, the oldest first
 	minute  minute    // requests that were whole
@@ -74,10 +75,12 @@ type standing struct {
 type permit struct {
 	limit  int              // the most inputs it may carry
 	probe  bool             // it asks a question: it carries records that came back least often, though they rest
+	first  bool             // it is the first probe of everything since something passed
 	of     func(*Task) bool // the probe's records; nil: any
 	hold   string           // the hold that it probes, or that it waited for, if any
 	alone  bool             // while it is out no other passes
 	number uint64           // in the order in which they were given
+	at     time.Time        // when it was given
 	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
 	done   func(error)
 }
@@ -113,7 +116,8 @@ func (g *gate) Due(ctx context.Context, size int) (permit, error) {
 			if wait = at.Sub(now); wait > 0 {
 				return p, wait, false
 			}
-			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, alone: true, hold: name})
+			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, first: g.failed == 0,
+				alone: true, hold: name})
 		}
 		for name, st := range g.holds {
 			switch left := st.next.Sub(now); {
@@ -155,7 +159,7 @@ func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
 		return p, time.Millisecond, false
 	}
 	g.left++
-	p.done, p.number, g.alone = done, g.left, p.alone || g.alone
+	p.done, p.number, p.at, g.alone = done, g.left, time.Now(), p.alone || g.alone
 	g.out = append(g.out, p.number)
 	return p, 0, true
 }
@@ -276,6 +280,9 @@ func (g *gate) finish(p permit, err error, change func()) {
 		g.failing, g.row = time.Time{}, series{}
 	case !errors.Is(err, errGivenUp) && g.failing.IsZero():
 		g.failing = time.Now()
+	}
+	if err != nil {
+		g.sent = p.at
 	}
 	p.done(err)
 	if p.alone {

@@ -12,6 +12,7 @@ import (
 
 const (
 	conflictPause = 500 * time.Millisecond // after a 409 the other call has created the object: the same is an update now
+	enoughLocks   = 5                      // 423s in a row, from which on only probes leave
 	answerPause   = time.Second            // before a part is taken apart further, while no comparable other was confirmed
 	slowFailure   = 500 * time.Millisecond // a batch whose failure takes longer is taken apart in ten at once
 )
@@ -53,8 +54,14 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.again(f, 0)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.again(f, min(a.RetryAfter, lastRest))
-		s.passed(f, silent)
+		rest := min(a.RetryAfter, lastRest)
+		s.again(f, rest)
+		if s.locks.Add(1) < enoughLocks {
+			s.passed(f, silent)
+			return
+		}
+		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
+		s.gate.passed(f.permit, held)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
 		s.gate.failedWith(f.permit, a, suspected)
@@ -165,6 +172,7 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	if len(tasks) == 0 {
 		return 0
 	}
+	s.locks.Store(0)
 	s.confirmed.Add(uint64(records))
 	s.merged.Add(uint64(records - len(tasks)))
 	s.sizes.passed(f.size, now)
@@ -249,6 +257,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	if innocent {
 		f.charge = s.evidence.count(f.inputs, 1)
 	}
+	s.silent(f, a)
 	if s.byLane(f) {
 		return suspected
 	}
@@ -290,6 +299,9 @@ func (s *Sender) undecided(f flight, a judgement) {
 			"no answer for the record")
 		return
 	}
+	if s.byLane(f) {
+		return
+	}
 	t := f.inputs[0][0]
 	enough := s.evidence.blame(t)
 	if !t.apart() {
@@ -299,7 +311,6 @@ func (s *Sender) undecided(f flight, a judgement) {
 	switch {
 	case rounds < enough || !others:
 		s.cfg.Queue.Together(f.batch, rest(rounds))
-	case s.byLane(f):
 	default:
 		s.apart(f, 2, func() time.Duration { return 0 })
 	}
@@ -325,23 +336,18 @@ func (s *Sender) failedAlone(f flight, sealed *batcher.Sealed[*Task], reason dlq
 	s.cfg.Queue.Back(sealed, batcher.Again{After: rest(tries)})
 }
 
-// byLane takes a batch of several lanes apart by lane, and tells whether it was one.
+// byLane takes a batch of several lanes apart by lane, and tells whether it was one. That blames none of its records.
 func (s *Sender) byLane(f flight) bool {
-	parts := map[laneKey]*flight{}
-	for i, sealed := range f.batch {
+	parts := map[laneKey][]*batcher.Sealed[*Task]{}
+	for _, sealed := range f.batch {
 		key := sealed.Records[0].lane()
-		if parts[key] == nil {
-			parts[key] = &flight{}
-		}
-		p := parts[key]
-		p.batch, p.inputs = append(p.batch, sealed), append(p.inputs, f.inputs[i])
+		parts[key] = append(parts[key], sealed)
 	}
 	if len(parts) == 1 {
 		return false
 	}
-	for _, p := range parts {
-		s.evidence.takenApart(p.inputs, f.left)
-		s.cfg.Queue.Together(p.batch, 0)
+	for _, part := range parts {
+		s.cfg.Queue.Together(part, 0)
 	}
 	return true
 }

@@ -15,9 +15,10 @@ type sizes struct {
 	mu      sync.Mutex
 	largest int // bytes that passed
 	at      time.Time
-	refusal int // in a row, of more bytes than that
-	least   int // bytes of the smallest of them
-	limit   int // 0: no bound
+	refusal int  // in a row, of more bytes than that
+	least   int  // bytes of the smallest of them
+	smaller bool // meanwhile a smaller one passed: it is the size that matters
+	limit   int  // 0: no bound
 	since   time.Time
 }
 
@@ -25,6 +26,7 @@ type sizes struct {
 func (z *sizes) passed(bytes int, now time.Time) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	z.smaller = z.smaller || z.refusal > 0 && bytes < z.least
 	if bytes >= z.largest || now.Sub(z.at) > sizeMemory {
 		z.largest, z.at = bytes, now
 		if bytes >= z.least {
@@ -48,10 +50,11 @@ func (z *sizes) refused(bytes int, now time.Time) (larger, bound bool) {
 	if z.largest == 0 {
 		return true, false
 	}
-	if z.refusal == 0 || bytes < z.least {
-		z.least = bytes
+	if z.refusal == 0 {
+		z.least, z.smaller = bytes, false
 	}
-	if z.refusal++; z.refusal < sizeRefusals {
+	z.least = min(z.least, bytes)
+	if z.refusal++; z.refusal < sizeRefusals || !z.smaller {
 		return true, false
 	}
 	// What passed may be small by chance: the bound is not far below what was refused.
