@@ -262,7 +262,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
+	f := flight{permit: p, batch: batch, inputs: inputs, size: sizeOf(inputs), healthy: s.gate.healthy(),
 		span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()

@@ -20,7 +20,7 @@ type flight struct {
 	permit  permit
 	batch   []*batcher.Sealed[*Task]
 	inputs  []input
-	size    int  // bytes of the request
+	size    int  // bytes of the request, as the queue counts them
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
 	took    time.Duration
 	span    trace.SpanContext // of the batch; not valid if it is in no trace
@@ -227,7 +227,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
 func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	suspected, innocent := suspects(f.inputs)
-	larger := a.Class == classTooLarge && s.tooLarge(f.size)
+	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
 		s.again(f, 0)
@@ -245,7 +245,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	}
 	rounds, _ := s.evidence.tried(f.inputs)
 	switch {
-	case !larger && rounds < s.evidence.blame(f.inputs[0][0].lane()):
+	case !bySize && rounds < s.evidence.blame(f.inputs[0][0].lane()):
 		s.cfg.Queue.Together(f.batch, rest(rounds))
 	case f.took > slowFailure:
 		s.apart(f, 10, func() time.Duration { return 0 })
@@ -255,15 +255,15 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	return suspected
 }
 
-// tooLarge notes a 413, and tells whether the request was larger than those that passed.
-func (s *Sender) tooLarge(size int) (larger bool) {
+// tooLarge notes a 413, and tells whether the request's size explains it.
+func (s *Sender) tooLarge(size int) (explains bool) {
 	now := time.Now()
-	larger, bound := s.sizes.refused(size, now)
+	explains, bound := s.sizes.refused(size, now)
 	if bound {
 		s.cfg.Log.Warn().Int("bytes", s.sizes.bound(now)).Msg("requests are kept smaller from now on: something between " +
 			"tasksink and HubSpot refuses larger ones with status 413")
 	}
-	return larger
+	return explains
 }
 
 // suspects tells since when all records of a request are suspects, and whether none is, nor travels apart.
