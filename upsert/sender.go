@@ -283,7 +283,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
 	_, p.whole = s.evidence.suspects(inputs)
-	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
+	f := flight{permit: p, batch: batch, inputs: inputs, size: sizeOf(inputs), healthy: s.gate.healthy(),
 		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
