@@ -262,7 +262,8 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	_, p.whole = suspects(inputs)
+	_, whole := suspects(inputs)
+	s.gate.leaves(&p, whole)
 	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
 		span: span.SpanContext()}
 	s.flying.Add(1)
