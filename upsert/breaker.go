@@ -19,7 +19,7 @@ func newGate(board *hold.Board, log zerolog.Logger) *gate {
 		MaxRequests: 1,
 		Timeout:     g.open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			n, share := g.minute.share(time.Now())
+			n, share := g.minute.share(time.Now(), nil)
 			return c.ConsecutiveFailures >= breakerFailures && g.rowEnds() || n >= breakerRequests && share >= 0.5 ||
 				c.ConsecutiveFailures >= 2 && time.Since(g.failing) >= breakerSilence
 		},

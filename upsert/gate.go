@@ -248,8 +248,7 @@ func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
 		if g.state == gobreaker.StateClosed {
 			g.board.Clear(holdOutage, hold.All)
 		} else {
-			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, "wait: tasksink asks every few seconds and goes on by "+
-				"itself; look at HubSpot's status page, and at proxies and firewalls between tasksink and HubSpot")
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, outageRemedy(a))
 		}
 	})
 }

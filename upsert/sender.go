@@ -257,15 +257,15 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
-	s.evidence.depart(inputs)
+	left := s.evidence.depart(inputs)
 	topic := topicOf(inputs)
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	_, whole := suspects(inputs)
+	_, whole := s.evidence.suspects(inputs)
 	s.gate.leaves(&p, whole)
 	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
-		span: span.SpanContext()}
+		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)

@@ -105,6 +105,9 @@ func (c *Client) KeepToken(ctx context.Context, log zerolog.Logger) {
 	}
 }
 
+// FixedToken tells whether the token cannot change while the process runs.
+func (c *Client) FixedToken() bool { return c.oauth == nil && c.cfg.Token.Fixed() }
+
 // ReloadToken reads the credentials again, and tells whether there is hope for another answer.
 func (c *Client) ReloadToken() (changed bool, err error) {
 	if c.oauth != nil {
