@@ -282,7 +282,8 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	_, p.whole = s.evidence.suspects(inputs)
+	_, whole := s.evidence.suspects(inputs)
+	s.gate.leaves(&p, whole)
 	f := flight{permit: p, batch: batch, inputs: inputs, size: sizeOf(inputs), healthy: s.gate.healthy(),
 		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
