@@ -171,15 +171,20 @@ func TestLiveLimits(t *testing.T) {
 	p.clean(r)
 }
 
-// TestLiveOAuth: the access token lasts until the last task is archived, also after an interruption.
+// TestLiveOAuth: access tokens are replaced until the last task is archived, also after an interruption.
 func TestLiveOAuth(t *testing.T) {
+	t.Parallel()
+	const life = 2 * time.Second
 	p := newPlace(t, nil)
 	p.oauth("app", canary+"-secret", canary+"-refresh")
+	p.account(hubspottest.Config{App: &hubspottest.App{ClientID: "app", ClientSecret: canary + "-secret",
+		RefreshToken: canary + "-refresh", Life: life}})
 	ctx, cancel := context.WithCancel(t.Context())
 	server := p.hubspot
 	p.before(func(w http.ResponseWriter, r *http.Request) {
 		if batchPath(r) == "upsert" {
 			cancel()
+			defer time.Sleep(life)
 		}
 		server.ServeHTTP(w, r)
 	})
