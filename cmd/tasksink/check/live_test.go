@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -186,7 +187,7 @@ func TestLive(t *testing.T) {
 	golden.Compare(t, "live.golden", got.String())
 }
 
-// TestLiveText: what people see.
+// TestLiveText: what people see is what docs/live-check.md shows. -update writes it there.
 func TestLiveText(t *testing.T) {
 	p := newPlace(t, nil)
 	p.account(hubspottest.Config{Limit: 100, Daily: 250_000})
@@ -210,7 +211,17 @@ func TestLiveText(t *testing.T) {
 	run := regexp.MustCompile(`Live check (\S+)`).FindStringSubmatch(out.String())
 	shown := ports.ReplaceAllString(strings.ReplaceAll(out.String(), run[1], "0123456789"), "127.0.0.1:54321")
 	shown = uptos.ReplaceAllString(latencies.ReplaceAllString(shown, "1ms to $1"), "1 request $1")
-	golden.Compare(t, "live-text.golden", "asks: "+asked+"\n"+shown)
+	if want := "Write at most 120 tasks to HubSpot account 123456 by the property external_task_id, and archive them?"; asked != want {
+		t.Errorf("it asks %q", asked)
+	}
+	doc, err := os.ReadFile("../../../docs/live-check.md")
+	const begin, end = "<!-- run: written by go test ./cmd/tasksink/check -update -->\n", "<!-- end of run -->\n"
+	before, rest, begins := strings.Cut(string(doc), begin)
+	_, after, ends := strings.Cut(rest, end)
+	if err != nil || !begins || !ends {
+		t.Fatalf("docs/live-check.md has no place for the run: %v", err)
+	}
+	golden.Compare(t, "../../../../docs/live-check.md", before+begin+"\n```\n"+shown+"```\n\n"+end+after)
 }
 
 // TestLiveWritesNothing: without a good id property, an agreement or a path of tasks nothing is written.
