@@ -75,7 +75,8 @@ func TestLiveCheck(t *testing.T) {
 		clean(t, "the screen", string(out))
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	const question = "Write at most 120 tasks to HubSpot account 123456 by the property external_task_id, and archive them? [y/N]"
+	const question = "Write at most 120 tasks to HubSpot account 123456 by the property external_task_id, and archive " +
+		"them? [y/N]"
 	if shown, status := on("n\n"); status != 1 || !strings.Contains(shown, question) ||
 		!strings.Contains(shown, "nothing was written") {
 		t.Errorf("no: status %d, %s", status, shown)

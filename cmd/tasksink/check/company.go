@@ -135,7 +135,8 @@ func (t *trial) hundred(ctx context.Context) (Verdict, error) {
 	}
 	slowest, cfg := max(took[0], took[1]), t.look.cfg
 	out := int(math.Ceil(float64(limit) * float64(slowest) / float64(window)))
-	v := Verdict{Result: OK, Seen: fmt.Sprintf("%v to create them, %v to update them.", rounded(took[0]), rounded(took[1])),
+	v := Verdict{Result: OK,
+		Seen: fmt.Sprintf("%v to create them, %v to update them.", rounded(took[0]), rounded(took[1])),
 		Tasksink: fmt.Sprintf("It uses up a limit of %d in 10 s with %s out at once (--max-in-flight=%d).", limit,
 			plural(out, "request"), cfg.MaxInFlight)}
 	if out > cfg.MaxInFlight {

@@ -69,8 +69,8 @@ func (p *place) unnamed() {
 	})
 }
 
-// TestLiveHalfway: a live check that ends half-way archives what it wrote, also where the answer was lost. It names what
-// it could not archive.
+// TestLiveHalfway: a live check that ends half-way archives what it wrote, also where the answer was lost. It names
+// what it could not archive.
 func TestLiveHalfway(t *testing.T) {
 	outage := hubspottest.Fault{Status: 503, Body: hubspottest.Page(503, "Service Unavailable")}
 	at := func(f hubspottest.Fault, suffix string, times int) func(*place) {

@@ -221,8 +221,8 @@ func pause(res hubspot.Answer) (wait time.Duration, limited bool) {
 
 // note takes in what the headers say.
 func (l *limits) note(header http.Header) {
-	for name, to := range map[string]**int{"Max": &l.Max, "Remaining": &l.Remaining, "Interval-Milliseconds": &l.IntervalMS,
-		"Daily": &l.Daily, "Daily-Remaining": &l.DailyRemaining} {
+	for name, to := range map[string]**int{"Max": &l.Max, "Remaining": &l.Remaining,
+		"Interval-Milliseconds": &l.IntervalMS, "Daily": &l.Daily, "Daily-Remaining": &l.DailyRemaining} {
 		if n, err := strconv.Atoi(header.Get("X-HubSpot-RateLimit-" + name)); err == nil {
 			*to = &n
 		}
