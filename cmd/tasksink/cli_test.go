@@ -23,7 +23,7 @@ func tasksink(t *testing.T, env []string, args ...string) (status int, stdout, s
 func TestHelp(t *testing.T) {
 	t.Setenv("COLUMNS", "100")
 	for name, args := range map[string][]string{"help.golden": {"--help"}, "run-help.golden": {"run", "--help"},
-		"check-help.golden": {"check", "--help"}, "list-help.golden": {"dlq", "list", "--help"}, "show-help.golden": {"dlq", "show", "--help"}, "redrive-help.golden": {"dlq", "redrive", "--help"}} {
+		"list-help.golden": {"dlq", "list", "--help"}, "show-help.golden": {"dlq", "show", "--help"}, "redrive-help.golden": {"dlq", "redrive", "--help"}} {
 		status, stdout, stderr := tasksink(t, nil, args...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%v: status %d, %s", args, status, stderr)

@@ -211,7 +211,8 @@ func TestLiveText(t *testing.T) {
 	run := regexp.MustCompile(`Live check (\S+)`).FindStringSubmatch(out.String())
 	shown := ports.ReplaceAllString(strings.ReplaceAll(out.String(), run[1], "0123456789"), "127.0.0.1:54321")
 	shown = uptos.ReplaceAllString(latencies.ReplaceAllString(shown, "1ms to $1"), "1 request $1")
-	const question = "Write at most 120 tasks to HubSpot account 123456 by the property external_task_id, and archive them?"
+	const question = "Write at most 120 tasks to HubSpot account 123456 by the property external_task_id, and " +
+		"archive them?"
 	if asked != question {
 		t.Errorf("it asks %q", asked)
 	}
