@@ -15,6 +15,7 @@ type trial struct {
 	seen       uint64 // and as its answer came
 
 	alone   int       // failures by itself
+	what    string    // the last of them met; empty if it is not known
 	clean   int       // of those, the last ones in a row while no more than a few of the others failed
 	refused int       // refusals by itself, each with a comparable other confirmed since the try before
 	since   time.Time // the first failure by itself
