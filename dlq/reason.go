@@ -16,7 +16,7 @@ const (
 // Reason says why a record is dead: what its letter's headers tell the reader.
 type Reason struct {
 	Stage string // StageDecode or StageUpsert
-	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR, PANIC, OPERATOR …
+	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNRESOLVED, SERVER_ERROR, PANIC, OPERATOR …
 	Category      string
 	Code          string // the finer code, such as PROPERTY_DOESNT_EXIST; may be empty
 	Property      string // the property at fault, if one is named; may be empty

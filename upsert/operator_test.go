@@ -49,7 +49,7 @@ func TestListed(t *testing.T) {
 		says   string
 	}{
 		{"alone", alone, many(1, 0), time.Minute, "record tasks/0/0", "", "5 tries; its last failure by itself: HTTP 500"},
-		{"in a unit that rests", hubspottest.Fault{BatchStatus: "PENDING"}, many(2, 0), 3 * time.Second, "", "", "3 tries"},
+		{"in a unit that rests", hubspottest.Fault{BatchStatus: "PENDING"}, many(2, 0), 2 * time.Second, "", "", "2 tries"},
 		{"outage", page, many(200, 0), time.Minute, "outage all", "outage all", " tr"},
 		{"token", hubspottest.Fault{Status: 401, Header: own, Body: hubspottest.JSONError(401, "INVALID_AUTHENTICATION", "no", nil)}, many(200, 0), time.Minute, "auth all", "auth all", " tr"},
 		{"scope", hubspottest.Fault{Status: 403, Header: own, Body: hubspottest.JSONError(403, "MISSING_SCOPES", "no", nil)}, many(200, 0), time.Minute, "scope all", "scope all", " tr"},
@@ -145,7 +145,7 @@ func TestListedIsNoFlood(t *testing.T) {
 	})
 }
 
-// TestListedWaits: neither a record that did not fail is taken, nor one that waits behind another of its object, and the
+// TestListedWaits: neither a record is taken that did not fail, nor one that waits behind another of its object, and the
 // object stays locked until Kafka has the letter.
 func TestListedWaits(t *testing.T) {
 	var mu sync.Mutex
