@@ -48,6 +48,7 @@ type twinObject struct {
 	unit        int // 0: none
 	bound       int
 	suspect     int
+	alone       bool
 	tries       int
 	ended       []int
 }
@@ -81,6 +82,11 @@ func (w *twin) place(o *twinObject) {
 	if n > 0 {
 		o.takeAway(n)
 		o.toHandOut = true
+		return
+	}
+	if o.alone = o.alone && o.suspect > 0; o.alone && o.unit == 0 {
+		w.units++
+		o.unit, o.bound = w.units, o.suspect
 	}
 }
 
@@ -101,13 +107,13 @@ func (w *twin) end(o *twinObject, suspect int) {
 }
 
 // back returns what is away, as a part of the given unit.
-func (w *twin) back(o *twinObject, until time.Duration, suspect bool, unit int) {
+func (w *twin) back(o *twinObject, until time.Duration, suspect, alone bool, unit int) {
 	kept := slices.DeleteFunc(o.away, func(r rec) bool { return w.gone[r.id] })
 	o.queue = append(slices.Clone(kept), o.queue...)
 	o.away, o.isAway, o.until = nil, false, until
 	o.tries++
 	if suspect {
-		o.suspect = len(kept)
+		o.suspect, o.alone = len(kept), alone
 	}
 	if unit > 0 && len(kept) > 0 {
 		o.unit, o.bound = unit, len(kept)

@@ -74,19 +74,6 @@ func (l *lane) trialOf(t *Task) *trial {
 	return t.trial
 }
 
-// depart notes that a request leaves. For a record that travels alone the trial begins with its first try, as it must
-// be known who was confirmed since.
-func (e *evidence) depart(inputs []input) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, in := range inputs {
-		if t := in[0]; t.trial != nil || len(inputs) == 1 {
-			l := e.of(t.lane())
-			l.trialOf(t).left = l.confirmed
-		}
-	}
-}
-
 // confirm notes the inputs that HubSpot confirmed, by the first task of each.
 func (e *evidence) confirm(confirmed []*Task) {
 	e.mu.Lock()
@@ -131,7 +118,7 @@ func (l *lane) othersSince(own string, after uint64) bool {
 
 // count counts a request, of whose inputs without suspicion a part failed, for the lanes it carried. A request that was
 // a part of a batch taken apart, or that failed as a whole with a suspect in it, does not count.
-func (e *evidence) count(inputs []input, failed float64) {
+func (e *evidence) count(inputs []input, failed float64) charge {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -144,6 +131,7 @@ func (e *evidence) count(inputs []input, failed float64) {
 		l.minute.add(now, failed)
 		l.passed, l.failed = l.passed+1-failed, l.failed+failed
 	}
+	return charge{part: partOf(now), failed: failed}
 }
 
 // fresh forgets how many requests failed of late: what stopped everything is over, and says nothing about what comes.
@@ -180,60 +168,16 @@ func (e *evidence) silent(inputs []input) (hold []laneKey) {
 	return hold
 }
 
-// tried notes one more try of a batch of which nothing is known, and says how often it was tried as it is put together
-// now, and since how many of these tries comparable others were confirmed.
-func (e *evidence) tried(inputs []input) (rounds, against int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, in := range inputs {
-		l := e.of(in[0].lane())
-		tr := l.trialOf(in[0])
-		tr.rounds++
-		if l.othersSince(in[0].ID, tr.seen) {
-			tr.against++
-		}
-		tr.seen = l.confirmed
-		rounds, against = max(rounds, tr.rounds), max(against, tr.against)
-	}
-	return rounds, against
-}
-
-// takenApart notes that inputs travel as a part of their batch from now on.
-func (e *evidence) takenApart(inputs []input) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, in := range inputs {
-		tr := e.of(in[0].lane()).trialOf(in[0])
-		tr.apart, tr.rounds, tr.against = true, 0, 0
-	}
-}
-
-// rejoin forgets that the record was taken apart from others.
-func (t *Task) rejoin() {
-	if t.trial != nil {
-		t.trial.apart, t.trial.rounds, t.trial.against = false, 0, 0
-	}
-}
-
-// blame is how often a batch of a lane must fail to be taken apart.
-func (e *evidence) blame(key laneKey) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n, share := e.of(key).minute.share(time.Now())
-	if n < someOthers {
-		return 1
-	}
-	return roundsToBlame(share)
-}
-
 // conflicts marks records that met a 409, and tells whether one of them meets it for the first time.
 func (e *evidence) conflicts(inputs []input) (first bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, in := range inputs {
-		tr := e.of(in[0].lane()).trialOf(in[0])
-		first = first || !tr.conflicted
-		tr.conflicted = true
+		for _, t := range in {
+			tr := e.of(t.lane()).trialOf(t)
+			first = first || !tr.conflicted
+			tr.conflicted = true
+		}
 	}
 	return first
 }
@@ -271,19 +215,20 @@ func (e *evidence) refusedAlone(t *Task, a judgement) (guilty bool, tries int) {
 }
 
 // failedAlone counts a failure of a record by itself, and tells whether it is bad.
-func (e *evidence) failedAlone(t *Task, reason dlq.Reason) (guilty bool, tries int) {
+func (e *evidence) failedAlone(t *Task, c charge, reason dlq.Reason) (guilty bool, tries int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now, l := time.Now(), e.of(t.lane())
+	l.trialOf(t).charge(c)
 	tr := l.aloneNow(t)
-	tr.clean++
-	if n, share := l.minute.share(now); n >= someOthers && share >= fewFail {
-		tr.clean = 0
-	}
 	kind := kindOf(reason)
-	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, tr.seen)
+	since := tr.seen
+	if tr.apart {
+		since = min(since, tr.start)
+	}
+	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, since)
 	tr.seen = l.confirmed
-	if !tr.guilty(l, t.ID, now, before) {
+	if !tr.guilty(l, t, now, before) {
 		return false, tr.alone
 	}
 	l.convict(t, kind)
@@ -331,7 +276,7 @@ func (e *evidence) lastFailure(t *Task) string {
 func (e *evidence) name(t *Task, tries int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n, share := e.of(t.lane()).minute.share(time.Now()); !e.named[t] && (tries < enoughNamed ||
+	if n, share := e.of(t.lane()).others(t, time.Now()); !e.named[t] && (tries < enoughNamed ||
 		len(e.named) >= mostNamed || n >= enoughOthers && share >= fewFail) {
 		return false
 	}

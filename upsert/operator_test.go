@@ -145,8 +145,8 @@ func TestListedIsNoFlood(t *testing.T) {
 	})
 }
 
-// TestListedWaits: neither a record is taken that did not fail, nor one that waits behind another of its object, and the
-// object stays locked until Kafka has the letter.
+// TestListedWaits: a record is not taken if it did not fail, or waits behind another one of its object. The object stays
+// locked until Kafka has the letter.
 func TestListedWaits(t *testing.T) {
 	var mu sync.Mutex
 	var waiting []func()

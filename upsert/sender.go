@@ -101,7 +101,7 @@ type Status struct {
 // NewSender returns a Sender that waits for Run.
 func NewSender(cfg SenderConfig) *Sender {
 	m := newMetrics(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group)
-	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Client.Timeout(), cfg.Log), metrics: m,
+	return &Sender{cfg: cfg, gate: newGate(cfg.Board, cfg.Log), metrics: m,
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
@@ -257,13 +257,14 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		}
 	}
 	s.inputs.Add(uint64(len(inputs)))
-	s.evidence.depart(inputs)
+	left := s.evidence.depart(inputs)
 	topic := topicOf(inputs)
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
+	_, p.whole = s.evidence.suspects(inputs)
 	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
-		span: span.SpanContext()}
+		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
