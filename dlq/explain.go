@@ -80,6 +80,9 @@ var explanations = map[string]string{
 	"PANIC": "tasksink's own code panicked on the record: a bug. The log has the stack, in an error that names the " +
 		"record's topic, partition and offset. Report the stack. Redrive when a version that mends it is installed.",
 
+	"OPERATOR": "An operator listed the record in --dead-letter-file, because it stayed open; the message says how it " +
+		"failed until then. Redrive when that is mended.",
+
 	"VALIDATION_ERROR": "HubSpot refuses a value of the event; the message has " +
 		"its words. Correct the producer or the account's settings; redrive if it was the account.",
 	"VALIDATION_ERROR PROPERTY_DOESNT_EXIST": "The account has no such task property. Create it in " +
