@@ -168,15 +168,17 @@ func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		if s := e.of(key).streak; s.several && (!failed || e.elsewhere(key)) && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+		s := e.of(key).streak
+		long := s.answers >= enoughSilence || now.Sub(s.since) >= longSilence
+		if long && s.several && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}
 	return hold
 }
 
-// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing; e.mu
-// must be held.
+// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing. The
+// caller holds e.mu.
 func (e *evidence) elsewhere(key laneKey) bool {
 	s := e.of(key).streak
 	if s.answers < enoughFailed {
