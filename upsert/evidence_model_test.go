@@ -109,7 +109,8 @@ func TestEvidence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)
 		m := &evidenceModel{bad: map[int64]bool{}, objectOf: map[int64]string{}, last: map[string]string{}}
-		run(t, setup{long: true, timeout: 5 * time.Second, tune: m.tune,
+		inFlight := rapid.SampledFrom([]int{1, 8}).Draw(rt, "in flight")
+		run(t, setup{long: true, timeout: 5 * time.Second, inFlight: inFlight, tune: m.tune,
 			hubspot: hubspottest.Config{IDProperties: []string{key, second}, Latency: 20 * time.Millisecond}}, func(r *rig) {
 			r.decoder.IDProperties = []string{second}
 			m.r = r
@@ -136,8 +137,8 @@ type evidenceModel struct {
 func (m *evidenceModel) tune(_ *batcher.Config[*upsert.Task], s *upsert.SenderConfig) {
 	s.DeadLetter = func(rec *consumer.Record, reason dlq.Reason, done func(bool)) {
 		m.mu.Lock()
-		defer m.mu.Unlock()
 		m.letters = append(m.letters, rec.Offset)
+		m.mu.Unlock()
 		rec.Settle(time.Now())
 		done(true)
 	}
