@@ -67,6 +67,7 @@ type Sealed[T any] struct {
 type Again struct {
 	After   time.Duration // not before this has passed; the rest ends in slots of a quarter of it
 	Suspect bool          // its records were refused as one: next time only half of them leave
+	Alone   bool          // with Suspect: the request had nothing else, and no other input joins them until that is over
 }
 
 // Batcher is a queue of records by object.
@@ -239,7 +240,11 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 	defer b.unlock()
 	kept := b.queue.comeBack(s, restEnd(b.now(), again.After))
 	if again.Suspect {
-		s.object.suspect = kept
+		s.object.suspect, s.object.alone = kept, 0
+		if again.Alone {
+			b.queue.units++
+			s.object.alone = b.queue.units
+		}
 	}
 	b.queue.place(s.object, b.now())
 	b.stir()

@@ -96,7 +96,7 @@ func (p *play) aside(s *batcher.Sealed[rec]) {
 		p.asides = append(p.asides, s)
 	case aside == "held":
 		p.w.held[s.Records[0].scope] = true
-		p.w.back(o, 0, false, 0)
+		p.w.back(o, 0, false, false, 0)
 		p.q.Back(s, batcher.Again{})
 	}
 }
@@ -196,14 +196,15 @@ func (p *play) done(s *batcher.Sealed[rec]) {
 }
 
 func (p *play) back(s *batcher.Sealed[rec], again batcher.Again) {
-	p.w.back(p.object(s), p.w.restEnd(again.After), again.Suspect, 0)
+	p.w.back(p.object(s), p.w.restEnd(again.After), again.Suspect, again.Alone, 0)
 	p.q.Back(s, again)
 }
 
 func (p *play) together(batch []*batcher.Sealed[rec], rest time.Duration) {
 	p.w.units++
+	unit := p.w.units
 	for _, s := range batch {
-		p.w.back(p.object(s), p.w.restEnd(rest), false, p.w.units)
+		p.w.back(p.object(s), p.w.restEnd(rest), false, false, unit)
 	}
 	p.q.Together(batch, rest)
 }
@@ -211,14 +212,15 @@ func (p *play) together(batch []*batcher.Sealed[rec], rest time.Duration) {
 func (p *play) answer() {
 	batch, _ := take(p.t, &p.out)
 	for _, s := range batch {
-		switch verdict := rapid.SampledFrom([]string{"done", "refused", "back", "suspect"}).Draw(p.t, "verdict"); {
+		switch verdict := rapid.SampledFrom([]string{"done", "refused", "back", "suspect", "alone"}).Draw(p.t, "verdict"); {
 		case verdict == "done":
 			p.done(s)
 		case verdict == "refused" && len(s.Records) == 1:
 			p.w.end(p.object(s), 0)
 			p.q.Refused(s)
 		default:
-			p.back(s, batcher.Again{After: p.rest(), Suspect: verdict == "suspect"})
+			suspect := verdict == "suspect" || verdict == "alone"
+			p.back(s, batcher.Again{After: p.rest(), Suspect: suspect, Alone: verdict == "alone"})
 		}
 	}
 }

@@ -62,6 +62,7 @@ func (q *queue[T]) place(o *object[T], now time.Duration) {
 	case o.items[0].aside:
 		q.asides = append(q.asides, q.sealAside(o, q.asidesOf(o)))
 	default:
+		o.seclude()
 		o.group.enter(o, now)
 	}
 }

@@ -145,3 +145,12 @@ func TestSuspectTogether(t *testing.T) {
 	b.Together(b.Seal(100), 0) // a1+a2, b1
 	wantBatches(t, b, 100, "a=a1+a2 b=b1", "a=a3", "a=a4")
 }
+
+// TestSuspectsAlone: the records of an input that was refused alone have no company until the guilty one is found.
+func TestSuspectsAlone(t *testing.T) {
+	b := batcher.New(batcher.Config[string]{Size: 8, Bytes: 1 << 20})
+	add(b, "a1", "a2", "a3")
+	b.Back(b.Seal(100)[0], batcher.Again{Suspect: true, Alone: true})
+	add(b, "b1", "a4")
+	wantBatches(t, b, 100, "a=a1+a2", "a=a3", "b=b1 a=a4")
+}

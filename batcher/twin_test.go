@@ -48,6 +48,7 @@ type twinObject struct {
 	unit        int // 0: none
 	bound       int
 	suspect     int
+	alone       int // the unit of the suspects; 0: they have company
 	tries       int
 	ended       []int
 }
@@ -81,6 +82,13 @@ func (w *twin) place(o *twinObject) {
 	if n > 0 {
 		o.takeAway(n)
 		o.toHandOut = true
+		return
+	}
+	if o.suspect == 0 {
+		o.alone = 0
+	}
+	if o.alone > 0 && o.unit == 0 {
+		o.unit, o.bound = o.alone, o.suspect
 	}
 }
 
@@ -101,13 +109,17 @@ func (w *twin) end(o *twinObject, suspect int) {
 }
 
 // back returns what is away, as a part of the given unit.
-func (w *twin) back(o *twinObject, until time.Duration, suspect bool, unit int) {
+func (w *twin) back(o *twinObject, until time.Duration, suspect, alone bool, unit int) {
 	kept := slices.DeleteFunc(o.away, func(r rec) bool { return w.gone[r.id] })
 	o.queue = append(slices.Clone(kept), o.queue...)
 	o.away, o.isAway, o.until = nil, false, until
 	o.tries++
 	if suspect {
-		o.suspect = len(kept)
+		o.suspect, o.alone = len(kept), 0
+		if alone {
+			w.units++
+			o.alone = w.units
+		}
 	}
 	if unit > 0 && len(kept) > 0 {
 		o.unit, o.bound = unit, len(kept)

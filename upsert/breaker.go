@@ -11,17 +11,16 @@ import (
 	"github.com/tasksink/tasksink/internal/hold"
 )
 
-func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate {
+func newGate(board *hold.Board, log zerolog.Logger) *gate {
 	g := &gate{board: board, changed: make(chan struct{}), holds: map[string]*standing{}, step: len(ramp),
 		open: breakerOpen + rand.N(breakerJitter)}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "hubspot",
 		MaxRequests: 1,
-		// The ratio needs an interval in which even attempts that time out can add up.
-		Interval: 20 * attempt,
-		Timeout:  g.open,
+		Timeout:     g.open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return c.ConsecutiveFailures >= breakerFailures || c.Requests >= 20 && 2*c.TotalFailures >= c.Requests ||
+			n, share := g.minute.share(time.Now(), nil)
+			return c.ConsecutiveFailures >= breakerFailures && g.rowEnds() || n >= breakerRequests && share >= 0.5 ||
 				c.ConsecutiveFailures >= 2 && time.Since(g.failing) >= breakerSilence
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errGivenUp) },
@@ -31,7 +30,7 @@ func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate
 			g.state = to
 			switch to {
 			case gobreaker.StateOpen:
-				g.reopen, g.wake = time.Now().Add(g.open), true
+				g.reopen, g.wake, g.minute, g.row = time.Now().Add(g.open), true, minute{}, series{}
 				if from == gobreaker.StateClosed {
 					g.since = time.Now()
 				}
@@ -42,6 +41,22 @@ func newGate(board *hold.Board, attempt time.Duration, log zerolog.Logger) *gate
 		},
 	})
 	return g
+}
+
+// series are failures in a row that are enough to open the breaker.
+type series struct {
+	since time.Time // when the last of them left; zero: they are not enough
+	last  uint64    // the request that had left last then
+}
+
+// rowEnds tells whether the failures in a row, which are enough, are all that there is. A record that fails at once
+// takes one part of its batch after the other with it, while their neighbours take longer: what is out is waited for,
+// unless the failures took as long.
+func (g *gate) rowEnds() bool {
+	if g.row.since.IsZero() {
+		g.row = series{g.sent, g.left}
+	}
+	return len(g.out) == 0 || g.out[0] > g.row.last || time.Since(g.row.since) >= breakerPatience
 }
 
 var breakerMeans = map[gobreaker.State]string{

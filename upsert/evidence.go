@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 )
 
@@ -25,6 +24,7 @@ func (t *Task) lane() laneKey { return laneKey{t.Record.Topic, t.IDProperty} }
 // lane is what is known of comparable records.
 type lane struct {
 	confirmed uint64            // inputs, ever
+	last      time.Time         // when the last of them was
 	recent    [4]confirmation   // the objects confirmed last, each once, newest first
 	minute    minute            // requests that carried no suspect
 	passed    float64           // those ever that did well, and those that failed
@@ -49,6 +49,7 @@ type streak struct {
 
 const (
 	enoughSilence = 20               // such answers that call for a hold
+	enoughFailed  = 3                // such answers, from which on other lanes that pass show that it is this one
 	longSilence   = 10 * time.Second // or how long they take
 	mostConvicted = 10_000           // objects that are remembered
 	mostNamed     = 20               // records that the board names at a time
@@ -69,34 +70,22 @@ func (e *evidence) of(key laneKey) *lane {
 // trialOf returns the record's trial, which begins now if it has none; e.mu must be held.
 func (l *lane) trialOf(t *Task) *trial {
 	if t.trial == nil {
-		t.trial = &trial{left: l.confirmed, seen: l.confirmed}
+		t.trial = &trial{start: l.confirmed, left: l.confirmed, seen: l.confirmed}
 	}
 	return t.trial
-}
-
-// depart notes that a request leaves. For a record that travels alone the trial begins with its first try, as it must
-// be known who was confirmed since.
-func (e *evidence) depart(inputs []input) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, in := range inputs {
-		if t := in[0]; t.trial != nil || len(inputs) == 1 {
-			l := e.of(t.lane())
-			l.trialOf(t).left = l.confirmed
-		}
-	}
 }
 
 // confirm notes the inputs that HubSpot confirmed, by the first task of each.
 func (e *evidence) confirm(confirmed []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	now := time.Now()
 	var l *lane
 	for i, t := range confirmed {
 		if key := t.lane(); i == 0 || key != confirmed[i-1].lane() {
 			l = e.of(key)
 		}
-		l.confirmed++
+		l.confirmed, l.last = l.confirmed+1, now
 		if i < len(l.recent) || i >= len(confirmed)-len(l.recent) { // as many as recent keeps
 			l.remember(t.ID)
 		}
@@ -131,7 +120,7 @@ func (l *lane) othersSince(own string, after uint64) bool {
 
 // count counts a request, of whose inputs without suspicion a part failed, for the lanes it carried. A request that was
 // a part of a batch taken apart, or that failed as a whole with a suspect in it, does not count.
-func (e *evidence) count(inputs []input, failed float64) {
+func (e *evidence) count(inputs []input, failed float64) charge {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -144,6 +133,7 @@ func (e *evidence) count(inputs []input, failed float64) {
 		l.minute.add(now, failed)
 		l.passed, l.failed = l.passed+1-failed, l.failed+failed
 	}
+	return charge{part: partOf(now), failed: failed}
 }
 
 // fresh forgets how many requests failed of late: what stopped everything is over, and says nothing about what comes.
@@ -155,15 +145,20 @@ func (e *evidence) fresh() {
 	}
 }
 
-// silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried. It
-// returns those that must be held.
-func (e *evidence) silent(inputs []input) (hold []laneKey) {
+// silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried, except
+// for records of which it is known that others pass. It returns the lanes that must be held. A failure is the breaker's
+// business unless other lanes pass.
+func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now, counted := time.Now(), map[laneKey]bool{}
 	for _, in := range inputs {
 		key := in[0].lane()
-		s := &e.of(key).streak
+		l := e.of(key)
+		if l.singled(in[0]) {
+			continue
+		}
+		s := &l.streak
 		if !counted[key] {
 			counted[key] = true
 			if s.answers++; s.answers == 1 {
@@ -173,57 +168,39 @@ func (e *evidence) silent(inputs []input) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		if s := e.of(key).streak; s.several && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+		if s := e.of(key).streak; s.several && (!failed || e.elsewhere(key)) && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
 			hold = append(hold, key)
 		}
 	}
 	return hold
 }
 
-// tried notes one more try of a batch of which nothing is known, and says how often it was tried as it is put together
-// now, and since how many of these tries comparable others were confirmed.
-func (e *evidence) tried(inputs []input) (rounds, against int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, in := range inputs {
-		l := e.of(in[0].lane())
-		tr := l.trialOf(in[0])
-		tr.rounds++
-		if l.othersSince(in[0].ID, tr.seen) {
-			tr.against++
+// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing; e.mu
+// must be held.
+func (e *evidence) elsewhere(key laneKey) bool {
+	s := e.of(key).streak
+	if s.answers < enoughFailed {
+		return false
+	}
+	for other, l := range e.lanes {
+		if other != key && l.last.After(s.since) {
+			return true
 		}
-		tr.seen = l.confirmed
-		rounds, against = max(rounds, tr.rounds), max(against, tr.against)
 	}
-	return rounds, against
+	return false
 }
 
-// takenApart notes that inputs travel as a part of their batch from now on.
-func (e *evidence) takenApart(inputs []input) {
+// passedLast is the lane that was confirmed last.
+func (e *evidence) passedLast() (key laneKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, in := range inputs {
-		tr := e.of(in[0].lane()).trialOf(in[0])
-		tr.apart, tr.rounds, tr.against = true, 0, 0
+	var last time.Time
+	for k, l := range e.lanes {
+		if l.last.After(last) {
+			key, last = k, l.last
+		}
 	}
-}
-
-// rejoin forgets that the record was taken apart from others.
-func (t *Task) rejoin() {
-	if t.trial != nil {
-		t.trial.apart, t.trial.rounds, t.trial.against = false, 0, 0
-	}
-}
-
-// blame is how often a batch of a lane must fail to be taken apart.
-func (e *evidence) blame(key laneKey) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n, share := e.of(key).minute.share(time.Now())
-	if n < someOthers {
-		return 1
-	}
-	return roundsToBlame(share)
+	return key
 }
 
 // conflicts marks records that met a 409, and tells whether one of them meets it for the first time.
@@ -231,9 +208,11 @@ func (e *evidence) conflicts(inputs []input) (first bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, in := range inputs {
-		tr := e.of(in[0].lane()).trialOf(in[0])
-		first = first || !tr.conflicted
-		tr.conflicted = true
+		for _, t := range in {
+			tr := e.of(t.lane()).trialOf(t)
+			first = first || !tr.conflicted
+			tr.conflicted = true
+		}
 	}
 	return first
 }
@@ -271,19 +250,20 @@ func (e *evidence) refusedAlone(t *Task, a judgement) (guilty bool, tries int) {
 }
 
 // failedAlone counts a failure of a record by itself, and tells whether it is bad.
-func (e *evidence) failedAlone(t *Task, reason dlq.Reason) (guilty bool, tries int) {
+func (e *evidence) failedAlone(t *Task, c charge, reason dlq.Reason) (guilty bool, tries int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now, l := time.Now(), e.of(t.lane())
+	l.trialOf(t).charge(c)
 	tr := l.aloneNow(t)
-	tr.clean++
-	if n, share := l.minute.share(now); n >= someOthers && share >= fewFail {
-		tr.clean = 0
-	}
 	kind := kindOf(reason)
-	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, tr.seen)
+	since := tr.seen
+	if tr.apart {
+		since = min(since, tr.start)
+	}
+	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, since)
 	tr.seen = l.confirmed
-	if !tr.guilty(l, t.ID, now, before) {
+	if !tr.guilty(l, t, now, before) {
 		return false, tr.alone
 	}
 	l.convict(t, kind)
@@ -314,8 +294,9 @@ func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(
 func (e *evidence) name(t *Task, tries int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n, share := e.of(t.lane()).minute.share(time.Now()); !e.named[t] && (tries < enoughNamed ||
-		len(e.named) >= mostNamed || n >= enoughOthers && share >= fewFail) {
+	l := e.of(t.lane())
+	if n, share := l.others(t, time.Now()); !e.named[t] && (tries < enoughNamed || len(e.named) >= mostNamed ||
+		n >= enoughOthers && share >= fewFail || l.streak.several && !l.singled(t)) {
 		return false
 	}
 	e.named[t] = true
@@ -334,12 +315,12 @@ func (e *evidence) unname(t *Task) (named bool) {
 	return named
 }
 
-// namedOf forgets the named records of which gone is true, and returns them.
-func (e *evidence) namedOf(gone func(*consumer.Record) bool) (tasks []*Task) {
+// unnameAll forgets the named records that of likes, and returns them.
+func (e *evidence) unnameAll(of func(*Task) bool) (tasks []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for t := range e.named {
-		if gone(t.Record) {
+		if of(t) {
 			delete(e.named, t)
 			tasks = append(tasks, t)
 		}

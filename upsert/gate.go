@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ const (
 	breakerJitter   = time.Second            // so that the replicas of one account do not probe in step
 	breakerFailures = 5                      // failures in a row that open it
 	breakerSilence  = 10 * time.Second       // or two of them, if nothing succeeded for so long
+	breakerRequests = 20                     // of the last minute, of which half failed, open it, too
+	breakerPatience = 5 * time.Second        // how long failures in a row wait for what is out
 	idleProbe       = time.Second            // until the next look, if nothing waits for an answer
 	firstHoldProbe  = 500 * time.Millisecond // the first question after a 401
 )
@@ -45,6 +48,11 @@ type gate struct {
 	reopen  time.Time // while open: when it lets a probe pass
 	since   time.Time // while not closed: when it opened first
 	failing time.Time // the first failure since the last success
+	sent    time.Time // when the request left that failed last
+	left    uint64    // requests that left, ever
+	out     []uint64  // those that are out, the oldest first
+	minute  minute    // requests that were whole
+	row     series    // the failures in a row, once they are enough to open the breaker
 	failure string    // what the last failed request met: HTTP_503, NO_ANSWER (none came), UNREADABLE_ANSWER and the like
 	holds   map[string]*standing
 	alone   bool // a probe of everything, or a request of the ramp, is out
@@ -65,12 +73,16 @@ type standing struct {
 
 // permit lets one request pass.
 type permit struct {
-	limit int              // the most inputs it may carry
-	probe bool             // it asks a question: it carries records that came back least often, though they rest
-	of    func(*Task) bool // the probe's records; nil: any
-	hold  string           // the hold that it probes, or that it waited for, if any
-	alone bool             // while it is out no other passes
-	done  func(error)
+	limit  int              // the most inputs it may carry
+	probe  bool             // it asks a question: it carries records that came back least often, though they rest
+	first  bool             // it is the first probe of everything since something passed
+	of     func(*Task) bool // the probe's records; nil: any
+	hold   string           // the hold that it probes, or that it waited for, if any
+	alone  bool             // while it is out no other passes
+	number uint64           // of its request, in the order in which they left
+	at     time.Time        // when it left
+	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
+	done   func(error)
 }
 
 // Pass waits until a request may leave that is no probe. Each permit must be returned by passed, failedWith or unused.
@@ -104,7 +116,8 @@ func (g *gate) Due(ctx context.Context, size int) (permit, error) {
 			if wait = at.Sub(now); wait > 0 {
 				return p, wait, false
 			}
-			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, alone: true, hold: name})
+			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, first: g.failed == 0,
+				alone: true, hold: name})
 		}
 		for name, st := range g.holds {
 			switch left := st.next.Sub(now); {
@@ -147,6 +160,15 @@ func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
 	}
 	p.done, g.alone = done, p.alone || g.alone
 	return p, 0, true
+}
+
+// leaves notes that the permit's request leaves, and that it is a whole one.
+func (g *gate) leaves(p *permit, whole bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left++
+	p.number, p.at, p.whole = g.left, time.Now(), whole
+	g.out = append(g.out, p.number)
 }
 
 // wait tries again whenever something changes.
@@ -230,8 +252,7 @@ func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
 		if g.state == gobreaker.StateClosed {
 			g.board.Clear(holdOutage, hold.All)
 		} else {
-			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, "wait: tasksink asks every few seconds and goes on by "+
-				"itself; look at HubSpot's status page, and at proxies and firewalls between tasksink and HubSpot")
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, outageRemedy(a))
 		}
 	})
 }
@@ -255,11 +276,20 @@ func (g *gate) unused(p permit, idle bool) {
 func (g *gate) finish(p permit, err error, change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.out = slices.DeleteFunc(g.out, func(number uint64) bool { return number == p.number })
+	if p.whole && err == nil {
+		g.minute.add(time.Now(), 0)
+	} else if p.whole && !errors.Is(err, errGivenUp) {
+		g.minute.add(time.Now(), 1)
+	}
 	switch {
 	case err == nil:
-		g.failing = time.Time{}
+		g.failing, g.row = time.Time{}, series{}
 	case !errors.Is(err, errGivenUp) && g.failing.IsZero():
 		g.failing = time.Now()
+	}
+	if err != nil {
+		g.sent = p.at
 	}
 	p.done(err)
 	if p.alone {

@@ -1,9 +1,11 @@
 package upsert
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +20,12 @@ const (
 	holdConfig    = "config"    // path or idProperty do not fit the account
 	holdDaily     = "daily"     // the day's calls are used up
 	holdMigrating = "migrating" // the account moves between regions
+	holdPayment   = "payment"   // HubSpot wants the account to pay
 	holdBlocked   = "blocked"   // nothing of a lane passes, for another reason
 	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
 	holdOutage    = "outage"    // the breaker is not closed
 	holdRecord    = "record"    // a record fails alone
+	holdLocked    = "locked"    // 423s in a row; it is over in seconds, and not on the board
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
@@ -33,11 +37,11 @@ type stop struct {
 	every                  time.Duration // between two probes
 }
 
-// stopFor tells which hold of everything an answer calls for, if any.
-func stopFor(a judgement) (stop, bool) {
+// stopFor tells which hold of everything an answer calls for, if any. fixed says that the token is no file's.
+func stopFor(a judgement, fixed bool) (stop, bool) {
 	switch a.Class {
 	case classAuth:
-		return stop{holdAuth, "HubSpot refuses the token: " + a.What, hubspot.AuthRemedy(a.Reason.Category), holdProbe}, true
+		return stop{holdAuth, "HubSpot refuses the token: " + a.What, hubspot.AuthRemedy(a.Reason.Category, fixed), holdProbe}, true
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
@@ -56,10 +60,19 @@ func stopFor(a judgement) (stop, bool) {
 func laneHold(a judgement) (reason, detail, remedy string) {
 	switch {
 	case a.Class == classJudged:
-		return holdBlocked, "HubSpot answers, but confirms no record: " + a.What,
+		return holdBlocked, "HubSpot answers, but confirms no record: " + a.silence(),
 			"wait: tasksink asks every 5 s; if it lasts, give the correlation id to HubSpot's support"
-	case a.Reason.Category == "MISSING_SCOPES":
-		return holdScope, "HubSpot refuses every record: " + a.What, "grant the app the scope crm.objects.contacts.write"
+	case a.Class == classFailed, a.Class == classTooLarge:
+		return holdBlocked, "every request with these records fails, while others pass: " + a.What,
+			"look at what these records have in common, and at proxies and firewalls between tasksink and HubSpot"
+	case a.Status == http.StatusPaymentRequired:
+		return holdPayment, "HubSpot refuses every record: " + a.What,
+			"look at the account's subscription and invoices in HubSpot, under Account & Billing"
+	case len(a.scopes) > 0 || a.Reason.Category == "MISSING_SCOPES":
+		return holdScope, "HubSpot refuses every record: " + a.What, scopeRemedy(a.scopes)
+	case a.Status == http.StatusForbidden:
+		return holdBlocked, "HubSpot refuses every record: " + a.What, "this is no matter of a scope: look at the account and at " +
+			"the user of the key in HubSpot, and give the correlation id to HubSpot's support"
 	case a.idProperty, a.Status == http.StatusNotFound, a.Status == http.StatusMethodNotAllowed:
 		return holdConfig, "HubSpot refuses every record: " + a.What,
 			"check --hubspot-url and --hubspot-path, and that --hubspot-id-property and --hubspot-id-properties name task " +
@@ -67,6 +80,37 @@ func laneHold(a judgement) (reason, detail, remedy string) {
 	default:
 		return holdBlocked, "HubSpot refuses every record: " + a.What,
 			"look at what HubSpot says, at the events, and at --hubspot-url, --hubspot-path and --hubspot-id-property"
+	}
+}
+
+// silence says how an answer confirmed nothing.
+func (a judgement) silence() string {
+	for _, r := range a.Reasons {
+		if r != nil {
+			return "it names them with " + r.Category
+		}
+	}
+	return cmp.Or(a.What, "it names none of them")
+}
+
+func scopeRemedy(scopes []string) string {
+	if len(scopes) == 0 {
+		return "grant the key or the app the scope that HubSpot names; usually it is crm.objects.contacts.write"
+	}
+	return "grant the key or the app the scope " + strings.Join(scopes, " or ")
+}
+
+// outageRemedy says what to do about a failure that stops everything.
+func outageRemedy(a judgement) string {
+	switch {
+	case a.Status == http.StatusProxyAuthRequired:
+		return "the proxy that HTTPS_PROXY names wants a login: put user and password into its URL, and restart tasksink"
+	case a.Status/100 == 3 || a.Status/100 == 4 && a.Status != http.StatusRequestTimeout:
+		return "it is not HubSpot that answers: look at the proxy or firewall between tasksink and HubSpot, and at --hubspot-url; " +
+			"tasksink asks every few seconds and goes on by itself"
+	default:
+		return "wait: tasksink asks every few seconds and goes on by itself; look at HubSpot's status page, and at proxies and " +
+			"firewalls between tasksink and HubSpot"
 	}
 }
 

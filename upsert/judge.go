@@ -121,6 +121,12 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	a.Reason = b.reason()
 	a.Reason.Category = cmp.Or(a.Reason.Category, "HTTP_"+strconv.Itoa(status)) // malformed JSON has none
 	a.idProperty = misfit(string(b.Message))
+	a.scopes = b.scopes()
+	if b.Message != "" && (a.idProperty || a.Reason.Category != "VALIDATION_ERROR") { // other messages of that category quote the record
+		a.What += ": " + cut(string(b.Message), maxWords)
+	} else if words := strings.TrimSpace(a.Reason.Code + " " + a.Reason.Property); words != "" {
+		a.What += ": " + words
+	}
 	return a
 }
 
@@ -153,12 +159,32 @@ func failureCategory(status int, own bool) string {
 var title = regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title>`)
 
 const (
+	maxWords   = 200  // bytes of HubSpot's message, in a description
 	maxTitle   = 80   // characters of a page's title, in a description
 	titleReach = 4096 // bytes of a page that are searched for it
 )
 
-// describe tells people what came: the status, and HubSpot's own words, or what kind of a page it was. What a message
-// quotes may be a record's: the description is for holds and reasons that escape it, and it is cut.
+// scopes are those that a refusal names. HubSpot puts them into different places, as a list, or all into one string.
+func (b answerBody) scopes() (all []string) {
+	for _, name := range []string{"requiredGranularScopes", "requiredScopes", "missingScopes"} {
+		for _, words := range b.Context.list(name) {
+			for _, scope := range scopeName.FindAllString(words, mostScopes) {
+				if !slices.Contains(all, scope) && len(all) < mostScopes {
+					all = append(all, scope)
+				}
+			}
+		}
+	}
+	return all
+}
+
+const mostScopes = 10 // that a hold names
+
+// scopeName is such as crm.objects.contacts.write.
+var scopeName = regexp.MustCompile(`[a-z][a-z0-9_-]{0,40}(\.[a-z0-9_-]{1,60}){1,5}`)
+
+// describe tells people what came: the status, and HubSpot's own words, or what kind of a page it was. The description
+// is for holds, which escape it.
 func describe(status int, header http.Header, b answerBody, body []byte, own bool) string {
 	what := fmt.Sprintf("HTTP %d", status)
 	if own {

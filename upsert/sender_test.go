@@ -127,11 +127,13 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 		parts.Go(func() { _ = server.Serve(wire) })
 		parts.Go(func() { r.sender.Run(ctx) })
 		parts.Go(func() { client.KeepToken(ctx, zerolog.Nop()) })
+		defer func() { // also if the story ends the test
+			stop()
+			client.Close()
+			_ = server.Close()
+			parts.Wait()
+		}()
 		story(r)
-		stop()
-		client.Close()
-		_ = server.Close()
-		parts.Wait()
 	})
 }
 

@@ -12,6 +12,8 @@ import (
 
 const (
 	conflictPause = 500 * time.Millisecond // after a 409 the other call has created the object: the same is an update now
+	enoughLocks   = 5                      // 423s in a row, from which on only probes leave
+	answerPause   = time.Second            // before a part is taken apart further, while no comparable other was confirmed
 	slowFailure   = 500 * time.Millisecond // a batch whose failure takes longer is taken apart in ten at once
 )
 
@@ -22,6 +24,8 @@ type flight struct {
 	inputs  []input
 	size    int  // bytes of the request, as the queue counts them
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
+	left    departure
+	charge  charge // what it counted as a failure among the requests of its lanes
 	took    time.Duration
 	span    trace.SpanContext // of the batch; not valid if it is in no trace
 }
@@ -29,7 +33,7 @@ type flight struct {
 // settle does what the answer asks for, for each record of the request and for the flow as a whole. The records
 // come first: when the gate lets the next request pass, they are back in their places.
 func (s *Sender) settle(f flight, a judgement) {
-	if stop, is := stopFor(a); is {
+	if stop, is := stopFor(a, s.cfg.Client.FixedToken()); is {
 		first := stop.every
 		if a.Class == classAuth {
 			first = firstHoldProbe // a stale token or a flaky answer ends here
@@ -50,8 +54,14 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.again(f, 0)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.again(f, min(a.RetryAfter, lastRest))
-		s.passed(f, silent)
+		rest := min(a.RetryAfter, lastRest)
+		s.again(f, rest)
+		if s.locks.Add(1) < enoughLocks {
+			s.passed(f, silent)
+			return
+		}
+		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
+		s.gate.passed(f.permit, held)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
 		s.gate.failedWith(f.permit, a, suspected)
@@ -85,7 +95,7 @@ func (s *Sender) wake(of func(*Task) bool) {
 
 // again sends a batch again as it was: what travelled apart stays so.
 func (s *Sender) again(f flight, after time.Duration) {
-	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].trial != nil && in[0].trial.apart }) || after > 0 {
+	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].apart() }) || after > 0 {
 		s.cfg.Queue.Together(f.batch, after)
 		return
 	}
@@ -98,19 +108,14 @@ func (s *Sender) again(f flight, after time.Duration) {
 func (s *Sender) judged(f flight, a judgement) outcome {
 	s.follow(f, a)
 	confirmed := s.confirm(f, a)
+	f.charge = s.weigh(f, a)
 	outcome, undecided := silent, f
 	if confirmed > 0 {
 		outcome = accepted
 	}
 	undecided.batch, undecided.inputs = nil, nil
-	innocent, troubled, ended := 0, 0, confirmed
+	ended := confirmed
 	for i, sealed := range f.batch {
-		if !sealed.Records[0].suspect() {
-			innocent++
-			if v := a.Verdicts[i]; v == verdictTroubled || v == verdictUndecided {
-				troubled++
-			}
-		}
 		switch a.Verdicts[i] {
 		case verdictBad:
 			ended++
@@ -122,9 +127,6 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 			undecided.batch, undecided.inputs = append(undecided.batch, sealed), append(undecided.inputs, f.inputs[i])
 		}
 	}
-	if innocent > 0 {
-		s.evidence.count(f.inputs, float64(troubled)/float64(innocent))
-	}
 	if len(undecided.batch) > 0 {
 		s.undecided(undecided, a)
 	}
@@ -132,6 +134,24 @@ func (s *Sender) judged(f flight, a judgement) outcome {
 		s.silent(f, a)
 	}
 	return outcome
+}
+
+// weigh counts a request whose answer speaks for each input, by the part of its inputs without suspicion that failed.
+func (s *Sender) weigh(f flight, a judgement) charge {
+	innocent, troubled := 0, 0
+	for i, in := range f.inputs {
+		if in[0].suspect() || in[0].apart() {
+			continue
+		}
+		innocent++
+		if v := a.Verdicts[i]; v == verdictTroubled || v == verdictUndecided {
+			troubled++
+		}
+	}
+	if innocent == 0 {
+		return charge{}
+	}
+	return s.evidence.count(f.inputs, float64(troubled)/float64(innocent))
 }
 
 // confirm settles the inputs that HubSpot confirmed, and ends the holds that this disproves.
@@ -152,6 +172,7 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	if len(tasks) == 0 {
 		return 0
 	}
+	s.locks.Store(0)
 	s.confirmed.Add(uint64(records))
 	s.merged.Add(uint64(records - len(tasks)))
 	s.sizes.passed(f.size, now)
@@ -212,7 +233,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 	}
 	sealed := f.batch[0]
 	if len(sealed.Records) > 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, After: s.search(key, kind)})
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(key, kind)})
 		return
 	}
 	guilty, tries := s.evidence.refusedAlone(sealed.Records[0], a)
@@ -226,7 +247,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
 func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
-	suspected, innocent := suspects(f.inputs)
+	suspected, innocent := s.evidence.suspects(f.inputs)
 	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
@@ -234,8 +255,9 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		return suspected
 	}
 	if innocent {
-		s.evidence.count(f.inputs, 1)
+		f.charge = s.evidence.count(f.inputs, 1)
 	}
+	s.silent(f, a)
 	if s.byLane(f) {
 		return suspected
 	}
@@ -243,14 +265,18 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		s.failedAlone(f, f.batch[0], a.Reason, a.What)
 		return suspected
 	}
-	rounds, _ := s.evidence.tried(f.inputs)
+	rounds, others := s.evidence.tried(f)
+	pause := func() time.Duration { return 0 }
+	if !others { // their answers may be on the way
+		pause = func() time.Duration { return answerPause }
+	}
 	switch {
-	case !bySize && rounds < s.evidence.blame(f.inputs[0][0].lane()):
+	case !bySize && rounds < s.evidence.blame(f.inputs[0][0]):
 		s.cfg.Queue.Together(f.batch, rest(rounds))
 	case f.took > slowFailure:
-		s.apart(f, 10, func() time.Duration { return 0 })
+		s.apart(f, 10, pause)
 	default:
-		s.apart(f, 2, func() time.Duration { return 0 })
+		s.apart(f, 2, pause)
 	}
 	return suspected
 }
@@ -266,22 +292,6 @@ func (s *Sender) tooLarge(size int) (explains bool) {
 	return explains
 }
 
-// suspects tells since when all records of a request are suspects, and whether none is, nor travels apart.
-func suspects(inputs []input) (since time.Time, innocent bool) {
-	innocent, all := true, true
-	for _, in := range inputs {
-		t := in[0]
-		innocent = innocent && !t.suspect() && (t.trial == nil || !t.trial.apart)
-		if all = all && t.suspect(); all && t.trial.since.After(since) {
-			since = t.trial.since
-		}
-	}
-	if !all {
-		return time.Time{}, innocent
-	}
-	return since, innocent
-}
-
 // undecided sends inputs again that HubSpot did not answer for.
 func (s *Sender) undecided(f flight, a judgement) {
 	if len(f.batch) == 1 {
@@ -289,11 +299,18 @@ func (s *Sender) undecided(f flight, a judgement) {
 			"no answer for the record")
 		return
 	}
-	rounds, against := s.evidence.tried(f.inputs)
+	if s.byLane(f) {
+		return
+	}
+	t := f.inputs[0][0]
+	enough := s.evidence.blame(t)
+	if !t.apart() {
+		enough = max(enough, enoughRound)
+	}
+	rounds, others := s.evidence.tried(f)
 	switch {
-	case against < max(enoughRound, s.evidence.blame(f.inputs[0][0].lane())):
+	case rounds < enough || !others:
 		s.cfg.Queue.Together(f.batch, rest(rounds))
-	case s.byLane(f):
 	default:
 		s.apart(f, 2, func() time.Duration { return 0 })
 	}
@@ -302,43 +319,42 @@ func (s *Sender) undecided(f flight, a judgement) {
 // failedAlone counts a failure of one input against its record.
 func (s *Sender) failedAlone(f flight, sealed *batcher.Sealed[*Task], reason dlq.Reason, what string) {
 	t := sealed.Records[0]
-	if len(sealed.Records) > 1 && len(f.batch) == 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true})
+	if len(sealed.Records) > 1 && len(f.inputs) == 1 {
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true})
 		return
 	}
-	guilty, tries := s.evidence.failedAlone(t, reason)
+	guilty, tries := s.evidence.failedAlone(t, f.charge, reason)
 	if guilty {
 		s.refused(f.permit, sealed, reason)
 		return
 	}
 	s.name(t, tries, what)
+	if len(f.inputs) == 1 {
+		s.cfg.Queue.Together([]*batcher.Sealed[*Task]{sealed}, rest(tries)) // it would harm its company
+		return
+	}
 	s.cfg.Queue.Back(sealed, batcher.Again{After: rest(tries)})
 }
 
-// byLane takes a batch of several lanes apart by lane, and tells whether it was one.
+// byLane takes a batch of several lanes apart by lane, and tells whether it was one. That blames none of its records.
 func (s *Sender) byLane(f flight) bool {
-	parts := map[laneKey]*flight{}
-	for i, sealed := range f.batch {
+	parts := map[laneKey][]*batcher.Sealed[*Task]{}
+	for _, sealed := range f.batch {
 		key := sealed.Records[0].lane()
-		if parts[key] == nil {
-			parts[key] = &flight{}
-		}
-		p := parts[key]
-		p.batch, p.inputs = append(p.batch, sealed), append(p.inputs, f.inputs[i])
+		parts[key] = append(parts[key], sealed)
 	}
 	if len(parts) == 1 {
 		return false
 	}
-	for _, p := range parts {
-		s.evidence.takenApart(p.inputs)
-		s.cfg.Queue.Together(p.batch, 0)
+	for _, part := range parts {
+		s.cfg.Queue.Together(part, 0)
 	}
 	return true
 }
 
 // apart sends a batch again in n parts. Each rests as long as rests says.
 func (s *Sender) apart(f flight, n int, rests func() time.Duration) {
-	s.evidence.takenApart(f.inputs)
+	s.evidence.takenApart(f.inputs, f.left)
 	for part := range slices.Chunk(f.batch, (len(f.batch)+n-1)/n) {
 		s.cfg.Queue.Together(part, rests())
 	}

@@ -40,7 +40,7 @@ func TestABoundOfTheSize(t *testing.T) {
 		phase("above 60", 140)
 		remove()
 		remove = above(20)
-		phase("above 20", 520)
+		phase("above 20", 600) // a bound is at least half of what would pass
 		remove()
 		time.Sleep(45 * time.Minute) // it doubles every ten
 		phase("no bound any more", 70)

@@ -47,7 +47,8 @@ type judgement struct {
 	RetryAfter time.Duration
 	What       string // the answer in a few words, for people: "HTTP 503, a page with the title ..."
 
-	idProperty bool // one of HubSpot's two messages about an idProperty that does not fit the account
+	scopes     []string // that HubSpot wants, if it refuses for want of one
+	idProperty bool     // one of HubSpot's two messages about an idProperty that does not fit the account
 }
 
 // specific tells whether a refusal names a property or a code: then it speaks of a record, most likely.

@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,17 +11,40 @@ type trial struct {
 	apart      bool   // it travels with a part of a batch that was taken apart
 	conflicted bool   // it met a 409 once
 	rounds     int    // tries in a row of the batch as it is put together now, of which nothing is known
-	against    int    // of those, the ones since which comparable others were confirmed
+	start      uint64 // the lane's confirmations as the first of them left, or as the whole left of which it is a part
 	left       uint64 // the lane's confirmations as its last try left
 	seen       uint64 // and as its answer came
 
 	alone   int       // failures by itself
-	clean   int       // of those, the last ones in a row while no more than a few of the others failed
 	refused int       // refusals by itself, each with a comparable other confirmed since the try before
 	since   time.Time // the first failure by itself
 	first   uint64    // the lane's confirmations then
 	passed  float64   // the lane's requests that did well until then
 	failed  float64   // and those that failed
+	charges []charge  // the failures of the last minute that it had a part in: they say nothing of the others
+}
+
+// charge is what a request counted as a failure in lane.minute.
+type charge struct {
+	part   int64
+	failed float64
+}
+
+// charge notes a failure that the record had a part in.
+func (tr *trial) charge(c charge) {
+	if c.failed > 0 {
+		tr.charges = slices.DeleteFunc(tr.charges, func(old charge) bool { return old.part <= c.part-minuteParts })
+		tr.charges = append(tr.charges, c)
+	}
+}
+
+// others is how many requests of the last minute carried no suspect, and which share of them failed, without those that
+// the record had a part in.
+func (l *lane) others(t *Task, now time.Time) (n int, share float64) {
+	if t.trial == nil {
+		return l.minute.share(now, nil)
+	}
+	return l.minute.share(now, t.trial.charges)
 }
 
 // suspect tells whether a record failed alone. A request of suspects only says nothing about HubSpot.
@@ -65,30 +89,35 @@ func roundsToBlame(share float64) int {
 }
 
 // guilty tells whether the failures alone of a record convict it, by what happened to the others meanwhile.
-func (tr *trial) guilty(l *lane, object string, now time.Time, before bool) bool {
+func (tr *trial) guilty(l *lane, t *Task, now time.Time, before bool) bool {
 	long := now.Sub(tr.since) >= longTrial
-	n, share := l.minute.share(now)
+	passed, failed := l.passed-tr.passed, l.failed-tr.failed // since then
+	n, share := l.others(t, now)
 	switch {
 	case n >= enoughOthers && share > manyFail:
 		return false
 	case n >= enoughOthers && share >= fewFail:
 		return tr.alone >= enoughDoubt && long
 	case n >= enoughOthers:
-		return tr.clean >= enoughAlone || before
+		return (tr.alone >= enoughAlone || before) && failed <= fewFail*(passed+failed)
 	}
-	passed, failed := l.passed-tr.passed, l.failed-tr.failed
 	return (tr.alone >= enoughQuiet && long || before) && failed < manyFail*(passed+failed) &&
-		l.objectsBetween(object, tr.first, tr.left) >= enoughObjects
+		l.objectsBetween(t.ID, tr.first, tr.left) >= enoughObjects
 }
 
 // minute counts the requests of the last minute, in parts of five seconds.
 type minute struct {
-	parts [12]struct{ all, failed float64 }
-	at    int64 // the newest part, counted since 1970
+	parts [minuteParts]struct{ all, failed float64 }
+	at    int64 // the newest part
 }
 
+const minuteParts = 12
+
+// partOf is a time's part, counted since 1970.
+func partOf(at time.Time) int64 { return at.Unix() / 5 }
+
 func (m *minute) turn(now time.Time) {
-	at := now.Unix() / 5
+	at := partOf(now)
 	for n := min(at-m.at, int64(len(m.parts))); n > 0; n-- {
 		m.parts[(at-n+1)%int64(len(m.parts))] = struct{ all, failed float64 }{}
 	}
@@ -103,15 +132,20 @@ func (m *minute) add(now time.Time, failed float64) {
 	p.failed += failed
 }
 
-// share is how many requests there were, and which share of them failed.
-func (m *minute) share(now time.Time) (n int, share float64) {
+// share is how many requests there were, and which share of them failed, without some of them.
+func (m *minute) share(now time.Time, without []charge) (n int, share float64) {
 	m.turn(now)
 	all, failed := 0.0, 0.0
 	for _, p := range m.parts {
 		all, failed = all+p.all, failed+p.failed
 	}
-	if all == 0 {
+	for _, c := range without {
+		if c.part > m.at-minuteParts {
+			all, failed = all-1, failed-c.failed
+		}
+	}
+	if all < 1 {
 		return 0, 0
 	}
-	return int(all), failed / all
+	return int(all), max(failed, 0) / all
 }

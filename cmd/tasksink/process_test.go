@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,19 +26,24 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-// program is the built tasksink, made once for all tests.
-var program = sync.OnceValues(func() (string, error) {
+// program is the built tasksink, made once for all tests; plain is without the race detector, whose memory is its own.
+var (
+	program = sync.OnceValues(func() (string, error) { return build("-race") })
+	plain   = sync.OnceValues(func() (string, error) { return build() })
+)
+
+func build(flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "tasksink-")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "tasksink")
-	out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", slices.Concat([]string{"build", "-o", path}, flags, []string{"."})...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build tasksink: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
 
 // member is one running tasksink.
 type member struct {
@@ -136,6 +142,16 @@ func (m *member) get(t *testing.T, path string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return res.StatusCode, string(b)
+}
+
+// status is the member's /status.
+func (m *member) status(t *testing.T) (st worker.Status) {
+	t.Helper()
+	_, body := m.get(t, "/status")
+	if err := json.Unmarshal([]byte(body), &st); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	return st
 }
 
 func until(t *testing.T, what string, limit time.Duration, holds func() bool) {

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -62,12 +60,12 @@ func TestSoak(t *testing.T) {
 	}
 	s := newSoak(t, kafkatest.Kafka(t), length)
 	until(t, "the worker has the partitions", time.Minute, func() bool {
-		st := s.status(t)
+		st := s.worker.status(t)
 		return st.State == "running" && len(st.Partitions) == soakPartitions
 	})
 	memory := s.run(t, length)
 	s.judgeMemory(t, memory, length >= soakLong)
-	st := s.status(t)
+	st := s.worker.status(t)
 	if err := s.worker.terminate(t); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
@@ -108,9 +106,9 @@ func newSoak(t *testing.T, b *kafkatest.Broker, length time.Duration) *soak {
 	server := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 
-	path := filepath.Join(t.TempDir(), "tasksink")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build tasksink: %v\n%s", err, out)
+	path, err := plain()
+	if err != nil {
+		t.Fatal(err)
 	}
 	s.worker = startFrom(t, path, "soaked", []string{fmt.Sprintf("GOMEMLIMIT=%d", s.limit*85/100)},
 		"--kafka-brokers="+strings.Join(b.Addrs, ","), "--kafka-topics="+s.topic, "--kafka-group="+s.topic,
@@ -229,7 +227,7 @@ func (s *soak) run(t *testing.T, length time.Duration) (memory []int64) {
 	feeders.Go(func() {
 		feed(ctx, 100*time.Millisecond, func(n int) { s.produce(t, soakStuck, "beside", n, 50, "") })
 	})
-	feed(ctx, time.Second, func(int) { memory = append(memory, s.resident(t, "VmRSS")) })
+	feed(ctx, time.Second, func(int) { memory = append(memory, s.worker.resident(t, "VmRSS")) })
 	if s.lag(t, soakStuck) == 0 {
 		t.Error("no record is stuck")
 	}
@@ -244,7 +242,7 @@ func (s *soak) run(t *testing.T, length time.Duration) (memory []int64) {
 // lag is what the worker says of a partition; -1 while it does not know.
 func (s *soak) lag(t *testing.T, partition int) int64 {
 	t.Helper()
-	if lag := s.status(t).Partitions[partition].Lag; lag != nil {
+	if lag := s.worker.status(t).Partitions[partition].Lag; lag != nil {
 		return *lag
 	}
 	return -1
@@ -325,33 +323,6 @@ func (s *soak) compress(t *testing.T, codec kafka.Compression, msg kafka.Message
 	}
 }
 
-func (s *soak) status(t *testing.T) (st worker.Status) {
-	t.Helper()
-	_, body := s.worker.get(t, "/status")
-	if err := json.Unmarshal([]byte(body), &st); err != nil {
-		t.Fatal(err)
-	}
-	return st
-}
-
-// resident is a line of the worker's status in /proc, in bytes.
-func (s *soak) resident(t *testing.T, line string) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.worker.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(line + `:\s+(\d+) kB`).FindSubmatch(status)
-	if found == nil {
-		t.Fatalf("no %s in %s", line, status)
-	}
-	kB, err := strconv.ParseInt(string(found[1]), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kB << 10
-}
-
 // judgeMemory logs what was resident in each minute, and holds it against the chart's limit. When all is settled, the
 // heap is nearly empty. In a long soak, too, what is resident does not grow: the last third is held against the most of
 // the middle one, as the collector lets memory grow in steps, depending on what it finds in use.
@@ -362,7 +333,7 @@ func (s *soak) judgeMemory(t *testing.T, samples []int64, long bool) {
 	}
 	third := len(samples) / 3
 	middle, last := samples[third:2*third], samples[2*third:]
-	peak, live := s.resident(t, "VmHWM"), s.live(t)
+	peak, live := s.worker.resident(t, "VmHWM"), s.live(t)
 	t.Logf("resident: %d MiB on average in the middle third, %d in the last, %d at the most; the chart's limit is %d",
 		mean(middle)>>20, mean(last)>>20, peak>>20, s.limit>>20)
 	t.Logf("of the heap %.1f MiB are in use at the end", float64(live)/(1<<20))

@@ -41,6 +41,9 @@ func File(path string) (*Secret, error) {
 	return s, nil
 }
 
+// Fixed tells whether the secret never changes.
+func (s *Secret) Fixed() bool { return s.path == "" }
+
 // Check refuses what is not one line of text, white space around it left out: it would end the header that carries it.
 func Check(value string) error {
 	if strings.ContainsFunc(strings.TrimSpace(value), func(r rune) bool { return r < ' ' || r == 0x7f }) {

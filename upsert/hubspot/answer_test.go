@@ -3,6 +3,7 @@ package hubspot_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -148,3 +149,40 @@ func TestRoomCountsAnswers(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestLongAnswersWait: no more than a few long answers are in memory at a time. Short ones pass them.
+func TestLongAnswersWait(t *testing.T) {
+	const few = 3
+	var size atomic.Int64
+	size.Store(2 << 20)
+	c, _ := client(t, 500*time.Millisecond, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(make([]byte, size.Load()))
+	})
+	post := func() (hubspot.Answer, error) { return c.Post(t.Context(), nil, 4<<20, always, func() {}) }
+	var long []hubspot.Answer
+	for range few {
+		answer, err := post()
+		if err != nil {
+			t.Fatal(err)
+		}
+		long = append(long, answer)
+	}
+	if _, err := post(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one more long answer: %v", err)
+	}
+	size.Store(1 << 18)
+	short, err := post()
+	if err != nil {
+		t.Errorf("a short answer: %v", err)
+	}
+	short.Release()
+	for _, answer := range long {
+		answer.Release()
+	}
+	size.Store(2 << 20)
+	last, err := post()
+	if err != nil {
+		t.Errorf("a long answer after the others: %v", err)
+	}
+	last.Release()
+}

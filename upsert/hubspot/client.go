@@ -57,7 +57,8 @@ type Client struct {
 	cfg       Config
 	target    string
 	transport *http.Transport
-	oauth     *oauth // nil: the token is the one that was configured
+	oauth     *oauth        // nil: the token is the one that was configured
+	long      chan struct{} // has a place for each long answer
 }
 
 // New returns a Client; it does not connect yet.
@@ -70,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: min(5*time.Second, cfg.Timeout), KeepAlive: 15 * time.Second}).DialContext
 	}
-	c := &Client{cfg: cfg, target: target, transport: &http.Transport{
+	c := &Client{cfg: cfg, target: target, long: make(chan struct{}, mostLong), transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dial,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
@@ -103,6 +104,9 @@ func (c *Client) KeepToken(ctx context.Context, log zerolog.Logger) {
 		c.oauth.run(ctx, log)
 	}
 }
+
+// FixedToken tells whether the token cannot change while the process runs.
+func (c *Client) FixedToken() bool { return c.oauth == nil && c.cfg.Token.Fixed() }
 
 // ReloadToken reads the credentials again, and tells whether there is hope for another answer.
 func (c *Client) ReloadToken() (changed bool, err error) {
@@ -177,7 +181,7 @@ func (c *Client) Post(ctx context.Context, body []byte, bound int, may func() bo
 		c.fresh(err)
 		return Answer{}, fmt.Errorf("send to HubSpot: %w", err)
 	}
-	return c.read(res, bound)
+	return c.read(ctx, res, bound)
 }
 
 // revocableBody is a body that stays incomplete if it may not leave. The transport may close it in one goroutine while

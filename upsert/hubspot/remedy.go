@@ -7,8 +7,8 @@ var refusedGrants = map[string]bool{"BAD_REFRESH_TOKEN": true, "INVALID_REFRESH_
 	"HTTP_400": true}
 
 // AuthRemedy says what an operator can do about a 401, of which HubSpot gives the category. With OAuth the categories
-// are also the token endpoint's.
-func AuthRemedy(category string) string {
+// are also the token endpoint's. fixed says that the token was given by --hubspot-token.
+func AuthRemedy(category string, fixed bool) string {
 	switch {
 	case strings.Contains(strings.ToUpper(category), "CLIENT"):
 		return "check --hubspot-oauth-client-id, and put the app's secret into the file that " +
@@ -16,6 +16,9 @@ func AuthRemedy(category string) string {
 	case refusedGrants[category]:
 		return "install the app in the account again, and put the new refresh token into the file that " +
 			"--hubspot-oauth-refresh-token-file names; it is read again by itself"
+	case fixed:
+		return "give a valid token by --hubspot-token or TASKSINK_HUBSPOT_TOKEN, and restart tasksink; one in a file " +
+			"(--hubspot-token-file) can be replaced without a restart"
 	default:
 		return "put a valid token into the file that --hubspot-token-file names; it is read again by itself"
 	}

@@ -93,6 +93,11 @@ func (s *Server) SetLimit(limit int) { s.set(func() { s.limit = limit }) }
 // SetLatency changes how long each answer takes.
 func (s *Server) SetLatency(latency time.Duration) { s.set(func() { s.latency = latency }) }
 
+// AddIDProperty creates a property of tasks with unique values.
+func (s *Server) AddIDProperty(name string) {
+	s.set(func() { s.cfg.IDProperties = append(s.cfg.IDProperties, name) })
+}
+
 // SetSpent makes every request meet a 429 of the window, as if other programs of the account used it up, or ends that.
 func (s *Server) SetSpent(spent bool) { s.set(func() { s.spent = spent }) }
 

@@ -165,7 +165,7 @@ func (h *hubspotLook) renewed(category string) string {
 	if h.cfg.HubspotToken != "" {
 		return "set --hubspot-token to a valid token: HubSpot, Settings > Integrations > Private Apps > the app > Auth"
 	}
-	return hubspot.AuthRemedy(category)
+	return hubspot.AuthRemedy(category, false)
 }
 
 func (h *hubspotLook) unreached(err error) string {

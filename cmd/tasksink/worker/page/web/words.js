@@ -170,6 +170,7 @@ const held = {
   daily: ["The day's quota", "the day's calls are used up"],
   quota: ["The day's quota", "the day's calls are used up"],
   migrating: ["Account moves", "HubSpot moves the account to another region"],
+  payment: ["Payment", "HubSpot wants the account to pay"],
   blocked: ["All refused", "one request after another is refused and none passes"],
   flood: ["Flood of bad records", "nearly all records of late failed alike"],
   search: ["Bad records", "the search for bad records uses its part of the requests"],
