@@ -290,7 +290,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
 	// The pace counts the request when it is written: dialling takes its time.
-	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs)), s.cfg.Proven, ticket.Leave)
+	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs), f.size), s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
 	s.traces.answered(post, answer, err)

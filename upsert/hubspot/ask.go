@@ -89,5 +89,5 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Ans
 		return Answer{}, fmt.Errorf("ask HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	return c.read(ctx, res, AnswerBound(0))
+	return c.read(ctx, res, AnswerBound(0, len(body)))
 }
