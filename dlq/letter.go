@@ -27,8 +27,8 @@ const (
 
 // message is the letter as Kafka gets it: the record byte for byte, and the reason in headers. Those of an earlier
 // failure are replaced, but for the count of redrives, which goes on.
-func (l letter) message(topic, group string) kafka.Message {
-	m := kafka.Message{Topic: topic, Key: l.rec.Key, Value: l.rec.Value}
+func (l letter) message(group string) kafka.Message {
+	m := kafka.Message{Key: l.rec.Key, Value: l.rec.Value}
 	redrives := "0"
 	for _, h := range l.rec.Headers {
 		switch {
@@ -36,7 +36,7 @@ func (l letter) message(topic, group string) kafka.Message {
 			if n, err := strconv.ParseUint(string(h.Value), 10, 31); err == nil {
 				redrives = strconv.FormatUint(n, 10)
 			}
-		case !strings.HasPrefix(h.Key, Prefix) && l.small < 2:
+		case !strings.HasPrefix(h.Key, Prefix) && l.form < withoutHeaders:
 			m.Headers = append(m.Headers, h)
 		}
 	}
@@ -58,13 +58,13 @@ func (l letter) message(topic, group string) kafka.Message {
 	add("failed_at", l.at.UTC().Format(time.RFC3339Nano))
 	add("redrive_count", redrives)
 	switch {
-	case l.small > 0:
+	case l.form >= withoutValue:
 		add("truncated", TruncatedSize)
 		m.Value = nil
 	case l.rec.HeaderCount > consumer.MaxHeaders:
 		add("truncated", TruncatedHeaders)
 	}
-	if l.small > 2 {
+	if l.form == withoutKey {
 		m.Key = nil
 	}
 	return m
