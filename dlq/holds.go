@@ -97,8 +97,8 @@ func refusalRemedy(err error) string {
 	const rest = "; tasksink tries again by itself, and the letters of other keys go on"
 	if errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge) ||
 		errors.Is(err, kafka.InvalidMessageSize) {
-		return "raise max.message.bytes of the dead-letter topic: the letter is too large even without value, headers and key" +
-			rest
+		return "raise max.message.bytes of the dead-letter topic: the letter is too large even without value, headers and " +
+			"key" + rest
 	}
 	return "check the settings of the dead-letter topic, such as cleanup.policy=delete: a compacted topic takes no letter " +
 		"without a key" + rest

@@ -50,6 +50,10 @@ func setTopic(t *testing.T, b *kafkatest.Broker, topic, name, value string) {
 	}
 }
 
+func record(topic string, partition int, offset int64) *consumer.Record {
+	return &consumer.Record{Topic: topic, Partition: partition, Offset: offset, Value: []byte("v")}
+}
+
 // TestOrderOfSizes: letters of a key, and letters without a key of a source partition, stand in the order in which they
 // were handed over, also those that are too large for the topic and are written without their value or their key.
 func TestOrderOfSizes(t *testing.T) {
