@@ -108,7 +108,7 @@ func (t *trial) exchange(ctx context.Context, inputs []input) (reply, error) {
 		return reply{}, notSentError(err.Error())
 	}
 	res, took, err := t.send(ctx, func(ctx context.Context) (hubspot.Answer, error) {
-		return t.look.client.Post(ctx, slices.Clone(body), hubspot.AnswerBound(len(inputs)), always, func() {})
+		return t.look.client.Post(ctx, slices.Clone(body), hubspot.AnswerBound(len(inputs), len(body)), always, func() {})
 	})
 	if unsent(err) {
 		return reply{}, err
