@@ -140,6 +140,7 @@ tombstones: drop
 			"--since=yesterday", "--until=2026-11-23"}},
 		{"dead letters of several topics", nil, []string{"dlq", "show", "0/1", "--kafka-brokers=a:1", "--kafka-topics=a,b", "--raw", "--json"}},
 		{"a list by nothing, of no time", nil, []string{"dlq", "list", "--kafka-brokers=a:1", "--by=colour", "--limit=-1", "--since=2026-11-23T10:00:00Z", "--until=2026-11-22T10:00:00Z"}},
+		{"a directory of records", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--dead-letter-file=" + dir}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)
