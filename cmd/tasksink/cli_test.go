@@ -147,6 +147,7 @@ tombstones: drop
 		{"a token with the word and a password in quotes, in variables", []string{"TASKSINK_HUBSPOT_TOKEN=Bearer hunter2", "TASKSINK_KAFKA_SASL_PASSWORD='hunter2'"},
 			[]string{"check", "--kafka-brokers=a:1", "--kafka-sasl-mechanism=scram-sha-256", "--kafka-sasl-username=u"}},
 		{"a token with a comment", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + file("comment", "hunter2 # of March")}},
+		{"a directory of records", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--dead-letter-file=" + dir}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)

@@ -95,6 +95,11 @@ func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubsp
 		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
 }
 
+func (w wiring) deadLetterFile(sender *upsert.Sender) *deadLetterFile {
+	return &deadLetterFile{path: w.cfg.DeadLetterFile, topics: w.cfg.KafkaTopics, handOver: sender.DeadLetterListed,
+		log: w.log}
+}
+
 // needsZone tells whether the account's time zone counts, and no setting names it.
 func (w wiring) needsZone() bool {
 	return w.cfg.HubspotTimezone == "auto" && (w.cfg.HubspotDaily.Auto || w.cfg.HubspotDaily.N > 0)
