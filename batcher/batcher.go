@@ -165,9 +165,9 @@ func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 }
 
 // Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
-// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes carry
-// different records each time. If all of them are records that leave by themselves, it returns one record and aside:
-// the caller settles it as one that Config.Aside gets. Nil means that none waits.
+// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes
+// carry different records each time. If all of them are records that leave by themselves, it returns one record and
+// aside: the caller settles it as one that Config.Aside gets. Nil means that none waits.
 func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -79,8 +79,8 @@ func TestWakeEndsRests(t *testing.T) {
 	})
 }
 
-// TestProbesVary: a probe takes only what came back least often, the newest first, whether it is ready, rests, is held or
-// belongs to a unit.
+// TestProbesVary: a probe takes only what came back least often, the newest first, whether it is ready, rests, is held
+// or belongs to a unit.
 func TestProbesVary(t *testing.T) {
 	b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Held: liking("d")})
 	add(b, "b1", "c1", "a1", "d1", "e1", "x1")

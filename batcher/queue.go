@@ -99,7 +99,8 @@ func (q *queue[T]) sealFirst(o *object[T]) (s *Sealed[T], aside bool) {
 }
 
 // due tells from where to seal: of what is ripe, else of all that is sealable, what has the oldest record, so that
-// nothing starves. Of a group's units it is the turn of the one that was made first. Without a unit these are the group's ready ones.
+// nothing starves. Of a group's units it is the turn of the one that was made first. Without a unit these are the
+// group's ready ones.
 func (q *queue[T]) due(now time.Duration) (best *group[T], of *unit[T]) {
 	var oldest uint64
 	var bestRipe bool
@@ -155,8 +156,9 @@ func (q *queue[T]) seal(picked []*object[T]) []*Sealed[T] {
 	return batch
 }
 
-// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came back
-// least often, the newest first. Those whose first record leaves by itself are candidates only if there are no others.
+// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came
+// back least often, the newest first. Those whose first record leaves by itself are candidates only if there are no
+// others.
 func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool) {
 	var asides []*object[T]
 	for o := range q.waiting {

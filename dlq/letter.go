@@ -83,9 +83,9 @@ func Redriven(rec *consumer.Record) bool {
 	return false
 }
 
-// originOf is the offset of the event that a record is: that of the record itself, or, if a redrive sent it back, that of
-// the record that died first. Nobody checks what a producer wrote into such headers; they decide about no more than the
-// place of the producer's own record among those of its key.
+// originOf is the offset of the event that a record is: that of the record itself, or, if a redrive sent it back, that
+// of the record that died first. Nobody checks what a producer wrote into such headers; they decide about no more than
+// the place of the producer's own record among those of its key.
 func originOf(headers []kafka.Header, topic string, partition int, offset int64) int64 {
 	own := map[string]string{}
 	for _, h := range headers {

@@ -249,8 +249,8 @@ func (p *Plan) refuse(c *candidate, why string) {
 	p.Due--
 }
 
-// left is where to go on: it leaves out no letter that is due. If the next run would repeat a letter, it also repeats the
-// later ones of its source partition, so that repeats come in order, too.
+// left is where to go on: it leaves out no letter that is due. If the next run would repeat a letter, it also repeats
+// the later ones of its source partition, so that repeats come in order, too.
 func (p *Plan) left() []Span {
 	left := slices.Clone(p.spans)
 	for i := range left {

@@ -65,10 +65,10 @@ func (r *Redriver) Know(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// Send sends the letters of a plan, until limit are sent unless that is 0. Those of a source partition go in the order of
-// their events. Each is sent when Kafka has acknowledged the one before (acks=all), so that it is always known how far
-// Send came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each letter it
-// calls done with how many are sent.
+// Send sends the letters of a plan, until limit are sent unless that is 0. Those of a source partition go in the order
+// of their events. Each is sent when Kafka has acknowledged the one before (acks=all), so that it is always known how
+// far Send came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each
+// letter it calls done with how many are sent.
 //
 // A record goes back to the partition it was in, byte for byte. Its time in Kafka is the time of sending, or retention
 // could delete it at once. The letters stay where they are: who redrives them again writes them again.

@@ -76,7 +76,8 @@ func (v *river) flows(when string) {
 			open++
 		}
 	}
-	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(), len(v.hubspot.Requests()), v.holds())
+	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(), len(v.hubspot.Requests()),
+		v.holds())
 	if worst > 5*time.Second || open > 0 {
 		v.t.Errorf("%s: a good record took %v, want at most 5s; %d are open for longer", when, worst, open)
 	}
@@ -97,7 +98,7 @@ func (v *river) mended() {
 	if n := v.lettersNow() - before; len(v.open[0]) > 10 || len(v.behind[0]) > 2 || n > roomOfOne {
 		v.t.Errorf("%d records of the partition are open, %d are behind, %d letters", len(v.open[0]), len(v.behind[0]), n)
 	}
-	v.healthy = append(stream, 0)
+	v.healthy = append(slices.Clone(stream), 0)
 	v.pass(time.Minute)
 	v.flows("in the end")
 	if v.holds() != "" {
@@ -144,8 +145,9 @@ var sources = []struct {
 	{"panics", []func(int) string{panics}},
 }
 
-// TestAFloodStopsItsPartition: 30,000 bad records in one partition are held after a few letters, and the good ones of the
-// five others flow before, during and after the hold. When the producer is mended the good ones behind come through.
+// TestAFloodStopsItsPartition: 30,000 bad records in one partition are held after a few letters, and the good ones of
+// the five others flow before, during and after the hold. When the producer is mended the good ones behind come
+// through.
 func TestAFloodStopsItsPartition(t *testing.T) {
 	defer upsert.Inspect(func(_ string, rec *consumer.Record) {
 		if strings.Contains(string(rec.Value), `"panic"`) {
@@ -155,22 +157,23 @@ func TestAFloodStopsItsPartition(t *testing.T) {
 	for _, source := range sources {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
-					v := newRiver(r, 1, 2, 3, 4, 5)
-					v.pass(10 * time.Second)
-					v.behind[0] = bads(30_000, 0, source.kinds...)
-					v.pass(30 * time.Second)
-					v.flows("at the beginning")
-					if got := r.holds(); got != "flood tasks/0" {
-						t.Fatalf("holds %s, want the flood of the partition", got)
-					}
-					v.pass(5 * time.Minute)
-					v.flows("while it is held")
-					if n := r.lettersNow(); n > 1100 || r.holds() != "flood tasks/0" {
-						t.Errorf("%d letters; holds %s", n, r.holds())
-					}
-					v.mended()
-				})
+				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
+					func(r *rig) {
+						v := newRiver(r, 1, 2, 3, 4, 5)
+						v.pass(10 * time.Second)
+						v.behind[0] = bads(30_000, 0, source.kinds...)
+						v.pass(30 * time.Second)
+						v.flows("at the beginning")
+						if got := r.holds(); got != "flood tasks/0" {
+							t.Fatalf("holds %s, want the flood of the partition", got)
+						}
+						v.pass(5 * time.Minute)
+						v.flows("while it is held")
+						if n := r.lettersNow(); n > 1100 || r.holds() != "flood tasks/0" {
+							t.Errorf("%d letters; holds %s", n, r.holds())
+						}
+						v.mended()
+					})
 			})
 		}
 	}
@@ -193,16 +196,17 @@ func TestWhatIsNoFlood(t *testing.T) {
 		{"let", []func(int) string{notJSON, named}, nil, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			run(t, setup{long: true, letFlood: tc.let, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
-				v := newRiver(r, 1, 2, 3, 4, 5)
-				v.headers = tc.headers
-				v.behind[0] = bads(6000, 0, tc.kinds...)
-				v.pass(time.Minute)
-				v.flows("in the end")
-				if len(v.open[0]) > 0 || len(v.behind[0]) > 0 || r.holds() != "" {
-					t.Errorf("%d records are open, %d behind; holds %s", len(v.open[0]), len(v.behind[0]), r.holds())
-				}
-			})
+			run(t, setup{long: true, letFlood: tc.let, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
+				func(r *rig) {
+					v := newRiver(r, 1, 2, 3, 4, 5)
+					v.headers = tc.headers
+					v.behind[0] = bads(6000, 0, tc.kinds...)
+					v.pass(time.Minute)
+					v.flows("in the end")
+					if len(v.open[0]) > 0 || len(v.behind[0]) > 0 || r.holds() != "" {
+						t.Errorf("%d records are open, %d behind; holds %s", len(v.open[0]), len(v.behind[0]), r.holds())
+					}
+				})
 		})
 	}
 }
@@ -212,35 +216,36 @@ func TestAFloodOfAllPartitions(t *testing.T) {
 	for _, source := range sources[:4] {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
-					v := newRiver(r)
-					for p := range v.behind {
-						v.behind[p] = bads(5000, p, source.kinds...)
-					}
-					v.pass(5 * time.Minute)
-					if n := r.lettersNow(); n > 2000 || len(r.board.List()) != 6 {
-						t.Errorf("%d letters; holds %s", n, r.holds())
-					}
-					began := time.Now()
-					for p := range v.behind {
-						v.behind[p] = nil
-						v.healthy = append(v.healthy, p)
-					}
-					busy := func() (n int) {
-						for p := range v.open {
-							n += len(v.open[p]) + len(v.behind[p])
+				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
+					func(r *rig) {
+						v := newRiver(r)
+						for p := range v.behind {
+							v.behind[p] = bads(5000, p, source.kinds...)
 						}
-						return n
-					}
-					letters := r.lettersNow()
-					for busy() > 60 && time.Since(began) < time.Hour {
-						v.pass(time.Second)
-					}
-					t.Logf("%d letters, then %d more in %v", letters, r.lettersNow()-letters, time.Since(began))
-					if busy() > 60 || r.holds() != "" {
-						t.Errorf("%d records are open, holds %s", busy(), r.holds())
-					}
-				})
+						v.pass(5 * time.Minute)
+						if n := r.lettersNow(); n > 2000 || len(r.board.List()) != 6 {
+							t.Errorf("%d letters; holds %s", n, r.holds())
+						}
+						began := time.Now()
+						for p := range v.behind {
+							v.behind[p] = nil
+							v.healthy = append(v.healthy, p)
+						}
+						busy := func() (n int) {
+							for p := range v.open {
+								n += len(v.open[p]) + len(v.behind[p])
+							}
+							return n
+						}
+						letters := r.lettersNow()
+						for busy() > 60 && time.Since(began) < time.Hour {
+							v.pass(time.Second)
+						}
+						t.Logf("%d letters, then %d more in %v", letters, r.lettersNow()-letters, time.Since(began))
+						if busy() > 60 || r.holds() != "" {
+							t.Errorf("%d records are open, holds %s", busy(), r.holds())
+						}
+					})
 			})
 		}
 	}

@@ -38,7 +38,8 @@ func (r *rig) list(offsets ...int64) (handed []int64) {
 func TestListed(t *testing.T) {
 	own := http.Header{"Content-Type": {"application/json"}}
 	page := hubspottest.Fault{Status: 500, Body: "<html><title>oops</title></html>"}
-	alone := hubspottest.Fault{Status: 500, Match: func(in []hubspottest.Input) bool { return in[0].TraceID == "tasks-0-0" }}
+	first := func(in []hubspottest.Input) bool { return in[0].TraceID == "tasks-0-0" }
+	alone := hubspottest.Fault{Status: 500, Match: first}
 	for _, tc := range []struct {
 		name   string
 		fault  hubspottest.Fault
@@ -145,8 +146,8 @@ func TestListedIsNoFlood(t *testing.T) {
 	})
 }
 
-// TestListedWaits: a record is not taken if it did not fail, or waits behind another one of its object. The object stays
-// locked until Kafka has the letter.
+// TestListedWaits: a record is not taken if it did not fail, or waits behind another one of its object. The object
+// stays locked until Kafka has the letter.
 func TestListedWaits(t *testing.T) {
 	var mu sync.Mutex
 	var waiting []func()

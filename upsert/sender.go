@@ -361,7 +361,8 @@ func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 func (s *Sender) Status() Status {
 	breaker, outage := s.gate.status()
 	st := Status{Breaker: breaker, Outage: outage, InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}, Trouble: map[string]int{}}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
+		Trouble: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for status, n := range s.requests {

@@ -264,7 +264,8 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 	for why, n := range plan.Refused {
 		s.report("%s refused: %s", humanize.Comma(int64(n)), why)
 	}
-	s.report("A redriven record is written after all that came since. If a newer event of the same task was written under " +
+	s.report("A redriven record is written after all that came since. If a newer event of the same task was written " +
+		"under " +
 		"another key or in another partition, the old values replace the new ones.")
 	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)),
 		(time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))

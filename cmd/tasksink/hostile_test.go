@@ -182,7 +182,8 @@ func TestHostileRecords(t *testing.T) {
 				return r
 			}, strings.ToValidUTF8(hostile, "\ufffd"))
 			good := kafka.Message{Key: []byte(hostile), Headers: headers,
-				Value: []byte(`{"id":` + asJSON(id) + `,"properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":` + name +
+				Value: []byte(`{"id":` + asJSON(id) + `,"properties":{"hs_timestamp":"2026-11-23T10:00:00Z","hs_task_subject":` +
+					name +
 					`}}`)}
 			b.Produce(t, topic, good,
 				kafka.Message{Key: []byte(hostile), Headers: headers,

@@ -15,8 +15,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-// TestAWayOutAtNight: a record that HubSpot fails on stands alone on a quiet topic, so nothing decides on it. An operator
-// lists it, and within 3 s it is a dead letter, its hold has ended, and its offset is committed.
+// TestAWayOutAtNight: a record that HubSpot fails on stands alone on a quiet topic, so nothing decides on it. An
+// operator lists it, and within 3 s it is a dead letter, its hold has ended, and its offset is committed.
 func TestAWayOutAtNight(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
@@ -56,7 +56,8 @@ func TestAWayOutAtNight(t *testing.T) {
 		headers["tasksink.dlq.offset"] != "3" || !strings.Contains(headers["tasksink.dlq.message"], "HTTP 500") {
 		t.Errorf("the letter's headers are %v", headers)
 	}
-	if want := fmt.Sprintf("record %s: it becomes a dead letter, as an operator listed it", record); !strings.Contains(m.log.String(), want) {
+	if want := fmt.Sprintf("record %s: it becomes a dead letter, as an operator listed it",
+		record); !strings.Contains(m.log.String(), want) {
 		t.Errorf("the log does not say %q", want)
 	}
 	if _, metrics := m.get(t, "/metrics"); !strings.Contains(metrics, `category="OPERATOR"`) {

@@ -3,8 +3,8 @@
 //
 // What cannot be a token or a password, such as text that begins with the word Bearer, is refused when it is read.
 //
-// Use: Text, File or PasswordFile, then Value whenever the secret is needed. A Secret is safe for concurrent use, starts
-// nothing and needs no end.
+// Use: Text, File or PasswordFile, then Value whenever the secret is needed. A Secret is safe for concurrent use,
+// starts nothing and needs no end.
 package secret
 
 import (

@@ -91,7 +91,8 @@ func TestConditional(t *testing.T) {
 		if said := fmt.Sprint(answer["errors"]); status != 400 || !strings.Contains(said, "MISSING_CONDITIONAL") {
 			t.Errorf("without trace ids: %d %v", status, answer)
 		}
-		if status, answer = send(input("a", "t-a", when, `"hs_task_status":"COMPLETED","hs_task_body":"b"`)); status != 200 || answer["errors"] != nil {
+		if status, answer = send(input("a", "t-a", when, `"hs_task_status":"COMPLETED","hs_task_body":"b"`)); status != 200 ||
+			answer["errors"] != nil {
 			t.Errorf("with the body: %d %v", status, answer)
 		}
 		if status, answer = send(done); status != 200 || answer["errors"] != nil {

@@ -136,7 +136,8 @@ func TestDeadLetterFileMisses(t *testing.T) {
 	play(t, filepath.Join(t.TempDir(), "records"), func(d *desk) {
 		d.write("tasks/0/5\ntasks/1/6\n")
 		d.after(29*time.Second, "", `"records":2,`)
-		d.after(4*time.Second, "", "listed records were not found here within 30s", `"records":["tasks/0/5","tasks/1/6"],"count":2`, "Another replica")
+		d.after(4*time.Second, "", "listed records were not found here within 30s",
+			`"records":["tasks/0/5","tasks/1/6"],"count":2`, "Another replica")
 		d.after(time.Hour, "")
 		d.wait("tasks", 1, 6)
 		d.after(1500*time.Millisecond, "tasks/1/6", "record tasks/1/6")
