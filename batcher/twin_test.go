@@ -312,3 +312,13 @@ func (w *twin) probe(limit int, of func(rec) bool) (batch [][]rec, aside bool) {
 	}
 	return nil, false
 }
+
+// take lists the objects whose first record may be taken.
+func (w *twin) take(of func(rec) bool) (objects []*twinObject) {
+	for _, o := range w.objects {
+		if !o.isAway && len(o.queue) > 0 && of(o.queue[0]) {
+			objects = append(objects, o)
+		}
+	}
+	return objects
+}

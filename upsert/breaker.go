@@ -46,7 +46,7 @@ func newGate(board *hold.Board, log zerolog.Logger) *gate {
 // series are failures in a row that are enough to open the breaker.
 type series struct {
 	since time.Time // when the last of them left; zero: they are not enough
-	last  uint64    // the permit that was given last then
+	last  uint64    // the request that had left last then
 }
 
 // rowEnds tells whether the failures in a row, which are enough, are all that there is. A record that fails at once

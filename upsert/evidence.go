@@ -291,6 +291,23 @@ func (l *lane) convict(t *Task, kind string) {
 
 func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(r.Property, maxWord) }
 
+// failedBy notes what a record met that failed by itself.
+func (e *evidence) failedBy(t *Task, what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.of(t.lane()).trialOf(t).what = what
+}
+
+// lastFailure is what the record's last failure by itself met; empty if it is not known.
+func (e *evidence) lastFailure(t *Task) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.trial == nil {
+		return ""
+	}
+	return t.trial.what
+}
+
 // name tells whether the board names the record as one that fails alone. While many others fail, too, or many are named
 // already, it does not.
 func (e *evidence) name(t *Task, tries int) bool {

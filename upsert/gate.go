@@ -49,7 +49,7 @@ type gate struct {
 	since   time.Time // while not closed: when it opened first
 	failing time.Time // the first failure since the last success
 	sent    time.Time // when the request left that failed last
-	left    uint64    // permits, ever
+	left    uint64    // requests that left, ever
 	out     []uint64  // those that are out, the oldest first
 	minute  minute    // requests that were whole
 	row     series    // the failures in a row, once they are enough to open the breaker
@@ -79,8 +79,8 @@ type permit struct {
 	of     func(*Task) bool // the probe's records; nil: any
 	hold   string           // the hold that it probes, or that it waited for, if any
 	alone  bool             // while it is out no other passes
-	number uint64           // in the order in which they were given
-	at     time.Time        // when it was given
+	number uint64           // of its request, in the order in which they left
+	at     time.Time        // when it left
 	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
 	done   func(error)
 }
@@ -158,10 +158,17 @@ func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
 		}
 		return p, time.Millisecond, false
 	}
-	g.left++
-	p.done, p.number, p.at, g.alone = done, g.left, time.Now(), p.alone || g.alone
-	g.out = append(g.out, p.number)
+	p.done, g.alone = done, p.alone || g.alone
 	return p, 0, true
+}
+
+// leaves notes that the permit's request leaves, and that it is a whole one.
+func (g *gate) leaves(p *permit, whole bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left++
+	p.number, p.at, p.whole = g.left, time.Now(), whole
+	g.out = append(g.out, p.number)
 }
 
 // wait tries again whenever something changes.

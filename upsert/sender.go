@@ -282,14 +282,15 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	_, p.whole = s.evidence.suspects(inputs)
-	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
+	_, whole := s.evidence.suspects(inputs)
+	s.gate.leaves(&p, whole)
+	f := flight{permit: p, batch: batch, inputs: inputs, size: sizeOf(inputs), healthy: s.gate.healthy(),
 		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
 	// The pace counts the request when it is written: dialling takes its time.
-	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs)), s.cfg.Proven, ticket.Leave)
+	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs), f.size), s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
 	s.traces.answered(post, answer, err)

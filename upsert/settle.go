@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -22,7 +23,7 @@ type flight struct {
 	permit  permit
 	batch   []*batcher.Sealed[*Task]
 	inputs  []input
-	size    int  // bytes of the request
+	size    int  // bytes of the request, as the queue counts them
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
 	left    departure
 	charge  charge // what it counted as a failure among the requests of its lanes
@@ -200,6 +201,7 @@ func (s *Sender) refused(p permit, sealed *batcher.Sealed[*Task], reason dlq.Rea
 	}
 	t := sealed.Records[0]
 	if s.flooded(p, t, reason) {
+		s.evidence.failedBy(t, strings.TrimSpace(kindOf(reason)))
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}
@@ -241,7 +243,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
 func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	suspected, innocent := s.evidence.suspects(f.inputs)
-	larger := a.Class == classTooLarge && s.tooLarge(f.size)
+	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
 		s.again(f)
@@ -264,7 +266,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		pause = func() time.Duration { return answerPause }
 	}
 	switch {
-	case !larger && rounds < s.evidence.blame(f.inputs[0][0]):
+	case !bySize && rounds < s.evidence.blame(f.inputs[0][0]):
 		s.cfg.Queue.Together(f.batch, rest(rounds))
 	case f.took > slowFailure:
 		s.apart(f, 10, pause)
@@ -274,15 +276,15 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	return suspected
 }
 
-// tooLarge notes a 413, and tells whether the request was larger than those that passed.
-func (s *Sender) tooLarge(size int) (larger bool) {
+// tooLarge notes a 413, and tells whether the request's size explains it.
+func (s *Sender) tooLarge(size int) (explains bool) {
 	now := time.Now()
-	larger, bound := s.sizes.refused(size, now)
+	explains, bound := s.sizes.refused(size, now)
 	if bound {
 		s.cfg.Log.Warn().Int("bytes", s.sizes.bound(now)).Msg("requests are kept smaller from now on: something between " +
 			"tasksink and HubSpot refuses larger ones with status 413")
 	}
-	return larger
+	return explains
 }
 
 // undecided sends inputs again that HubSpot did not answer for.
