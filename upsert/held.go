@@ -16,7 +16,7 @@ const (
 
 // silent counts an answer that neither confirmed nor convicted anybody. Lanes in which nothing else comes are held.
 func (s *Sender) silent(f flight, a judgement) {
-	failed := a.Class == classFailed || a.Class == classTooLarge
+	failed := a.Class == classFailed || a.Class == classTooLarge || a.Class == classLocked
 	for _, key := range s.evidence.silent(f.inputs, failed) {
 		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key }
 		if s.gate.Hold(laneName+key.name(), standing{stops: stops, limit: probeSize, every: holdProbe}, holdProbe) {

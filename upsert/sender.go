@@ -302,7 +302,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	}
 	if errors.Is(err, hubspot.ErrWithheld) { // the next one proves the membership anew, or the records are gone
 		ticket.Return()
-		s.again(f, 0)
+		s.again(f)
 		s.gate.unused(p, false)
 		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so " +
 			"long that its partitions may be somebody else's")

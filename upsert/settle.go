@@ -44,7 +44,7 @@ func (s *Sender) settle(f flight, a judgement) {
 				stop.every = firstHoldProbe
 			}
 		}
-		s.again(f, 0)
+		s.again(f)
 		s.gate.Hold(stop.reason, standing{limit: probeSize, every: stop.every}, first)
 		s.cfg.Board.Set(stop.reason, "all", stop.detail, stop.remedy)
 		s.gate.passed(f.permit, held)
@@ -52,17 +52,10 @@ func (s *Sender) settle(f flight, a judgement) {
 	}
 	switch a.Class {
 	case classLimited:
-		s.again(f, 0)
+		s.again(f)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		rest := min(a.RetryAfter, lastRest)
-		s.again(f, rest)
-		if s.locks.Add(1) < enoughLocks {
-			s.passed(f, silent)
-			return
-		}
-		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
-		s.gate.passed(f.permit, held)
+		s.locked(f, a)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
 		s.gate.failedWith(f.permit, a, suspected)
@@ -95,9 +88,9 @@ func (s *Sender) wake(of func(*Task) bool) {
 }
 
 // again sends a batch again as it was: what travelled apart stays so.
-func (s *Sender) again(f flight, after time.Duration) {
-	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].apart() }) || after > 0 {
-		s.cfg.Queue.Together(f.batch, after)
+func (s *Sender) again(f flight) {
+	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].apart() }) {
+		s.cfg.Queue.Together(f.batch, 0)
 		return
 	}
 	for _, sealed := range f.batch {
@@ -253,7 +246,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
-		s.again(f, 0)
+		s.again(f)
 		return suspected
 	}
 	if innocent {
@@ -304,18 +297,41 @@ func (s *Sender) undecided(f flight, a judgement) {
 	if s.byLane(f) {
 		return
 	}
+	s.later(f, 0)
+}
+
+// later sends a batch again of which nothing is known, after a rest that grows, or takes it apart.
+func (s *Sender) later(f flight, least time.Duration) (rounds int) {
 	t := f.inputs[0][0]
 	enough := s.evidence.blame(t)
 	if !t.apart() {
 		enough = max(enough, enoughRound)
 	}
 	rounds, others := s.evidence.tried(f)
-	switch {
-	case rounds < enough || !others:
-		s.cfg.Queue.Together(f.batch, rest(rounds))
-	default:
-		s.apart(f, 2, func() time.Duration { return 0 })
+	after := max(least, rest(rounds))
+	if rounds < enough || !others || len(f.batch) == 1 {
+		s.cfg.Queue.Together(f.batch, after)
+	} else {
+		s.apart(f, 2, func() time.Duration { return least })
 	}
+	return rounds
+}
+
+// locked settles a request that met a 423. It speaks against nobody, but one record must not keep others with it. After
+// some in a row only probes leave.
+func (s *Sender) locked(f flight, a judgement) {
+	least := min(a.RetryAfter, lastRest)
+	s.silent(f, a)
+	rounds := s.later(f, least)
+	if len(f.batch) == 1 {
+		s.name(f.inputs[0][0], rounds, a.What)
+	}
+	if len(f.batch) == 1 && rounds > 1 || s.locks.Add(1) < enoughLocks {
+		s.passed(f, silent)
+		return
+	}
+	s.gate.Hold(holdLocked, standing{limit: probeSize, every: holdProbe}, least)
+	s.gate.passed(f.permit, held)
 }
 
 // failedAlone counts a failure of one input against its record.
