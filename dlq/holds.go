@@ -100,6 +100,6 @@ func refusalRemedy(err error) string {
 		return "raise max.message.bytes of the dead-letter topic: the letter is too large even without value, headers and " +
 			"key" + rest
 	}
-	return "check the settings of the dead-letter topic, such as cleanup.policy=delete: a compacted topic takes no letter " +
-		"without a key" + rest
+	return "check the settings of the dead-letter topic, such as cleanup.policy=delete: a compacted topic takes no " +
+		"letter without a key" + rest
 }
