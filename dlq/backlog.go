@@ -20,52 +20,6 @@ type backlog struct {
 	shown   map[string]bool // scopes of the holds that stand
 }
 
-// target is a partition of a dead-letter topic.
-type target struct {
-	topic     string
-	partition int // unknown: of a topic that could not be looked up yet
-}
-
-const unknown = -1
-
-// lane is the letters that go to one partition, in their order. Its fields belong to the backlog.
-type lane struct {
-	target
-	wake    chan struct{} // one place
-	letters []letter
-	held    []*heldBack // what the topic takes in no form; the first is tried again next
-	heldBy  map[heldKey]*heldBack
-	probe   *heldBack // of them, the one whose first letter is being tried again; it is not in held
-
-	failure failure       // of the last write; zero: it did not fail
-	since   time.Time     // of the first failure in a row
-	written time.Time     // when a write was acknowledged last
-	pause   time.Duration // after the next failure
-	retry   time.Time     // no write before; for what is held back, no attempt before
-}
-
-// failure is what a hold shows of a write that failed.
-type failure struct{ detail, remedy string }
-
-// heldBack is a letter that its topic takes in no form, and the letters behind it that have its key.
-type heldBack struct {
-	key     heldKey
-	letters []letter
-	refusal error
-}
-
-// heldKey is what a letter holds back: the letters of its key in its source partition. All without a key are one.
-type heldKey struct {
-	topic     string
-	partition int
-	hasKey    bool
-	key       string
-}
-
-func (l *letter) heldKey() heldKey {
-	return heldKey{l.rec.Topic, l.rec.Partition, l.rec.Key != nil, string(l.rec.Key)}
-}
-
 func newBacklog(board *hold.Board) *backlog {
 	return &backlog{board: board, lanes: map[target]*lane{}, shown: map[string]bool{}}
 }
@@ -142,20 +96,6 @@ func (b *backlog) put(ln *lane, letters []letter) {
 	ln.append(letters...)
 }
 
-// append appends letters. b.mu is locked.
-func (ln *lane) append(letters ...letter) {
-	if ln.failing() {
-		for _, l := range letters {
-			l.rec.Return()
-		}
-	}
-	ln.letters = append(ln.letters, letters...)
-	signal(ln.wake)
-}
-
-// failing tells whether the last write failed: then what waits is not on the wire. b.mu is locked.
-func (ln *lane) failing() bool { return ln.failure != failure{} }
-
 // sorted puts the letters of a topic, those that waited first, into the lanes of its n partitions. It returns the lanes
 // that are new.
 func (b *backlog) sorted(lobby *lane, letters []letter, n int) (fresh []*lane) {
@@ -176,16 +116,6 @@ func (b *backlog) sorted(lobby *lane, letters []letter, n int) (fresh []*lane) {
 	}
 	b.show()
 	return fresh
-}
-
-// well ends the lane's failures. b.mu is locked.
-func (ln *lane) well() {
-	if ln.failing() {
-		for _, l := range ln.letters {
-			l.leave()
-		}
-	}
-	ln.failure, ln.pause, ln.since = failure{}, firstPause, time.Time{}
 }
 
 // take takes letters from the front of a lane, and puts them on the wire. Letters whose partitions were given up stand
@@ -213,22 +143,6 @@ func (b *backlog) take(ln *lane) (batch, given []letter, probe bool) {
 	}
 	ln.letters = slices.Clone(ln.letters[n:])
 	return batch, given, false
-}
-
-// takeHeld takes the probe from what is held back. b.mu is locked.
-func (ln *lane) takeHeld() (l letter, given []letter, ok bool) {
-	h := ln.held[0]
-	ln.held = ln.held[1:]
-	for len(h.letters) > 0 && !h.letters[0].leave() {
-		given = append(given, h.letters[0])
-		h.letters = h.letters[1:]
-	}
-	if len(h.letters) == 0 {
-		delete(ln.heldBy, h.key)
-		return letter{}, given, false
-	}
-	ln.probe = h
-	return h.letters[0], given, true
 }
 
 // withhold leaves out of a batch the letters behind one that is held back.

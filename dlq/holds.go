@@ -101,6 +101,5 @@ func refusalRemedy(err error) string {
 			"key" + rest
 	}
 	return "check the settings of the dead-letter topic, such as cleanup.policy=delete: a compacted topic takes no " +
-		"letter " +
-		"without a key" + rest
+		"letter without a key" + rest
 }

@@ -22,10 +22,10 @@ type Stale struct {
 	Newer  Place // the newest event of its key
 }
 
-// Check looks for newer events in the source partitions, and refuses the letters that they have overtaken: an event
-// with the same key, in the same source partition. A record that has a letter of the same consumer group is no newer
-// state, as HubSpot does not have it. A record that a redrive sent back counts as the event that died, which is older
-// than it. All others count, tombstones too, whether HubSpot has them yet or not.
+// Check looks for newer events in the source partitions, and refuses the letters that they have overtaken. A newer
+// event has the same key, in the same source partition. A record that has a letter of the same consumer group is no
+// newer state, as HubSpot does not have it. A record that a redrive sent back counts as the event that died, which is
+// older than it. All others count, tombstones too, whether HubSpot has them yet or not.
 //
 // Each source partition is read once, from behind the oldest of its letters; Send goes on from there. Check calls done
 // with how many offsets it has seen, and how many there are. A plan that is not checked has no stale letters.

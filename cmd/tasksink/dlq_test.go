@@ -250,6 +250,7 @@ func TestTerminal(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
 	topic := letters(t, b)
+	b.Produce(t, topic, slices.Repeat([]kafka.Message{{Key: []byte("other"), Value: []byte("{}")}}, 200)...)
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -279,15 +280,16 @@ func TestTerminal(t *testing.T) {
 		!strings.Contains(shown, "1 refused: redriven too often") || !strings.Contains(shown, "nothing was sent") {
 		t.Errorf("status %d: %s", status, shown)
 	}
-	if n := len(b.ReadAll(t, topic)); n != 0 {
-		t.Fatalf("%d records were sent against a no", n)
+	if n := len(b.ReadAll(t, topic)); n != 200 {
+		t.Fatalf("%d records in the topic after a no, want 200", n)
 	}
 	if shown, status := on("y\n", "redrive", "--code=INVALID_OPTION"); status != 0 ||
+		!strings.Contains(shown, "reading letters") || !strings.Contains(shown, "looking for newer events") ||
 		!strings.Contains(shown, "sending") || !strings.Contains(shown, "2  sent") {
 		t.Errorf("status %d: %s", status, shown)
 	}
-	if n := len(b.ReadAll(t, topic)); n != 2 {
-		t.Errorf("%d records were sent, want 2", n)
+	if n := len(b.ReadAll(t, topic)); n != 202 {
+		t.Errorf("%d records in the topic, want 202", n)
 	}
 	if shown, status := on("", "show", "0/4", "--raw"); status != 1 || strings.Contains(shown, "\x1b") ||
 		!strings.Contains(shown, "--force") {
