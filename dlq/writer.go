@@ -15,8 +15,8 @@
 // milliseconds, and whoever gives up its partition waits for that. After a write that failed, only the letters of the
 // attempt that is being made are on the wire, so that nobody waits for a topic that cannot be written.
 //
-// Use: NewWriter, then Run, which works until its context ends. A Reader reads letters back, and a Redriver sends them to
-// the topics that they came from.
+// Use: NewWriter, then Run, which works until its context ends. A Reader reads letters back, and a Redriver sends them
+// to the topics that they came from.
 package dlq
 
 import (

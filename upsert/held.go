@@ -101,7 +101,8 @@ func (s *Sender) name(t *Task, tries int, what string) {
 	}
 	s.cfg.Board.Set(holdRecord, recordScope(t), "1 record fails alone: "+recordScope(t)+", "+what+", "+
 		strconv.Itoa(tries)+" tries", "look at the record: HubSpot takes the others, or there are none at the moment; its "+
-		"partition goes on, and it becomes a dead letter when the others show that it is to blame")
+		"partition goes on, and it becomes a dead letter when the others show that it is to blame, or when it is listed in "+
+		"--dead-letter-file")
 }
 
 func (s *Sender) unnameAll(of func(*Task) bool) {
