@@ -256,7 +256,11 @@ func (b *Batcher[T]) Back(s *Sealed[T], again Again) {
 	defer b.unlock()
 	kept := b.queue.comeBack(s, restEnd(b.now(), again.After))
 	if again.Suspect {
-		s.object.suspect, s.object.alone = kept, again.Alone
+		s.object.suspect, s.object.alone = kept, 0
+		if again.Alone {
+			b.queue.units++
+			s.object.alone = b.queue.units
+		}
 	}
 	b.queue.place(s.object, b.now())
 	b.stir()

@@ -43,7 +43,7 @@ type object[T any] struct {
 	// leave at a time. If those are accepted the guilty one is in the other half, which is therefore halved in
 	// turn without being sent: finding one among n takes log₂ n requests.
 	suspect int
-	alone   bool // while there are any, they are in a unit of their own
+	alone   uint64 // while there are any, they are in a unit of their own, of this number; 0: they have company
 }
 
 // seq is the order of the object's first record.
@@ -61,9 +61,11 @@ func (o *object[T]) before(p *object[T]) bool {
 
 // seclude puts an object into a unit of its own while its suspects must not harm others.
 func (o *object[T]) seclude() {
-	o.alone = o.alone && o.suspect > 0
-	if o.alone && o.unit == nil {
-		o.unit, o.bound = &unit[T]{notBefore: o.notBefore, place: -1}, o.suspect
+	if o.suspect == 0 {
+		o.alone = 0
+	}
+	if o.alone > 0 && o.unit == nil {
+		o.unit, o.bound = &unit[T]{number: o.alone, notBefore: o.notBefore, place: -1}, o.suspect
 	}
 }
 

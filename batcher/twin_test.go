@@ -48,7 +48,7 @@ type twinObject struct {
 	unit        int // 0: none
 	bound       int
 	suspect     int
-	alone       bool
+	alone       int // the unit of the suspects; 0: they have company
 	tries       int
 	ended       []int
 }
@@ -84,9 +84,11 @@ func (w *twin) place(o *twinObject) {
 		o.toHandOut = true
 		return
 	}
-	if o.alone = o.alone && o.suspect > 0; o.alone && o.unit == 0 {
-		w.units++
-		o.unit, o.bound = w.units, o.suspect
+	if o.suspect == 0 {
+		o.alone = 0
+	}
+	if o.alone > 0 && o.unit == 0 {
+		o.unit, o.bound = o.alone, o.suspect
 	}
 }
 
@@ -113,7 +115,11 @@ func (w *twin) back(o *twinObject, until time.Duration, suspect, alone bool, uni
 	o.away, o.isAway, o.until = nil, false, until
 	o.tries++
 	if suspect {
-		o.suspect, o.alone = len(kept), alone
+		o.suspect, o.alone = len(kept), 0
+		if alone {
+			w.units++
+			o.alone = w.units
+		}
 	}
 	if unit > 0 && len(kept) > 0 {
 		o.unit, o.bound = unit, len(kept)

@@ -58,8 +58,15 @@ func (t *Task) rejoin() {
 	}
 }
 
+// singled tells whether comparable others were confirmed since the batch left from which the record was taken apart, or
+// since its first try alone: what happens to it does not happen to everybody. e.mu must be held.
+func (l *lane) singled(t *Task) bool {
+	return (t.apart() || t.suspect()) && l.othersSince(t.ID, t.trial.start)
+}
+
 // suspects tells since when all records of a request are suspects, and whether none is, nor travels apart. A part of a
-// batch that was taken apart is suspect, too, once comparable others were confirmed.
+// batch that was taken apart is suspect, too, once comparable others were confirmed, and so is a lane, once other lanes
+// were.
 func (e *evidence) suspects(inputs []input) (since time.Time, innocent bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -70,7 +77,9 @@ func (e *evidence) suspects(inputs []input) (since time.Time, innocent bool) {
 		switch {
 		case t.suspect():
 			since = later(since, t.trial.since)
-		case t.apart() && e.of(t.lane()).othersSince(t.ID, t.trial.start):
+		case e.elsewhere(t.lane()):
+			return now, innocent
+		case e.of(t.lane()).singled(t):
 			since = now
 		default:
 			all = false

@@ -45,15 +45,16 @@ func newGate(board *hold.Board, log zerolog.Logger) *gate {
 
 // series are failures in a row that are enough to open the breaker.
 type series struct {
-	since time.Time // zero: they are not enough
-	last  uint64    // the permit that was given last then
+	since time.Time // when the last of them left; zero: they are not enough
+	last  uint64    // the request that had left last then
 }
 
 // rowEnds tells whether the failures in a row, which are enough, are all that there is. A record that fails at once
-// takes one part of its batch after the other with it, while their neighbours take longer: what is out is waited for.
+// takes one part of its batch after the other with it, while their neighbours take longer: what is out is waited for,
+// unless the failures took as long.
 func (g *gate) rowEnds() bool {
 	if g.row.since.IsZero() {
-		g.row = series{time.Now(), g.left}
+		g.row = series{g.sent, g.left}
 	}
 	return len(g.out) == 0 || g.out[0] > g.row.last || time.Since(g.row.since) >= breakerPatience
 }

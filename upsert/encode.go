@@ -103,3 +103,11 @@ func appendString(dst []byte, s string) []byte {
 func InputSize(t *Task) int {
 	return 128 + len(t.Record.Topic) + 6*len(t.ID) + 6*len(t.IDProperty) + len(t.Properties)
 }
+
+// sizeOf is the sum of that for the newest task of each input: what the request takes of a batch's bytes.
+func sizeOf(inputs []input) (bytes int) {
+	for _, in := range inputs {
+		bytes += InputSize(in[len(in)-1])
+	}
+	return bytes
+}

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tasksink/tasksink/consumer"
 	"github.com/tasksink/tasksink/dlq"
 )
 
@@ -25,6 +24,7 @@ func (t *Task) lane() laneKey { return laneKey{t.Record.Topic, t.IDProperty} }
 // lane is what is known of comparable records.
 type lane struct {
 	confirmed uint64            // inputs, ever
+	last      time.Time         // when the last of them was
 	recent    [4]confirmation   // the objects confirmed last, each once, newest first
 	minute    minute            // requests that carried no suspect
 	passed    float64           // those ever that did well, and those that failed
@@ -49,6 +49,7 @@ type streak struct {
 
 const (
 	enoughSilence = 20               // such answers that call for a hold
+	enoughFailed  = 3                // such answers, from which on other lanes that pass show that it is this one
 	longSilence   = 10 * time.Second // or how long they take
 	mostConvicted = 10_000           // objects that are remembered
 	mostNamed     = 20               // records that the board names at a time
@@ -69,7 +70,7 @@ func (e *evidence) of(key laneKey) *lane {
 // trialOf returns the record's trial, which begins now if it has none; e.mu must be held.
 func (l *lane) trialOf(t *Task) *trial {
 	if t.trial == nil {
-		t.trial = &trial{left: l.confirmed, seen: l.confirmed}
+		t.trial = &trial{start: l.confirmed, left: l.confirmed, seen: l.confirmed}
 	}
 	return t.trial
 }
@@ -78,12 +79,13 @@ func (l *lane) trialOf(t *Task) *trial {
 func (e *evidence) confirm(confirmed []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	now := time.Now()
 	var l *lane
 	for i, t := range confirmed {
 		if key := t.lane(); i == 0 || key != confirmed[i-1].lane() {
 			l = e.of(key)
 		}
-		l.confirmed++
+		l.confirmed, l.last = l.confirmed+1, now
 		if i < len(l.recent) || i >= len(confirmed)-len(l.recent) { // as many as recent keeps
 			l.remember(t.ID)
 		}
@@ -143,15 +145,20 @@ func (e *evidence) fresh() {
 	}
 }
 
-// silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried. It
-// returns those that must be held.
-func (e *evidence) silent(inputs []input) (hold []laneKey) {
+// silent counts an answer that neither confirmed nor convicted anybody, for each lane that the request carried, except
+// for records of which it is known that others pass. It returns the lanes that must be held. A failure is the breaker's
+// business unless other lanes pass.
+func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now, counted := time.Now(), map[laneKey]bool{}
 	for _, in := range inputs {
 		key := in[0].lane()
-		s := &e.of(key).streak
+		l := e.of(key)
+		if l.singled(in[0]) {
+			continue
+		}
+		s := &l.streak
 		if !counted[key] {
 			counted[key] = true
 			if s.answers++; s.answers == 1 {
@@ -161,11 +168,41 @@ func (e *evidence) silent(inputs []input) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		if s := e.of(key).streak; s.several && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+		s := e.of(key).streak
+		long := s.answers >= enoughSilence || now.Sub(s.since) >= longSilence
+		if long && s.several && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}
 	return hold
+}
+
+// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing. The
+// caller holds e.mu.
+func (e *evidence) elsewhere(key laneKey) bool {
+	s := e.of(key).streak
+	if s.answers < enoughFailed {
+		return false
+	}
+	for other, l := range e.lanes {
+		if other != key && l.last.After(s.since) {
+			return true
+		}
+	}
+	return false
+}
+
+// passedLast is the lane that was confirmed last.
+func (e *evidence) passedLast() (key laneKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var last time.Time
+	for k, l := range e.lanes {
+		if l.last.After(last) {
+			key, last = k, l.last
+		}
+	}
+	return key
 }
 
 // conflicts marks records that met a 409, and tells whether one of them meets it for the first time.
@@ -276,8 +313,9 @@ func (e *evidence) lastFailure(t *Task) string {
 func (e *evidence) name(t *Task, tries int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n, share := e.of(t.lane()).others(t, time.Now()); !e.named[t] && (tries < enoughNamed ||
-		len(e.named) >= mostNamed || n >= enoughOthers && share >= fewFail) {
+	l := e.of(t.lane())
+	if n, share := l.others(t, time.Now()); !e.named[t] && (tries < enoughNamed || len(e.named) >= mostNamed ||
+		n >= enoughOthers && share >= fewFail || l.streak.several && !l.singled(t)) {
 		return false
 	}
 	e.named[t] = true
@@ -296,12 +334,12 @@ func (e *evidence) unname(t *Task) (named bool) {
 	return named
 }
 
-// namedOf forgets the named records of which gone is true, and returns them.
-func (e *evidence) namedOf(gone func(*consumer.Record) bool) (tasks []*Task) {
+// unnameAll forgets the named records that of likes, and returns them.
+func (e *evidence) unnameAll(of func(*Task) bool) (tasks []*Task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for t := range e.named {
-		if gone(t.Record) {
+		if of(t) {
 			delete(e.named, t)
 			tasks = append(tasks, t)
 		}

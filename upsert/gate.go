@@ -48,7 +48,8 @@ type gate struct {
 	reopen  time.Time // while open: when it lets a probe pass
 	since   time.Time // while not closed: when it opened first
 	failing time.Time // the first failure since the last success
-	left    uint64    // permits, ever
+	sent    time.Time // when the request left that failed last
+	left    uint64    // requests that left, ever
 	out     []uint64  // those that are out, the oldest first
 	minute  minute    // requests that were whole
 	row     series    // the failures in a row, once they are enough to open the breaker
@@ -74,10 +75,12 @@ type standing struct {
 type permit struct {
 	limit  int              // the most inputs it may carry
 	probe  bool             // it asks a question: it carries records that came back least often, though they rest
+	first  bool             // it is the first probe of everything since something passed
 	of     func(*Task) bool // the probe's records; nil: any
 	hold   string           // the hold that it probes, or that it waited for, if any
 	alone  bool             // while it is out no other passes
-	number uint64           // in the order in which they were given
+	number uint64           // of its request, in the order in which they left
+	at     time.Time        // when it left
 	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
 	done   func(error)
 }
@@ -113,7 +116,8 @@ func (g *gate) Due(ctx context.Context, size int) (permit, error) {
 			if wait = at.Sub(now); wait > 0 {
 				return p, wait, false
 			}
-			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, alone: true, hold: name})
+			return g.allow(permit{limit: max(1, min(probeSize, size)>>min(g.failed, 8)), probe: true, first: g.failed == 0,
+				alone: true, hold: name})
 		}
 		for name, st := range g.holds {
 			switch left := st.next.Sub(now); {
@@ -154,10 +158,17 @@ func (g *gate) allow(p permit) (_ permit, wait time.Duration, ok bool) {
 		}
 		return p, time.Millisecond, false
 	}
-	g.left++
-	p.done, p.number, g.alone = done, g.left, p.alone || g.alone
-	g.out = append(g.out, p.number)
+	p.done, g.alone = done, p.alone || g.alone
 	return p, 0, true
+}
+
+// leaves notes that the permit's request leaves, and that it is a whole one.
+func (g *gate) leaves(p *permit, whole bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left++
+	p.number, p.at, p.whole = g.left, time.Now(), whole
+	g.out = append(g.out, p.number)
 }
 
 // wait tries again whenever something changes.
@@ -276,6 +287,9 @@ func (g *gate) finish(p permit, err error, change func()) {
 		g.failing, g.row = time.Time{}, series{}
 	case !errors.Is(err, errGivenUp) && g.failing.IsZero():
 		g.failing = time.Now()
+	}
+	if err != nil {
+		g.sent = p.at
 	}
 	p.done(err)
 	if p.alone {

@@ -16,10 +16,12 @@ const (
 
 // silent counts an answer that neither confirmed nor convicted anybody. Lanes in which nothing else comes are held.
 func (s *Sender) silent(f flight, a judgement) {
-	for _, key := range s.evidence.silent(f.inputs) {
+	failed := a.Class == classFailed || a.Class == classTooLarge
+	for _, key := range s.evidence.silent(f.inputs, failed) {
 		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key }
 		if s.gate.Hold(laneName+key.name(), standing{stops: stops, limit: probeSize, every: holdProbe}, holdProbe) {
 			s.cfg.Queue.Recheck()
+			s.unnameAll(stops) // it is not they that fail alone
 		}
 		reason, detail, remedy := laneHold(a)
 		s.lanes.begin(key, laneReason{reason, detail, remedy}, s.evidence.known())
@@ -101,6 +103,12 @@ func (s *Sender) name(t *Task, tries int, what string) {
 		strconv.Itoa(tries)+" tries", "look at the record: HubSpot takes the others, or there are none at the moment; its "+
 		"partition goes on, and it becomes a dead letter when the others show that it is to blame, or when it is listed in "+
 		"--dead-letter-file")
+}
+
+func (s *Sender) unnameAll(of func(*Task) bool) {
+	for _, t := range s.evidence.unnameAll(of) {
+		s.cfg.Board.Clear(holdRecord, recordScope(t))
+	}
 }
 
 func (s *Sender) unname(t *Task) {

@@ -25,6 +25,7 @@ const (
 	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
 	holdOutage    = "outage"    // the breaker is not closed
 	holdRecord    = "record"    // a record fails alone
+	holdLocked    = "locked"    // 423s in a row; it is over in seconds, and not on the board
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
@@ -61,6 +62,9 @@ func laneHold(a judgement) (reason, detail, remedy string) {
 	case a.Class == classJudged:
 		return holdBlocked, "HubSpot answers, but confirms no record: " + a.silence(),
 			"wait: tasksink asks every 5 s; if it lasts, give the correlation id to HubSpot's support"
+	case a.Class == classFailed, a.Class == classTooLarge:
+		return holdBlocked, "every request with these records fails, while others pass: " + a.What,
+			"look at what these records have in common, and at proxies and firewalls between tasksink and HubSpot"
 	case a.Status == http.StatusPaymentRequired:
 		return holdPayment, "HubSpot refuses every record: " + a.What,
 			"look at the account's subscription and invoices in HubSpot, under Account & Billing"

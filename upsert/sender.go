@@ -79,6 +79,7 @@ type Sender struct {
 	floods   *floods
 	sizes    sizes
 	lanes    laneHolds
+	locks    atomic.Int32 // 423s in a row
 
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
@@ -152,6 +153,7 @@ func (s *Sender) Run(ctx context.Context) {
 func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
 	loop := s.cfg.Watch.Loop("probes")
 	defer loop.End()
+	var last laneKey
 	for {
 		loop.Idle()
 		p, err := s.gate.Due(ctx, s.cfg.BatchSize)
@@ -167,11 +169,7 @@ func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
 			return
 		}
 		loop.Busy()
-		of := p.of
-		if of == nil {
-			of = func(*Task) bool { return true }
-		}
-		batch, aside := s.cfg.Queue.Probe(p.limit, of)
+		batch, aside := s.ask(p, &last)
 		if aside {
 			for _, sealed := range batch {
 				s.asideNow(sealed)
@@ -183,6 +181,28 @@ func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
 		s.leave(ctx, flights, p, ticket, batch, w)
 		<-s.turn
 	}
+}
+
+// ask seals the batch of a probe. One of everything carries the lane that passed last, then each time another one than
+// before, so that a lane in which nothing passes does not speak for the others.
+func (s *Sender) ask(p permit, last *laneKey) (batch []*batcher.Sealed[*Task], aside bool) {
+	if p.of != nil {
+		return s.cfg.Queue.Probe(p.limit, p.of)
+	}
+	var lane laneKey
+	if p.first {
+		lane = s.evidence.passedLast()
+	}
+	batch, _ = s.cfg.Queue.Probe(p.limit, func(t *Task) bool {
+		if lane == (laneKey{}) && t.refused == nil && t.lane() != *last {
+			lane = t.lane()
+		}
+		return t.refused == nil && t.lane() == lane
+	})
+	if *last = lane; batch != nil {
+		return batch, false
+	}
+	return s.cfg.Queue.Probe(p.limit, func(*Task) bool { return true })
 }
 
 func (s *Sender) slot(ctx context.Context) bool {
@@ -262,14 +282,15 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	ctx, span := s.traces.process(ctx, inputs, topic, w)
 	defer span.End()
 	s.metrics.sealed(ctx, len(inputs), w.rate)
-	_, p.whole = s.evidence.suspects(inputs)
-	f := flight{permit: p, batch: batch, inputs: inputs, size: len(body), healthy: s.gate.healthy(),
+	_, whole := s.evidence.suspects(inputs)
+	s.gate.leaves(&p, whole)
+	f := flight{permit: p, batch: batch, inputs: inputs, size: sizeOf(inputs), healthy: s.gate.healthy(),
 		left: left, span: span.SpanContext()}
 	s.flying.Add(1)
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
 	// The pace counts the request when it is written: dialling takes its time.
-	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs)), s.cfg.Proven, ticket.Leave)
+	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs), f.size), s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
 	s.traces.answered(post, answer, err)
@@ -332,9 +353,7 @@ func (s *Sender) countTrouble(reason dlq.Reason) {
 // to be written.
 func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 	s.cfg.Queue.Drop(func(t *Task) bool { return gone(t.Record) })
-	for _, t := range s.evidence.namedOf(gone) {
-		s.cfg.Board.Clear(holdRecord, recordScope(t))
-	}
+	s.unnameAll(func(t *Task) bool { return gone(t.Record) })
 	s.cfg.DropLetters(gone)
 }
 

@@ -13,6 +13,7 @@ import (
 
 const (
 	conflictPause = 500 * time.Millisecond // after a 409 the other call has created the object: the same is an update now
+	enoughLocks   = 5                      // 423s in a row, from which on only probes leave
 	answerPause   = time.Second            // before a part is taken apart further, while no comparable other was confirmed
 	slowFailure   = 500 * time.Millisecond // a batch whose failure takes longer is taken apart in ten at once
 )
@@ -22,7 +23,7 @@ type flight struct {
 	permit  permit
 	batch   []*batcher.Sealed[*Task]
 	inputs  []input
-	size    int  // bytes of the request
+	size    int  // bytes of the request, as the queue counts them
 	healthy bool // the breaker was closed when it left: a failure may be the records' fault
 	left    departure
 	charge  charge // what it counted as a failure among the requests of its lanes
@@ -54,8 +55,14 @@ func (s *Sender) settle(f flight, a judgement) {
 		s.again(f, 0)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		s.again(f, min(a.RetryAfter, lastRest))
-		s.passed(f, silent)
+		rest := min(a.RetryAfter, lastRest)
+		s.again(f, rest)
+		if s.locks.Add(1) < enoughLocks {
+			s.passed(f, silent)
+			return
+		}
+		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
+		s.gate.passed(f.permit, held)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
 		s.gate.failedWith(f.permit, a, suspected)
@@ -166,6 +173,7 @@ func (s *Sender) confirm(f flight, a judgement) (inputs int) {
 	if len(tasks) == 0 {
 		return 0
 	}
+	s.locks.Store(0)
 	s.confirmed.Add(uint64(records))
 	s.merged.Add(uint64(records - len(tasks)))
 	s.sizes.passed(f.size, now)
@@ -242,7 +250,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
 func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	suspected, innocent := s.evidence.suspects(f.inputs)
-	larger := a.Class == classTooLarge && s.tooLarge(f.size)
+	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
 		s.again(f, 0)
@@ -251,6 +259,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	if innocent {
 		f.charge = s.evidence.count(f.inputs, 1)
 	}
+	s.silent(f, a)
 	if s.byLane(f) {
 		return suspected
 	}
@@ -264,7 +273,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		pause = func() time.Duration { return answerPause }
 	}
 	switch {
-	case !larger && rounds < s.evidence.blame(f.inputs[0][0]):
+	case !bySize && rounds < s.evidence.blame(f.inputs[0][0]):
 		s.cfg.Queue.Together(f.batch, rest(rounds))
 	case f.took > slowFailure:
 		s.apart(f, 10, pause)
@@ -274,15 +283,15 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	return suspected
 }
 
-// tooLarge notes a 413, and tells whether the request was larger than those that passed.
-func (s *Sender) tooLarge(size int) (larger bool) {
+// tooLarge notes a 413, and tells whether the request's size explains it.
+func (s *Sender) tooLarge(size int) (explains bool) {
 	now := time.Now()
-	larger, bound := s.sizes.refused(size, now)
+	explains, bound := s.sizes.refused(size, now)
 	if bound {
 		s.cfg.Log.Warn().Int("bytes", s.sizes.bound(now)).Msg("requests are kept smaller from now on: something between " +
 			"tasksink and HubSpot refuses larger ones with status 413")
 	}
-	return larger
+	return explains
 }
 
 // undecided sends inputs again that HubSpot did not answer for.
@@ -290,6 +299,9 @@ func (s *Sender) undecided(f flight, a judgement) {
 	if len(f.batch) == 1 {
 		s.failedAlone(f, f.batch[0], dlq.Reason{Category: categoryUnanswered, Span: f.span, Message: a.What},
 			"no answer for the record")
+		return
+	}
+	if s.byLane(f) {
 		return
 	}
 	t := f.inputs[0][0]
@@ -301,7 +313,6 @@ func (s *Sender) undecided(f flight, a judgement) {
 	switch {
 	case rounds < enough || !others:
 		s.cfg.Queue.Together(f.batch, rest(rounds))
-	case s.byLane(f):
 	default:
 		s.apart(f, 2, func() time.Duration { return 0 })
 	}
@@ -327,23 +338,18 @@ func (s *Sender) failedAlone(f flight, sealed *batcher.Sealed[*Task], reason dlq
 	s.cfg.Queue.Back(sealed, batcher.Again{After: rest(tries)})
 }
 
-// byLane takes a batch of several lanes apart by lane, and tells whether it was one.
+// byLane takes a batch of several lanes apart by lane, and tells whether it was one. That blames none of its records.
 func (s *Sender) byLane(f flight) bool {
-	parts := map[laneKey]*flight{}
-	for i, sealed := range f.batch {
+	parts := map[laneKey][]*batcher.Sealed[*Task]{}
+	for _, sealed := range f.batch {
 		key := sealed.Records[0].lane()
-		if parts[key] == nil {
-			parts[key] = &flight{}
-		}
-		p := parts[key]
-		p.batch, p.inputs = append(p.batch, sealed), append(p.inputs, f.inputs[i])
+		parts[key] = append(parts[key], sealed)
 	}
 	if len(parts) == 1 {
 		return false
 	}
-	for _, p := range parts {
-		s.evidence.takenApart(p.inputs, f.left)
-		s.cfg.Queue.Together(p.batch, 0)
+	for _, part := range parts {
+		s.cfg.Queue.Together(part, 0)
 	}
 	return true
 }

@@ -180,12 +180,12 @@ func (p *Pace) take() (*Ticket, time.Duration) {
 // whether it would leave beyond the share.
 func (p *Pace) until(now time.Time) (wait time.Duration, beyond bool) {
 	switch {
+	case now.Before(p.paused): // a 429 counts whatever the operator configured
+		return p.paused.Sub(now), false
 	case p.unlimited:
 		return 0, false
 	case p.share() == 0:
 		return time.Hour, false // Share wakes
-	case now.Before(p.paused):
-		return p.paused.Sub(now), false
 	case now.Before(p.turn):
 		return p.turn.Sub(now), false
 	}
