@@ -168,7 +168,9 @@ func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		if s := e.of(key).streak; s.several && (!failed || e.elsewhere(key)) && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+		l := e.of(key)
+		long := l.streak.answers >= enoughSilence || now.Sub(l.streak.since) >= longSilence && !l.searches(now)
+		if l.streak.several && long && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}
