@@ -170,15 +170,15 @@ func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 	for key := range counted {
 		l := e.of(key)
 		long := l.streak.answers >= enoughSilence || now.Sub(l.streak.since) >= longSilence && !l.searches(now)
-		if l.streak.several && long && (!failed || e.elsewhere(key)) {
+		if long && l.streak.several && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}
 	return hold
 }
 
-// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing; e.mu
-// must be held.
+// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing. The
+// caller holds e.mu.
 func (e *evidence) elsewhere(key laneKey) bool {
 	s := e.of(key).streak
 	if s.answers < enoughFailed {
@@ -290,6 +290,23 @@ func (l *lane) convict(t *Task, kind string) {
 }
 
 func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(r.Property, maxWord) }
+
+// failedBy notes what a record met that failed by itself.
+func (e *evidence) failedBy(t *Task, what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.of(t.lane()).trialOf(t).what = what
+}
+
+// lastFailure is what the record's last failure by itself met; empty if it is not known.
+func (e *evidence) lastFailure(t *Task) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.trial == nil {
+		return ""
+	}
+	return t.trial.what
+}
 
 // name tells whether the board names the record as one that fails alone. While many others fail, too, or many are named
 // already, it does not.

@@ -95,6 +95,7 @@ func (s *Sender) holdFlood(topic string, partition int, detail string) {
 
 // name shows a record that fails alone on the board.
 func (s *Sender) name(t *Task, tries int, what string) {
+	s.evidence.failedBy(t, what)
 	if !s.evidence.name(t, tries) {
 		return
 	}

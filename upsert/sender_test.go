@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
 
 	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/consumer"
@@ -150,15 +151,22 @@ func subject(s string) string { return fmt.Sprintf(`"hs_task_subject":%q`, s) }
 func (r *rig) produce(events ...string) {
 	r.t.Helper()
 	for _, value := range events {
-		rec := &consumer.Record{Topic: "tasks", Offset: int64(len(r.records)), Value: []byte(value)}
-		r.records = append(r.records, rec)
-		task, reason := r.decoder.Decode(rec)
-		if reason != nil {
-			r.sender.Refuse(task, reason)
-			continue
-		}
+		r.arrive("tasks", 0, value)
+	}
+}
+
+// arrive lets one event arrive. Offsets are those of all partitions together.
+func (r *rig) arrive(topic string, partition int, value string, headers ...kafka.Header) *consumer.Record {
+	rec := &consumer.Record{Topic: topic, Partition: partition, Offset: int64(len(r.records)), Value: []byte(value),
+		Headers: headers}
+	r.records = append(r.records, rec)
+	task, reason := r.decoder.Decode(rec)
+	if reason != nil {
+		r.sender.Refuse(task, reason)
+	} else {
 		r.queue.Add(task.IDProperty, task.ID, task, upsert.InputSize(task), false)
 	}
+	return rec
 }
 
 // settled waits until every record is settled, for at most limit.

@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -207,6 +208,7 @@ func (s *Sender) refused(p permit, sealed *batcher.Sealed[*Task], reason dlq.Rea
 	}
 	t := sealed.Records[0]
 	if s.flooded(p, t, reason) {
+		s.evidence.failedBy(t, strings.TrimSpace(kindOf(reason)))
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}

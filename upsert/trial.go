@@ -16,6 +16,7 @@ type trial struct {
 	seen       uint64 // and as its answer came
 
 	alone   int       // failures by itself
+	what    string    // the last of them met; empty if it is not known
 	refused int       // refusals by itself, each with a comparable other confirmed since the try before
 	since   time.Time // the first failure by itself
 	first   uint64    // the lane's confirmations then
