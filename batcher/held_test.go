@@ -65,6 +65,26 @@ func TestHeldRests(t *testing.T) {
 	})
 }
 
+// TestWakeTogether: the rest of a part ends, whichever of its objects is liked, and nothing joins it.
+func TestWakeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := ""
+		b := batcher.New(batcher.Config[string]{Size: 4, Bytes: 1 << 20,
+			Held: func(r string) bool { return strings.Contains(held, r[:1]) }})
+		add(b, "a1", "b1", "c1", "d1")
+		s := b.Seal(100)
+		b.Together(s[:2], time.Hour)
+		b.Back(s[2], batcher.Again{After: time.Hour})
+		b.Back(s[3], batcher.Again{After: time.Hour})
+		held = "ab"
+		b.Recheck()
+		b.WakeTogether(liking("ac"))
+		held = ""
+		b.Recheck()
+		wantBatches(t, b, 100, "a=a1 b=b1", "c=c1")
+	})
+}
+
 func TestWakeEndsRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batcher.New(batcher.Config[string]{Size: 3, Bytes: 1 << 20, Held: liking("c")})
