@@ -227,6 +227,29 @@ func (b *Batcher[T]) Wake(of func(T) bool) {
 	b.stir()
 }
 
+// WakeTogether ends the same rests as Wake, and those of all that travels together with such an object. It goes on doing
+// so.
+func (b *Batcher[T]) WakeTogether(of func(T) bool) {
+	b.mu.Lock()
+	defer b.unlock()
+	now, units := b.now(), map[*unit[T]]bool{}
+	for o := range b.queue.waiting {
+		if o.state != isReady && of(o.items[0].rec) {
+			units[o.unit] = o.unit != nil
+			o.group.leave(o)
+			o.notBefore = 0
+			b.queue.place(o, now)
+		}
+	}
+	for o := range b.queue.waiting {
+		if units[o.unit] {
+			o.notBefore = 0
+			o.group.wake(o.unit)
+		}
+	}
+	b.stir()
+}
+
 // Done returns an input whose records were accepted.
 func (b *Batcher[T]) Done(s *Sealed[T]) {
 	b.mu.Lock()

@@ -43,7 +43,7 @@ func TestHeld(t *testing.T) {
 	})
 }
 
-// TestHeldRests: what is held as it rests goes on resting when it is free; what is held in its unit leaves the unit.
+// TestHeldRests: what is held as it rests goes on resting when it is free; what is held in its unit stays in the unit.
 func TestHeldRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := ""
@@ -59,9 +59,29 @@ func TestHeldRests(t *testing.T) {
 		wantBatches(t, b, 100, "c=c1")
 		held = ""
 		b.Recheck()
-		wantBatches(t, b, 100, "b=b1+b2")
+		wantBatches(t, b, 100, "b=b1", "b=b2")
 		_ = b.Ripe(t.Context())
 		wantBatches(t, b, 100, "a=a1")
+	})
+}
+
+// TestWakeTogether: the rest of a part ends, whichever of its objects is liked, and nothing joins it.
+func TestWakeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := ""
+		b := batcher.New(batcher.Config[string]{Size: 4, Bytes: 1 << 20,
+			Held: func(r string) bool { return strings.Contains(held, r[:1]) }})
+		add(b, "a1", "b1", "c1", "d1")
+		s := b.Seal(100)
+		b.Together(s[:2], time.Hour)
+		b.Back(s[2], batcher.Again{After: time.Hour})
+		b.Back(s[3], batcher.Again{After: time.Hour})
+		held = "ab"
+		b.Recheck()
+		b.WakeTogether(liking("ac"))
+		held = ""
+		b.Recheck()
+		wantBatches(t, b, 100, "a=a1 b=b1", "c=c1")
 	})
 }
 

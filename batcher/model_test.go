@@ -270,6 +270,11 @@ func (p *play) hold() {
 
 func (p *play) wake() {
 	of := p.liked()
+	if rapid.Bool().Draw(p.t, "together") {
+		p.w.wakeTogether(of)
+		p.q.WakeTogether(of)
+		return
+	}
 	p.w.wake(of)
 	p.q.Wake(of)
 }

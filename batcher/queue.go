@@ -57,8 +57,7 @@ func (q *queue[T]) place(o *object[T], now time.Duration) {
 			delete(q.groups, o.group.name)
 		}
 	case q.held(o.items[0].rec):
-		o.state = isParked
-		o.detach()
+		o.state = isParked // it finds its unit again when it is free
 	case o.items[0].aside:
 		q.asides = append(q.asides, q.sealSome(o, q.asidesOf(o)))
 	default:

@@ -49,6 +49,16 @@ func (g *group[T]) part(o *object[T]) {
 	}
 }
 
+// wake ends a unit's rest.
+func (g *group[T]) wake(u *unit[T]) {
+	u.notBefore = 0
+	if u.waiting && u.place >= 0 {
+		g.restingUnits.remove(u.place)
+		u.waiting = false
+		g.units.push(u)
+	}
+}
+
 func (g *group[T]) heapOf(u *unit[T]) *ranks[*unit[T]] {
 	if u.waiting {
 		return &g.restingUnits

@@ -29,6 +29,17 @@ func (l *lane) budget(kind string) *budget {
 	return l.budgets[kind]
 }
 
+// searches tells whether the search for bad records of a kind waits for its part of the window: then few answers come,
+// however long it takes.
+func (l *lane) searches(now time.Time) bool {
+	for _, b := range l.budgets {
+		if b.next.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // spend says how long the next request of the search for records of a kind rests, where limit requests may leave in a
 // window.
 func (e *evidence) spend(key laneKey, kind string, limit float64, window time.Duration) (after time.Duration) {

@@ -168,9 +168,9 @@ func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		s := e.of(key).streak
-		long := s.answers >= enoughSilence || now.Sub(s.since) >= longSilence
-		if long && s.several && (!failed || e.elsewhere(key)) {
+		l := e.of(key)
+		long := l.streak.answers >= enoughSilence || now.Sub(l.streak.since) >= longSilence && !l.searches(now)
+		if long && l.streak.several && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}

@@ -326,20 +326,20 @@ func (g *gate) Hold(name string, st standing, first time.Duration) (began bool) 
 	return !stood
 }
 
-// End ends a hold, and tells whether it stood.
-func (g *gate) End(name string) (stood bool) {
+// End ends a hold. It tells whether it stood, and how many probes did not pass.
+func (g *gate) End(name string) (failed int, stood bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	st := g.holds[name]
 	if st == nil {
-		return false
+		return 0, false
 	}
 	delete(g.holds, name)
 	if st.stops != nil {
 		g.scoped.Add(-1)
 	}
 	g.stir()
-	return true
+	return st.failed, true
 }
 
 // Stops returns what a hold of a smaller scope stops; nil if it does not stand.

@@ -84,6 +84,7 @@ type Sender struct {
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	trouble  map[string]int
+	searches map[string]time.Time // by the scope of the hold: until when the parts of a paced search rest
 }
 
 // Status is what a Sender shows of itself.
@@ -106,7 +107,8 @@ func NewSender(cfg SenderConfig) *Sender {
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
-		requests: map[string]int{}, trouble: map[string]int{}}
+		requests: map[string]int{}, trouble: map[string]int{},
+		searches: map[string]time.Time{}}
 }
 
 // Held tells whether a hold of a smaller scope stops the record: it may not leave now.
@@ -329,6 +331,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	s.traces.judged(span, &a)
 	f.took = took
 	s.settle(f, a)
+	s.searched()
 	s.metrics.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
 		100*len(inputs)/s.cfg.BatchSize).

@@ -76,6 +76,7 @@ func (s *Sender) passed(f flight, o outcome) {
 	}
 }
 
+// wake ends the rests of records. What travels apart is in company again.
 func (s *Sender) wake(of func(*Task) bool) {
 	s.cfg.Queue.Wake(func(t *Task) bool {
 		if !of(t) {
