@@ -51,7 +51,7 @@ func (s *Sender) locked(f flight, a judgement) {
 		s.passed(f, silent)
 		return
 	}
-	s.gate.Hold(holdLocked, standing{limit: probeSize, every: holdProbe}, least)
+	s.gate.Hold(lockName, standing{limit: probeSize, every: holdProbe}, least)
 	s.gate.passed(f.permit, held)
 }
 

@@ -12,6 +12,7 @@ import (
 const (
 	laneName  = "lane "
 	floodName = "flood "
+	lockName  = "locked" // 423s in a row: it stops everything for seconds, and is not on the board
 )
 
 const enoughProbes = 3 // of a lane's hold that were refused: then it was everybody

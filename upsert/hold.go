@@ -25,7 +25,6 @@ const (
 	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
 	holdOutage    = "outage"    // the breaker is not closed
 	holdRecord    = "record"    // a record fails alone
-	holdLocked    = "locked"    // 423s in a row; it is over in seconds, and not on the board
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
