@@ -132,8 +132,8 @@ func (s *Sender) unname(t *Task) {
 func (s *Sender) search(key laneKey, kind string) time.Duration {
 	st := s.cfg.Pace.Status()
 	limit, window := st.Limit*st.Share, time.Duration(st.Window*float64(time.Second))
-	if st.Unlimited || limit <= 0 || window <= 0 {
-		limit, window = 100, 10*time.Second // HubSpot's lowest
+	if st.Unlimited || limit <= 0 {
+		return 0
 	}
 	after := s.evidence.spend(key, kind, limit, window)
 	scope := s.lanes.scope(key) + ": " + kind
