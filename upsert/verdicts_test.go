@@ -209,6 +209,9 @@ func decide(t *testing.T, fault hubspottest.Fault, everybody bool, others, later
 // TestVerdicts is held against testdata/verdicts.golden: what becomes of a record, for each answer, whoever gets it, and
 // whatever happens to the others meanwhile. A reader can check it against HubSpot's documentation.
 func TestVerdicts(t *testing.T) {
+	if underRace {
+		t.Skip("half a minute of processor time becomes several")
+	}
 	var made strings.Builder
 	made.WriteString("# What each answer comes to\n\n" +
 		"The answer is given for an hour. An open record is tried again. The requests are those beside\n" +
