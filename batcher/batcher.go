@@ -227,8 +227,8 @@ func (b *Batcher[T]) Wake(of func(T) bool) {
 	b.stir()
 }
 
-// WakeTogether ends the same rests as Wake, and those of all that travels together with such an object. It goes on doing
-// so.
+// WakeTogether ends the same rests as Wake, and those of all that travels together with such an object. It goes on
+// doing so.
 func (b *Batcher[T]) WakeTogether(of func(T) bool) {
 	b.mu.Lock()
 	defer b.unlock()

@@ -109,7 +109,10 @@ const spellTime = time.Minute
 // TestEverybody: what happens to everybody is one hold, and no record's fault. It costs few requests, and when it is
 // over everything flows as before.
 func TestEverybody(t *testing.T) {
-	for _, tc := range spells {
+	for i, tc := range spells {
+		if underRace && i%4 > 0 {
+			continue
+		}
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, setup{hubspot: hubspottest.Config{Latency: wireDelay}}, func(r *rig) {
 				r.produce(many(500, 0)...)
@@ -165,9 +168,8 @@ func ofTopic(topic string) func([]hubspottest.Input) bool {
 
 // TestOneTopic: what happens to one topic only holds that topic. The other one flows all the time.
 func TestOneTopic(t *testing.T) {
-	for _, tc := range spells {
-		switch tc.hold {
-		case "auth", "migrating", "": // these speak of the account
+	for i, tc := range spells {
+		if underRace && i%4 > 0 || slices.Contains([]string{"auth", "migrating", ""}, tc.hold) { // these speak of the account
 			continue
 		}
 		t.Run(tc.name, func(t *testing.T) {

@@ -17,9 +17,10 @@ func limited(_ *batcher.Config[*upsert.Task], s *upsert.SenderConfig) {
 	s.Pace.Share(1, 1, 0, nil)
 }
 
-// TestManyBadRecordsAreFound: of a backlog, one record in twenty-five is refused with its whole batch, so that the first
-// requests are all refused, and the lane is held. The probe of that hold passes, and the search goes on where it was.
-// Paced, it brings few answers, of which some in a row are refusals: that is no hold of the lane. It ends, with its hold.
+// TestManyBadRecordsAreFound: of a backlog, one record in twenty-five is refused with its whole batch, so that the
+// first requests are all refused, and the lane is held. The probe of that hold passes, and the search goes on where it
+// was. Paced, it brings few answers, of which some in a row are refusals: that is no hold of the lane. It ends, with
+// its hold.
 func TestManyBadRecordsAreFound(t *testing.T) {
 	const events, bads = 1000, 40
 	run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond, IgnoreTrace: true}, inFlight: 4,

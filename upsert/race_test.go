@@ -1,0 +1,5 @@
+//go:build race
+
+package upsert_test
+
+const underRace = true
