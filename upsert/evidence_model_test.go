@@ -102,9 +102,10 @@ func drawSteps(rt *rapid.T) []evidenceStep {
 }
 
 // TestEvidence plays random histories: events of a few objects in two topics, by two idProperties, with poison among
-// them; outages of all kinds, of everything or of a share of the requests. When the last outage is over, and good records
-// keep coming, each good one is written, each bad one is a dead letter, no other is, and no hold remains. HubSpot holds of
-// each object what its last good event says, and the letters of an object stand in the order of its events.
+// them; outages of all kinds, of everything or of a share of the requests. When the last outage is over, and good
+// records keep coming, each good one is written, each bad one is a dead letter, no other is, and no hold remains.
+// HubSpot holds of each object what its last good event says, and the letters of an object stand in the order of its
+// events.
 func TestEvidence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps(rt)

@@ -14,6 +14,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
+var slow = hubspottest.Config{Latency: 100 * time.Millisecond}
+
 // roomOfOne is how many open records of a partition are delivered.
 const roomOfOne = 3000
 
@@ -76,7 +78,8 @@ func (v *river) flows(when string) {
 			open++
 		}
 	}
-	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(), len(v.hubspot.Requests()), v.holds())
+	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(),
+		len(v.hubspot.Requests()), v.holds())
 	if worst > 5*time.Second || open > 0 {
 		v.t.Errorf("%s: a good record took %v, want at most 5s; %d are open for longer", when, worst, open)
 	}
@@ -86,7 +89,6 @@ func (v *river) flows(when string) {
 func (v *river) mended() {
 	v.t.Helper()
 	v.behind[0] = many(1000, 1_000_000)
-	stream := slices.Clone(v.healthy)
 	before, began := v.lettersNow(), time.Now()
 	for time.Since(began) < 15*time.Minute && (len(v.behind[0]) > 2 || len(v.open[0]) > 10) {
 		v.pass(time.Second)
@@ -97,7 +99,7 @@ func (v *river) mended() {
 	if n := v.lettersNow() - before; len(v.open[0]) > 10 || len(v.behind[0]) > 2 || n > roomOfOne {
 		v.t.Errorf("%d records of the partition are open, %d are behind, %d letters", len(v.open[0]), len(v.behind[0]), n)
 	}
-	v.healthy = append(stream, 0)
+	v.healthy = append(v.healthy, 0)
 	v.pass(time.Minute)
 	v.flows("in the end")
 	if v.holds() != "" {
@@ -144,8 +146,8 @@ var sources = []struct {
 	{"panics", []func(int) string{panics}},
 }
 
-// TestAFloodStopsItsPartition: 30,000 bad records in one partition are held after a few letters, and the good ones of the
-// five others flow before, during and after the hold. When the producer is mended the good ones behind come through.
+// TestAFloodStopsItsPartition: 30,000 bad records in one partition are held after a few letters, and the good ones of
+// the five others flow before, during and after the hold. When the producer is mended the good ones behind come through.
 func TestAFloodStopsItsPartition(t *testing.T) {
 	defer upsert.Inspect(func(_ string, rec *consumer.Record) {
 		if strings.Contains(string(rec.Value), `"panic"`) {
@@ -155,7 +157,7 @@ func TestAFloodStopsItsPartition(t *testing.T) {
 	for _, source := range sources {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
+				run(t, setup{long: true, inFlight: inFlight, hubspot: slow}, func(r *rig) {
 					v := newRiver(r, 1, 2, 3, 4, 5)
 					v.pass(10 * time.Second)
 					v.behind[0] = bads(30_000, 0, source.kinds...)
@@ -193,7 +195,7 @@ func TestWhatIsNoFlood(t *testing.T) {
 		{"let", []func(int) string{notJSON, named}, nil, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			run(t, setup{long: true, letFlood: tc.let, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
+			run(t, setup{long: true, letFlood: tc.let, hubspot: slow}, func(r *rig) {
 				v := newRiver(r, 1, 2, 3, 4, 5)
 				v.headers = tc.headers
 				v.behind[0] = bads(6000, 0, tc.kinds...)
@@ -212,7 +214,7 @@ func TestAFloodOfAllPartitions(t *testing.T) {
 	for _, source := range sources[:4] {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}}, func(r *rig) {
+				run(t, setup{long: true, inFlight: inFlight, hubspot: slow}, func(r *rig) {
 					v := newRiver(r)
 					for p := range v.behind {
 						v.behind[p] = bads(5000, p, source.kinds...)

@@ -225,15 +225,15 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 		s.cfg.Queue.Together(f.batch, conflictPause)
 		return
 	}
-	key, kind := f.inputs[0][0].lane(), kindOf(a.Reason)
+	kind := kindOf(a.Reason)
 	if len(f.batch) > 1 {
 		s.evidence.refuses(f.inputs)
-		s.apart(f, 2, func() time.Duration { return s.search(key, kind) })
+		s.apart(f, 2, s.search(f, kind))
 		return
 	}
 	sealed := f.batch[0]
 	if len(sealed.Records) > 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(key, kind)})
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(f, kind)})
 		return
 	}
 	guilty, tries := s.evidence.refusedAlone(sealed.Records[0], a)
@@ -242,7 +242,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 		return
 	}
 	s.name(sealed.Records[0], tries, a.What)
-	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(key, kind)))
+	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(f, kind)))
 }
 
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
@@ -266,9 +266,9 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		return suspected
 	}
 	rounds, others := s.evidence.tried(f)
-	pause := func() time.Duration { return 0 }
+	pause := time.Duration(0)
 	if !others { // their answers may be on the way
-		pause = func() time.Duration { return answerPause }
+		pause = answerPause
 	}
 	switch {
 	case !bySize && rounds < s.evidence.blame(f.inputs[0][0]):
@@ -312,7 +312,7 @@ func (s *Sender) undecided(f flight, a judgement) {
 	case rounds < enough || !others:
 		s.cfg.Queue.Together(f.batch, rest(rounds))
 	default:
-		s.apart(f, 2, func() time.Duration { return 0 })
+		s.apart(f, 2, 0)
 	}
 }
 
@@ -352,10 +352,10 @@ func (s *Sender) byLane(f flight) bool {
 	return true
 }
 
-// apart sends a batch again in n parts. Each rests as long as rests says.
-func (s *Sender) apart(f flight, n int, rests func() time.Duration) {
+// apart sends a batch again in n parts. Each rests for so long.
+func (s *Sender) apart(f flight, n int, rest time.Duration) {
 	s.evidence.takenApart(f.inputs, f.left)
 	for part := range slices.Chunk(f.batch, (len(f.batch)+n-1)/n) {
-		s.cfg.Queue.Together(part, rests())
+		s.cfg.Queue.Together(part, rest)
 	}
 }
