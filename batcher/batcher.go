@@ -16,9 +16,11 @@
 //   - One batch holds the objects of one group only.
 //   - What comes back by Together travels together again, and nothing else joins it. It is ripe as soon as its rest
 //     ends, and may pass records that wait for company.
-//   - An object whose first record is held is parked: only Probe takes it. Parked objects cost Ripe and Seal nothing.
+//   - An object whose first record is held is parked: only Probe and Take take it. Parked objects cost Ripe and Seal
+//     nothing.
 //
-// Ripe and Seal look at few objects, however many there are. Probe, Recheck, Wake and Drop look at all of them.
+// Ripe and Seal look at few objects, however many there are. Take looks at them until it finds one; Probe, Recheck,
+// Wake and Drop look at all of them.
 //
 // The package knows neither Kafka nor HubSpot. A Batcher is safe for concurrent use, except that Ripe has one caller at
 // a time. It starts no goroutine, so there is nothing to stop. The tests run in testing/synctest, to the instant, and
@@ -44,8 +46,8 @@ type Config[T any] struct {
 	// Held tells whether a record may not leave now. It is asked about an object's first record when the object is to be
 	// placed, and again by Recheck; and about each record that leaves by itself. It may be nil: then none is held.
 	Held func(T) bool
-	// Leave is called for each record as Seal or Probe takes it, Return for each that comes back: gone ones are forgotten.
-	// Both may be nil. Held, Leave and Return are called under the queue's lock.
+	// Leave is called for each record as Seal, Probe or Take takes it, unless it leaves by itself; Return for each that
+	// comes back: gone ones are forgotten. Both may be nil. Held, Leave and Return are called under the queue's lock.
 	Leave  func(T)
 	Return func(T) (gone bool)
 	// Aside takes records that leave by themselves, when their turn has come: those of an object that stand next to each
@@ -163,9 +165,9 @@ func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 }
 
 // Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
-// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes carry
-// different records each time. If all of them are records that leave by themselves, it returns one record and aside:
-// the caller settles it as one that Config.Aside gets. Nil means that none waits.
+// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes
+// carry different records each time. If all of them are records that leave by themselves, it returns one record and
+// aside: the caller settles it as one that Config.Aside gets. Nil means that none waits.
 func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,10 +177,24 @@ func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], asid
 	case len(objects) == 0:
 		return nil, false
 	case aside:
-		return []*Sealed[T]{q.sealAside(objects[0], 1)}, true
+		return []*Sealed[T]{q.sealSome(objects[0], 1)}, true
 	default:
 		return q.seal(objects[0].group.pickFrom(objects, min(limit, q.cfg.Size), q.cfg.Bytes)), false
 	}
+}
+
+// Take seals one record: the first one of an object, if of likes it, though it is held, rests, or belongs to a unit.
+// aside tells whether it leaves by itself: the caller settles it as one that Config.Aside gets. Nil means that no such
+// record waits. Which one comes, if there are several, is left to chance.
+func (b *Batcher[T]) Take(of func(T) bool) (s *Sealed[T], aside bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for o := range b.queue.waiting {
+		if of(o.items[0].rec) {
+			return b.queue.sealFirst(o)
+		}
+	}
+	return nil, false
 }
 
 // Recheck says that Held answers differently now: objects are parked, or may leave, by its new answers.
@@ -206,6 +222,29 @@ func (b *Batcher[T]) Wake(of func(T) bool) {
 			o.notBefore = 0
 			o.detach()
 			b.queue.place(o, now)
+		}
+	}
+	b.stir()
+}
+
+// WakeTogether ends the same rests as Wake, and those of all that travels together with such an object. It goes on doing
+// so.
+func (b *Batcher[T]) WakeTogether(of func(T) bool) {
+	b.mu.Lock()
+	defer b.unlock()
+	now, units := b.now(), map[*unit[T]]bool{}
+	for o := range b.queue.waiting {
+		if o.state != isReady && of(o.items[0].rec) {
+			units[o.unit] = o.unit != nil
+			o.group.leave(o)
+			o.notBefore = 0
+			b.queue.place(o, now)
+		}
+	}
+	for o := range b.queue.waiting {
+		if units[o.unit] {
+			o.notBefore = 0
+			o.group.wake(o.unit)
 		}
 	}
 	b.stir()

@@ -43,7 +43,7 @@ func TestHeld(t *testing.T) {
 	})
 }
 
-// TestHeldRests: what is held as it rests goes on resting when it is free; what is held in its unit leaves the unit.
+// TestHeldRests: what is held as it rests goes on resting when it is free; what is held in its unit stays in the unit.
 func TestHeldRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := ""
@@ -59,9 +59,29 @@ func TestHeldRests(t *testing.T) {
 		wantBatches(t, b, 100, "c=c1")
 		held = ""
 		b.Recheck()
-		wantBatches(t, b, 100, "b=b1+b2")
+		wantBatches(t, b, 100, "b=b1", "b=b2")
 		_ = b.Ripe(t.Context())
 		wantBatches(t, b, 100, "a=a1")
+	})
+}
+
+// TestWakeTogether: the rest of a part ends, whichever of its objects is liked, and nothing joins it.
+func TestWakeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := ""
+		b := batcher.New(batcher.Config[string]{Size: 4, Bytes: 1 << 20,
+			Held: func(r string) bool { return strings.Contains(held, r[:1]) }})
+		add(b, "a1", "b1", "c1", "d1")
+		s := b.Seal(100)
+		b.Together(s[:2], time.Hour)
+		b.Back(s[2], batcher.Again{After: time.Hour})
+		b.Back(s[3], batcher.Again{After: time.Hour})
+		held = "ab"
+		b.Recheck()
+		b.WakeTogether(liking("ac"))
+		held = ""
+		b.Recheck()
+		wantBatches(t, b, 100, "a=a1 b=b1", "c=c1")
 	})
 }
 
@@ -79,8 +99,8 @@ func TestWakeEndsRests(t *testing.T) {
 	})
 }
 
-// TestProbesVary: a probe takes only what came back least often, the newest first, whether it is ready, rests, is held or
-// belongs to a unit.
+// TestProbesVary: a probe takes only what came back least often, the newest first, whether it is ready, rests, is held
+// or belongs to a unit.
 func TestProbesVary(t *testing.T) {
 	b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Held: liking("d")})
 	add(b, "b1", "c1", "a1", "d1", "e1", "x1")
@@ -209,6 +229,67 @@ func TestRipeLooksAgain(t *testing.T) {
 				}
 				wantBatches(t, b, 100, tc.want)
 			})
+		})
+	}
+}
+
+// TestTake: one record is taken wherever its object waits: ready, resting, parked, in a unit, or as one that leaves by
+// itself. What is in a batch, and what stands behind another record of its object, is not.
+func TestTake(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wait  func(b *batcher.Batcher[string], s []*batcher.Sealed[string])
+		like  string
+		taken string // empty: nothing
+		aside bool
+		then  string // what is sealed when it was refused
+	}{
+		"ready": {func(b *batcher.Batcher[string], s []*batcher.Sealed[string]) { b.Back(s[0], batcher.Again{}) }, "a1", "a1", false, "a=a2"},
+		"resting": {func(b *batcher.Batcher[string], s []*batcher.Sealed[string]) {
+			b.Back(s[0], batcher.Again{After: time.Hour})
+		}, "a1", "a1", false, "a=a2"},
+		"suspects": {func(b *batcher.Batcher[string], s []*batcher.Sealed[string]) {
+			b.Back(s[0], batcher.Again{Suspect: true})
+		}, "a1", "a1", false, "a=a2"},
+		"a unit": {func(b *batcher.Batcher[string], s []*batcher.Sealed[string]) { b.Together(s, time.Hour) }, "a1", "a1", false, "a=a2"},
+		"parked": {nil, "h1", "h1", false, ""},
+		"aside":  {nil, "x1", "x1", true, ""},
+		"behind": {func(b *batcher.Batcher[string], s []*batcher.Sealed[string]) { b.Back(s[0], batcher.Again{}) }, "a2", "", false, "a=a1+a2"},
+		"away":   {nil, "a1", "", false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := []string{}
+			b := batcher.New(batcher.Config[string]{Size: 100, Bytes: 1 << 20, Held: liking("hx"),
+				Leave: func(r string) { left = append(left, r) }})
+			add(b, "a1", "a2", "h1", "h2")
+			b.AddAside("", "x", "x1")
+			b.AddAside("", "x", "x2")
+			batch := b.Seal(100)
+			if tc.wait != nil {
+				tc.wait(b, batch)
+			}
+			queued := b.Len()
+			left = nil
+			s, aside := b.Take(func(r string) bool { return r == tc.like })
+			taken := ""
+			if s != nil {
+				taken = strings.Join(s.Records, "+")
+				queued--
+			}
+			if taken != tc.taken || aside != tc.aside || b.Len() != queued {
+				t.Fatalf("taken: %q (aside: %v), want %q; %d are queued, want %d", taken, aside, tc.taken, b.Len(), queued)
+			}
+			if want := taken != "" && !aside; slices.Contains(left, taken) != want {
+				t.Errorf("left: %q", left)
+			}
+			if s != nil {
+				if again, _ := b.Take(liking(tc.like[:1])); again != nil {
+					t.Errorf("%q is taken, though its object is away", again.Records)
+				}
+				b.Refused(s)
+			}
+			if got := show(b.Seal(100)); got != tc.then {
+				t.Errorf("then %q is sealed, want %q", got, tc.then)
+			}
 		})
 	}
 }

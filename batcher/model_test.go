@@ -31,6 +31,7 @@ func TestModel(t *testing.T) {
 				"end aside": p.on((*play).endAside),
 				"seal":      p.on((*play).seal), "seal ": p.on((*play).seal),
 				"probe":  p.on((*play).probe),
+				"take":   p.on((*play).take),
 				"answer": p.on((*play).answer), "answer ": p.on((*play).answer),
 				"answer halves": p.on((*play).answerHalves), "answer halves ": p.on((*play).answerHalves),
 				"hold":  p.on((*play).hold),
@@ -162,8 +163,31 @@ func (p *play) probe() {
 	}
 }
 
-// take draws one of several, and removes it.
-func take[E any](t *rapid.T, of *[]E) (e E, ok bool) {
+// take keeps what leaves by itself among the asides, and any other record as a batch of its own.
+func (p *play) take() {
+	of := p.liked()
+	candidates := p.w.take(of)
+	s, aside := p.q.Take(of)
+	if s == nil {
+		if len(candidates) > 0 {
+			p.t.Fatalf("nothing is taken, %v could be", candidates[0].queue[0])
+		}
+		return
+	}
+	o := p.object(s)
+	if !slices.Contains(candidates, o) || !slices.Equal(s.Records, o.queue[:1]) || aside != (o.queue[0].aside != "") {
+		p.t.Fatalf("%v is taken (aside: %v), which is no first record that may be taken", s.Records, aside)
+	}
+	o.takeAway(1)
+	if aside {
+		p.asides = append(p.asides, s)
+	} else {
+		p.out = append(p.out, []*batcher.Sealed[rec]{s})
+	}
+}
+
+// draw draws one of several, and removes it.
+func draw[E any](t *rapid.T, of *[]E) (e E, ok bool) {
 	if len(*of) == 0 {
 		return e, false
 	}
@@ -178,7 +202,7 @@ func (p *play) rest() time.Duration {
 }
 
 func (p *play) endAside() {
-	s, ok := take(p.t, &p.asides)
+	s, ok := draw(p.t, &p.asides)
 	switch {
 	case !ok:
 	case rapid.Bool().Draw(p.t, "back"):
@@ -210,7 +234,7 @@ func (p *play) together(batch []*batcher.Sealed[rec], rest time.Duration) {
 }
 
 func (p *play) answer() {
-	batch, _ := take(p.t, &p.out)
+	batch, _ := draw(p.t, &p.out)
 	for _, s := range batch {
 		switch verdict := rapid.SampledFrom([]string{"done", "refused", "back", "suspect", "alone"}).Draw(p.t, "verdict"); {
 		case verdict == "done":
@@ -226,7 +250,7 @@ func (p *play) answer() {
 }
 
 func (p *play) answerHalves() {
-	batch, ok := take(p.t, &p.out)
+	batch, ok := draw(p.t, &p.out)
 	if !ok {
 		return
 	}
@@ -246,6 +270,11 @@ func (p *play) hold() {
 
 func (p *play) wake() {
 	of := p.liked()
+	if rapid.Bool().Draw(p.t, "together") {
+		p.w.wakeTogether(of)
+		p.q.WakeTogether(of)
+		return
+	}
 	p.w.wake(of)
 	p.q.Wake(of)
 }

@@ -57,10 +57,9 @@ func (q *queue[T]) place(o *object[T], now time.Duration) {
 			delete(q.groups, o.group.name)
 		}
 	case q.held(o.items[0].rec):
-		o.state = isParked
-		o.detach()
+		o.state = isParked // it finds its unit again when it is free
 	case o.items[0].aside:
-		q.asides = append(q.asides, q.sealAside(o, q.asidesOf(o)))
+		q.asides = append(q.asides, q.sealSome(o, q.asidesOf(o)))
 	default:
 		o.seclude()
 		o.group.enter(o, now)
@@ -79,16 +78,28 @@ func (q *queue[T]) asidesOf(o *object[T]) int {
 	return n
 }
 
-// sealAside takes an object's first n records, which leave by themselves.
-func (q *queue[T]) sealAside(o *object[T], n int) *Sealed[T] {
+// sealSome takes an object's first n records. The object must be in no list.
+func (q *queue[T]) sealSome(o *object[T], n int) *Sealed[T] {
 	s := new(Sealed[T])
 	o.seal(s, n, make([]T, n))
 	q.queued -= n
 	return s
 }
 
+// sealFirst takes the first record of an object that waits, and tells whether it leaves by itself.
+func (q *queue[T]) sealFirst(o *object[T]) (s *Sealed[T], aside bool) {
+	aside = o.items[0].aside
+	o.group.leave(o)
+	s = q.sealSome(o, 1)
+	if !aside && q.cfg.Leave != nil {
+		q.cfg.Leave(s.Records[0])
+	}
+	return s, aside
+}
+
 // due tells from where to seal: of what is ripe, else of all that is sealable, what has the oldest record, so that
-// nothing starves. Of a group's units it is the turn of the one that was made first. Without a unit these are the group's ready ones.
+// nothing starves. Of a group's units it is the turn of the one that was made first. Without a unit these are the
+// group's ready ones.
 func (q *queue[T]) due(now time.Duration) (best *group[T], of *unit[T]) {
 	var oldest uint64
 	var bestRipe bool
@@ -144,8 +155,9 @@ func (q *queue[T]) seal(picked []*object[T]) []*Sealed[T] {
 	return batch
 }
 
-// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came back
-// least often, the newest first. Those whose first record leaves by itself are candidates only if there are no others.
+// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came
+// back least often, the newest first. Those whose first record leaves by itself are candidates only if there are no
+// others.
 func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool) {
 	var asides []*object[T]
 	for o := range q.waiting {

@@ -71,7 +71,7 @@ func (w *twin) place(o *twinObject) {
 		*o = twinObject{ended: o.ended}
 		return
 	case w.held[o.queue[0].scope]:
-		o.parked, o.unit, o.bound = true, 0, 0
+		o.parked = true
 		return
 	}
 	o.parked = false
@@ -155,6 +155,22 @@ func (w *twin) wake(of func(rec) bool) {
 	}
 }
 
+func (w *twin) wakeTogether(of func(rec) bool) {
+	units := map[int]bool{}
+	for _, o := range w.objects {
+		if !o.isAway && len(o.queue) > 0 && !w.ready(o) && of(o.queue[0]) {
+			units[o.unit] = o.unit > 0
+			o.until = 0
+			w.place(o)
+		}
+	}
+	for _, o := range w.objects {
+		if units[o.unit] && !o.isAway {
+			o.until = 0
+		}
+	}
+}
+
 func (w *twin) drop(gone func(rec) bool) {
 	for _, o := range w.objects {
 		for _, r := range o.away {
@@ -207,7 +223,7 @@ func (w *twin) lots() (lots []lot) {
 		switch {
 		case w.ready(o):
 			key = fmt.Sprint("group ", o.queue[0].group())
-		case !o.isAway && o.unit > 0 && o.until <= w.now():
+		case !o.isAway && !o.parked && o.unit > 0 && o.until <= w.now():
 			key = fmt.Sprint("unit ", o.unit)
 		default:
 			continue
@@ -240,7 +256,8 @@ func (w *twin) lots() (lots []lot) {
 // laterUnit tells whether a unit of the same group was made earlier and is ready, too: then it is that one's turn.
 func (w *twin) laterUnit(o *twinObject) bool {
 	return o.unit > 0 && slices.ContainsFunc(w.objects, func(x *twinObject) bool {
-		return !x.isAway && x.unit > 0 && x.unit < o.unit && x.until <= w.now() && x.queue[0].group() == o.queue[0].group()
+		return !x.isAway && !x.parked && x.unit > 0 && x.unit < o.unit && x.until <= w.now() &&
+			x.queue[0].group() == o.queue[0].group()
 	})
 }
 
@@ -311,4 +328,14 @@ func (w *twin) probe(limit int, of func(rec) bool) (batch [][]rec, aside bool) {
 		return [][]rec{asides[0].away}, true
 	}
 	return nil, false
+}
+
+// take lists the objects whose first record may be taken.
+func (w *twin) take(of func(rec) bool) (objects []*twinObject) {
+	for _, o := range w.objects {
+		if !o.isAway && len(o.queue) > 0 && of(o.queue[0]) {
+			objects = append(objects, o)
+		}
+	}
+	return objects
 }

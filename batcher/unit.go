@@ -18,8 +18,8 @@ type unit[T any] struct {
 
 func (u *unit[T]) setPlace(place int) { u.place = place }
 
-// before orders the resting units by the end of their rest, the ready ones by their age. So the parts of a batch that was
-// taken apart come before the parts of a part: what is good in it passes soon, and failures do not come in a row.
+// before orders the resting units by the end of their rest, the ready ones by their age. So the parts of a batch that
+// was taken apart come before the parts of a part: what is good in it passes soon, and failures do not come in a row.
 func (u *unit[T]) before(v *unit[T]) bool {
 	if u.waiting {
 		return u.notBefore < v.notBefore
@@ -46,6 +46,16 @@ func (g *group[T]) part(o *object[T]) {
 	u.members = slices.Delete(u.members, at, at+1)
 	if len(u.members) == 0 {
 		g.heapOf(u).remove(u.place)
+	}
+}
+
+// wake ends a unit's rest.
+func (g *group[T]) wake(u *unit[T]) {
+	u.notBefore = 0
+	if u.waiting && u.place >= 0 {
+		g.restingUnits.remove(u.place)
+		u.waiting = false
+		g.units.push(u)
 	}
 }
 

@@ -7,7 +7,18 @@ import "strings"
 var explanations = map[string]string{
 	"INVALID_JSON": "The value is not JSON. Correct the producer; the record itself cannot be mended, so " +
 		"a redrive ends here again.",
-	"INVALID_JSON EMPTY": "The value is empty. Correct the producer; a redrive ends here again.",
+	"INVALID_JSON EMPTY": "The value is empty. Many producers mean a tombstone by that: delete the task. An upsert " +
+		"cannot, and --tombstones=skip skips only records without a value. Archive the task in HubSpot if that was " +
+		"meant, or correct the producer; a redrive ends here again.",
+	"INVALID_JSON BYTE_ORDER_MARK": "The value begins with a byte order mark, U+FEFF. JSON may not have one, also " +
+		"before an event that is otherwise right. Let the producer write UTF-8 without it; a redrive ends here again.",
+	"INVALID_JSON UTF16": "The value is text in UTF-16, and JSON is UTF-8. Correct the producer's encoding; a " +
+		"redrive ends here again.",
+	"INVALID_JSON COMPRESSED": "The producer compressed the value itself; the message names the format. Let it " +
+		"write the JSON as it is, and set Kafka's compression.type instead, which tasksink reads; a redrive ends here again.",
+	"INVALID_JSON SCHEMA_REGISTRY": "A serializer of a schema registry (Avro, Protobuf or JSON Schema) wrote the " +
+		"value: it begins with a header that names a schema, and the message says which. tasksink reads plain " +
+		"JSON. Let the producer use a plain JSON or string serializer, or convert the topic; a redrive ends here again.",
 	"INVALID_JSON DUPLICATE_NAME": "The JSON has a name twice, and it is unclear which one counts. Correct the " +
 		"producer; a redrive ends here again.",
 	"INVALID_JSON INVALID_UTF8": "The JSON is not UTF-8. Correct the producer's encoding; a redrive ends here again.",
@@ -18,19 +29,41 @@ var explanations = map[string]string{
 		"the README). Correct the producer; a redrive ends here again.",
 	"INVALID_EVENT MISSING_ID_PROPERTY": "The event does not say which property its id belongs to. Set " +
 		"--hubspot-id-property and redrive, or let the producer send idProperty.",
-	"INVALID_EVENT UNKNOWN_ID_PROPERTY": "The event brings an idProperty that is not configured, and a producer may not " +
-		"choose which tasks of the account it writes. Add the property to --hubspot-id-properties and redrive, or correct " +
-		"the producer.",
+	"INVALID_EVENT UNKNOWN_ID_PROPERTY": "The event brings an idProperty that is not configured, and a producer " +
+		"may not choose which tasks of the account it writes. Add the property to --hubspot-id-properties and " +
+		"redrive, or correct the producer.",
+	"INVALID_EVENT NOT_AN_OBJECT": "The value is null, a number, true, false or text, and an event is a JSON " +
+		"object. Many producers mean a tombstone by null: delete the task. An upsert cannot, and --tombstones=skip " +
+		"skips only records without a value. Archive the task in HubSpot if that was meant, or correct the " +
+		"producer; a redrive ends here again.",
+	"INVALID_EVENT ARRAY": "The value is a JSON array. Let the producer write one record for each event; a redrive " +
+		"ends here again.",
+	"INVALID_EVENT JSON_IN_A_STRING": "The event, or its properties, is JSON within a JSON string: it was " +
+		"serialized twice. Let the producer hand the object to its serializer, or the finished text to a string " +
+		"serializer; a redrive ends here again.",
+	"INVALID_EVENT ENDPOINT_BODY": "The value is the body of a whole request to HubSpot, with inputs. tasksink " +
+		"makes these requests itself. Let the producer write one record for each element of inputs; a redrive " +
+		"ends here again.",
+	"INVALID_EVENT CONNECT_ENVELOPE": "Kafka Connect's JSON converter wrapped the event in schema and payload. Set " +
+		"value.converter.schemas.enable=false at the connector; a redrive ends here again.",
+	"INVALID_EVENT DEBEZIUM": "The value is a change event of Debezium, with op, before and after. Set its " +
+		"transformation ExtractNewRecordState, and let the table or a further transformation give the object with " +
+		"id and properties; a redrive ends here again.",
+	"INVALID_EVENT CAPITALS": "A member of the event has the right name but for its capitals, such as Properties " +
+		"or ID; the message has it. Correct the producer: the names are id, idProperty and properties. A redrive " +
+		"ends here again.",
 	"INVALID_EVENT BLANK_ID": "Neither the event nor the record's key has an id. Correct the producer; " +
 		"a redrive ends here again.",
-	"INVALID_EVENT INVALID_ID": "The id is neither a string nor a number, or the key that stands in for " +
-		"it is not UTF-8. Correct the producer; a redrive ends here again.",
+	"INVALID_EVENT INVALID_ID": "The id, or the record's key that stands in for it, cannot be meant as an id: it " +
+		"is no text, has control characters, is JSON, or is null, undefined or NaN as text. The message says what " +
+		"it looks like. With it HubSpot would get a second task. Let the producer send id in the event, or use a " +
+		"string serializer for the key; a redrive ends here again.",
 	"INVALID_EVENT ID_TOO_LONG": "The id is longer than HubSpot takes (65,536 characters). Correct the " +
 		"producer; a redrive ends here again.",
 	"INVALID_EVENT TOO_MANY_MEMBERS": "The event has more members than any account has properties (10,000). " +
 		"Correct the producer; a redrive ends here again.",
 	"INVALID_EVENT MISSING_PROPERTIES": "The event has no properties, so there is nothing to write. Correct the " +
-		"producer; a redrive ends here again.",
+		"producer: the task's properties belong into the object properties. A redrive ends here again.",
 	"INVALID_EVENT PROPERTIES_NOT_AN_OBJECT": "The event's properties are not a JSON object. Correct the producer; a " +
 		"redrive ends here again.",
 	"INVALID_EVENT PROPERTY_NOT_SCALAR": "A property's value is an array or an object, and HubSpot takes none. " +
@@ -46,6 +79,9 @@ var explanations = map[string]string{
 
 	"PANIC": "tasksink's own code panicked on the record: a bug. The log has the stack, in an error that names the " +
 		"record's topic, partition and offset. Report the stack. Redrive when a version that mends it is installed.",
+
+	"OPERATOR": "An operator listed the record in --dead-letter-file, because it stayed open; the message says how it " +
+		"failed until then. Redrive when that is mended.",
 
 	"VALIDATION_ERROR": "HubSpot refuses a value of the event; the message has " +
 		"its words. Correct the producer or the account's settings; redrive if it was the account.",

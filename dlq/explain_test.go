@@ -41,6 +41,22 @@ func TestExplain(t *testing.T) {
 	if text := dlq.Explain("INVALID_EVENT", "UNKNOWN_ID_PROPERTY"); !strings.Contains(text, "--hubspot-id-properties") {
 		t.Errorf("UNKNOWN_ID_PROPERTY: %q", text)
 	}
+	for _, kind := range [][2]string{{"INVALID_EVENT", "NOT_AN_OBJECT"}, {"INVALID_JSON", "EMPTY"}} {
+		if text := dlq.Explain(kind[0], kind[1]); !strings.Contains(text, "tombstone") {
+			t.Errorf("%s: %q", kind, text)
+		}
+	}
+	seen := map[string]bool{}
+	for _, code := range []string{"ARRAY", "JSON_IN_A_STRING", "ENDPOINT_BODY", "CONNECT_ENVELOPE", "DEBEZIUM", "CAPITALS",
+		"INVALID_ID", "NOT_AN_OBJECT", "NO_SUCH_CODE"} {
+		seen[dlq.Explain("INVALID_EVENT", code)] = true
+	}
+	for _, code := range []string{"BYTE_ORDER_MARK", "UTF16", "COMPRESSED", "SCHEMA_REGISTRY", "EMPTY", "SYNTAX"} {
+		seen[dlq.Explain("INVALID_JSON", code)] = true
+	}
+	if len(seen) != 15 {
+		t.Errorf("%d texts for 15 codes", len(seen))
+	}
 	if found < 20 {
 		t.Errorf("only %d reasons found", found)
 	}

@@ -27,8 +27,8 @@ const (
 
 // message is the letter as Kafka gets it: the record byte for byte, and the reason in headers. Those of an earlier
 // failure are replaced, but for the count of redrives, which goes on.
-func (l letter) message(topic, group string) kafka.Message {
-	m := kafka.Message{Topic: topic, Key: l.rec.Key, Value: l.rec.Value}
+func (l letter) message(group string) kafka.Message {
+	m := kafka.Message{Key: l.rec.Key, Value: l.rec.Value}
 	redrives := "0"
 	for _, h := range l.rec.Headers {
 		switch {
@@ -36,7 +36,7 @@ func (l letter) message(topic, group string) kafka.Message {
 			if n, err := strconv.ParseUint(string(h.Value), 10, 31); err == nil {
 				redrives = strconv.FormatUint(n, 10)
 			}
-		case !strings.HasPrefix(h.Key, Prefix) && l.small < 2:
+		case !strings.HasPrefix(h.Key, Prefix) && l.form < withoutHeaders:
 			m.Headers = append(m.Headers, h)
 		}
 	}
@@ -57,14 +57,17 @@ func (l letter) message(topic, group string) kafka.Message {
 	add("attempts", strconv.Itoa(l.reason.Attempts))
 	add("failed_at", l.at.UTC().Format(time.RFC3339Nano))
 	add("redrive_count", redrives)
+	if origin := originOf(l.rec.Headers, l.rec.Topic, l.rec.Partition, l.rec.Offset); origin != l.rec.Offset {
+		add("origin_offset", strconv.FormatInt(origin, 10))
+	}
 	switch {
-	case l.small > 0:
+	case l.form >= withoutValue:
 		add("truncated", TruncatedSize)
 		m.Value = nil
 	case l.rec.HeaderCount > consumer.MaxHeaders:
 		add("truncated", TruncatedHeaders)
 	}
-	if l.small > 2 {
+	if l.form == withoutKey {
 		m.Key = nil
 	}
 	return m
@@ -78,6 +81,28 @@ func Redriven(rec *consumer.Record) bool {
 		}
 	}
 	return false
+}
+
+// originOf is the offset of the event that a record is: that of the record itself, or, if a redrive sent it back, that
+// of the record that died first. Nobody checks what a producer wrote into such headers; they decide about no more than
+// the place of the producer's own record among those of its key.
+func originOf(headers []kafka.Header, topic string, partition int, offset int64) int64 {
+	own := map[string]string{}
+	for _, h := range headers {
+		if name, ok := strings.CutPrefix(h.Key, Prefix); ok {
+			own[name] = string(h.Value)
+		}
+	}
+	if n, err := strconv.Atoi(own["redrive_count"]); err != nil || n < 1 || own["topic"] != topic ||
+		own["partition"] != strconv.Itoa(partition) {
+		return offset
+	}
+	for _, name := range []string{"origin_offset", "offset"} { // the second one after the first redrive
+		if n, err := strconv.ParseInt(own[name], 10, 64); err == nil && n >= 0 && n < offset {
+			return n
+		}
+	}
+	return offset
 }
 
 // brief is at most n bytes of s, as UTF-8.

@@ -20,6 +20,7 @@ type Letter struct {
 	Headers    []kafka.Header // the record's own
 
 	Source     Place // of the record
+	Origin     int64 // offset of the event: of the record that died first, if redrives sent it back since
 	SourceTime time.Time
 	Group      string // the consumer group that gave it up
 	Reason     Reason // but for Property, which no header has
@@ -58,6 +59,10 @@ func (l *Letter) open(headers []kafka.Header) {
 		return
 	}
 	l.Source = Place{Topic: own["topic"], Partition: int(partition), Offset: offset}
+	l.Origin = offset
+	if origin, err := strconv.ParseInt(own["origin_offset"], 10, 64); err == nil && origin >= 0 && origin < offset {
+		l.Origin = origin
+	}
 	l.SourceTime = moment(at)
 	l.Group = own["group"]
 	l.Reason = Reason{Stage: own["stage"], Category: own["category"], Code: own["code"], Message: own["message"],

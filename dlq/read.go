@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,42 +115,113 @@ func (r *Reader) Letters(ctx context.Context, spans []Span) iter.Seq2[*Letter, e
 // fetch reads some letters from the front of the span, and tells where to go on.
 func (r *Reader) fetch(ctx context.Context, s Span) (letters []*Letter, next int64, err error) {
 	err = r.try(ctx, func(ctx context.Context) error {
-		letters, next = nil, s.First
-		res, err := r.client.Fetch(ctx, &kafka.FetchRequest{Topic: s.Topic, Partition: s.Partition, Offset: s.First,
-			MinBytes: 1, MaxBytes: readBytes, MaxWait: readWait, IsolationLevel: kafka.ReadCommitted})
-		if err == nil {
-			err = res.Error
-		}
-		if errors.Is(err, kafka.OffsetOutOfRange) {
-			next, err = r.logStart(ctx, s)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		for {
-			rec, err := res.Records.ReadRecord()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
+		letters = nil
+		next, err = r.records(ctx, s, func(rec *protocol.Record) error {
 			l, err := letterOf(s, rec)
-			if err != nil {
-				return err
-			}
-			if l.Place.Offset >= s.First && l.Place.Offset < s.End {
+			if err == nil {
 				letters = append(letters, l)
 			}
-			next = max(next, l.Place.Offset+1)
-		}
-		if next == s.First {
-			next++ // what is here was compacted away, or is a transaction's marker
-		}
-		return nil
+			return err
+		})
+		return err
 	})
 	return letters, next, err
+}
+
+// scan is records, as often as it takes: visit may meet a record more than once.
+func (r *Reader) scan(ctx context.Context, s Span, visit func(*protocol.Record) error) (next int64, err error) {
+	err = r.try(ctx, func(ctx context.Context) error {
+		next, err = r.records(ctx, s, visit)
+		return err
+	})
+	return next, err
+}
+
+// picker reads single letters. It keeps what it read last, as the next one is often near.
+type picker struct {
+	reader *Reader
+	chunks []chunk // the one read last is the last one
+}
+
+const maxChunks = 8 // each about readBytes
+
+// chunk is what one fetch brought.
+type chunk struct {
+	span    Span // from the first offset that was asked for to where the next fetch begins
+	letters []*Letter
+}
+
+// letter reads the letter of a span at an offset; nil if it is not there any more.
+func (p *picker) letter(ctx context.Context, s Span, at int64) (*Letter, error) {
+	i := slices.IndexFunc(p.chunks, func(c chunk) bool {
+		return c.span.Topic == s.Topic && c.span.Partition == s.Partition && at >= c.span.First && at < c.span.End
+	})
+	if i < 0 {
+		s.First = at
+		letters, next, err := p.reader.fetch(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("read %s/%d at offset %d: %w", s.Topic, s.Partition, at, withRemedy(err))
+		}
+		if len(p.chunks) == maxChunks {
+			p.chunks = slices.Delete(p.chunks, 0, 1)
+		}
+		s.End = next
+		p.chunks, i = append(p.chunks, chunk{s, letters}), len(p.chunks)
+	}
+	letters := p.chunks[i].letters
+	j, found := slices.BinarySearchFunc(letters, at, func(l *Letter, at int64) int {
+		return cmp.Compare(l.Place.Offset, at)
+	})
+	if !found {
+		return nil, nil //nolint:nilnil // no letter is no error
+	}
+	return letters[j], nil
+}
+
+// records reads some records from the front of the span, and tells where to go on.
+func (r *Reader) records(ctx context.Context, s Span, visit func(*protocol.Record) error) (next int64, err error) {
+	next = s.First
+	res, err := r.client.Fetch(ctx, &kafka.FetchRequest{Topic: s.Topic, Partition: s.Partition, Offset: s.First,
+		MinBytes: 1, MaxBytes: readBytes, MaxWait: readWait, IsolationLevel: kafka.ReadCommitted})
+	if err == nil {
+		err = res.Error
+	}
+	if errors.Is(err, kafka.OffsetOutOfRange) {
+		return r.logStart(ctx, s)
+	}
+	if err != nil {
+		return next, err
+	}
+	for {
+		rec, err := res.Records.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return next, err
+		}
+		if rec.Offset >= s.First && rec.Offset < s.End {
+			err = visit(rec)
+		}
+		closeBytes(rec)
+		if err != nil {
+			return next, err
+		}
+		next = max(next, rec.Offset+1)
+	}
+	if next == s.First {
+		next++ // what is here was compacted away, or is a transaction's marker
+	}
+	return next, nil
+}
+
+// closeBytes gives back what a record's key and value hold of kafka-go's pages.
+func closeBytes(rec *protocol.Record) {
+	for _, b := range []protocol.Bytes{rec.Key, rec.Value} {
+		if b != nil {
+			_ = b.Close()
+		}
+	}
 }
 
 // logStart tells where to go on when retention has overtaken the reading.
@@ -175,13 +247,11 @@ func letterOf(s Span, rec *protocol.Record) (*Letter, error) {
 		Written: moment(rec.Time.UnixMilli())}
 	var err error
 	if rec.Key != nil {
-		defer func() { _ = rec.Key.Close() }()
 		if l.Key, err = protocol.ReadAll(rec.Key); err != nil {
 			return nil, err
 		}
 	}
 	if rec.Value != nil {
-		defer func() { _ = rec.Value.Close() }()
 		if l.Value, err = protocol.ReadAll(rec.Value); err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ const (
 // Reason says why a record is dead: what its letter's headers tell the reader.
 type Reason struct {
 	Stage string // StageDecode or StageUpsert
-	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNSUPPORTED_FIELD, UNRESOLVED, SERVER_ERROR, PANIC …
+	// HubSpot's category (VALIDATION_ERROR), or ours: INVALID_JSON, UNRESOLVED, SERVER_ERROR, PANIC, OPERATOR …
 	Category      string
 	Code          string // the finer code, such as PROPERTY_DOESNT_EXIST; may be empty
 	Property      string // the property at fault, if one is named; may be empty
@@ -62,7 +62,7 @@ var known = func() map[string]bool {
 	}
 	for _, word := range []string{"MISSING_SCOPES", "BANNED", "MISSING_PERMISSIONS", "HIGH_RISK_PORTAL", "INVALID_ALPHA",
 		"RATE_LIMIT", "INVALID_AUTHENTICATION", "EXPIRED_AUTHENTICATION", "UNREADABLE_ANSWER", "ASSOCIATIONS",
-		"SYNTAX", "INVALID_ID_PROPERTY", "NOT_AN_OBJECT", "INVALID_DATA_BASE64", "OPERATOR"} {
+		"SYNTAX", "INVALID_ID_PROPERTY", "NOT_AN_OBJECT", "INVALID_DATA_BASE64"} {
 		all[word] = true
 	}
 	return all

@@ -15,6 +15,7 @@ import (
 // Why a letter is not sent back.
 const (
 	RefusedForeign   = "no dead letter of tasksink's"
+	RefusedGroup     = "of another consumer group than --kafka-group (--any-group)"
 	RefusedTruncated = "truncated: the value was too large for the dead-letter topic and is not in the letter"
 	RefusedHeaders   = "truncated: the record has too many headers, and they are not in the letter"
 	RefusedOften     = "redriven too often before (--max-redrives)"
@@ -22,14 +23,19 @@ const (
 	RefusedPartition = "from a partition that its topic does not have"
 	RefusedSize      = "too large for its topic, with the letter's headers"
 	RefusedCount     = "more headers than tasksink takes (1,000), with those of the letter"
+	RefusedStale     = "stale: its source partition holds a newer event of the same key (--force)"
+	RefusedDeleted   = "deleted from the dead-letter topic meanwhile"
 )
 
 // Redriver sends letters back to the topics they came from. It is for one goroutine at a time.
+//
+// Use: Know, Collect, Check, and Send with the Plan.
 type Redriver struct {
-	Reader      *Reader // of the dead-letter topics and of the source topics
-	MaxRedrives int     // letters that were sent back so often are refused
-	Rate        int     // letters a second, at the most
-	DryRun      bool    // only count
+	Reader      *Reader     // of the dead-letter topics and of the source topics
+	Group       string      // whose letters are sent; empty: those of all groups
+	MaxRedrives int         // letters that were sent back so often are refused
+	Rate        int         // letters a second, at the most
+	Stale       func(Stale) // called for each stale letter that is found
 
 	partitions map[string]int // of the source topics
 	due        time.Time      // of the next letter
@@ -59,68 +65,79 @@ func (r *Redriver) Know(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// Redrive sends the letters of the spans that takes selects, until limit are sent unless that is 0: in order, one
-// after the other, each when Kafka has acknowledged the one before (acks=all), so that it is always known how far it
-// came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each letter it
-// calls done.
+// Send sends the letters of a plan, until limit are sent unless that is 0. Those of a source partition go in the order
+// of their events. Each is sent when Kafka has acknowledged the one before (acks=all), so that it is always known how
+// far Send came. When ctx ends it stops behind the letter that is on its way, and returns ctx's error. After each
+// letter it calls done with how many are sent.
 //
 // A record goes back to the partition it was in, byte for byte. Its time in Kafka is the time of sending, or retention
 // could delete it at once. The letters stay where they are: who redrives them again writes them again.
-func (r *Redriver) Redrive(ctx context.Context, spans []Span, takes func(*Letter) bool, limit int,
-	done func(Ledger)) (Ledger, error) {
-	ledger := Ledger{Refused: map[string]int{}, Left: append([]Span(nil), spans...)}
-	for i, s := range spans {
-		left := &ledger.Left[i]
-		for l, err := range r.Reader.Letters(ctx, []Span{s}) {
-			if err != nil {
-				return ledger, err
-			}
-			if takes(l) {
-				if limit > 0 && ledger.Sent == limit {
-					return ledger, nil
-				}
-				if err := r.redrive(ctx, l, &ledger); err != nil {
-					return ledger, err
-				}
-			}
-			left.First = l.Place.Offset + 1
-			done(ledger)
-		}
-		left.First = s.End
-	}
-	return ledger, nil
-}
-
-func (r *Redriver) redrive(ctx context.Context, l *Letter, ledger *Ledger) error {
-	if why := r.refuses(l); why != "" {
-		ledger.Refused[why]++
-		return nil
-	}
-	if !r.DryRun {
-		err := r.wait(ctx)
-		if err == nil {
-			err = r.send(ctx, l)
-		}
+func (r *Redriver) Send(ctx context.Context, p *Plan, limit int, done func(sent int)) (Ledger, error) {
+	sent, pick, looked := 0, picker{reader: r.Reader}, time.Now()
+	for _, i := range p.order {
+		c := &p.letters[i]
 		switch {
-		case errors.Is(err, kafka.MessageSizeTooLarge):
-			ledger.Refused[RefusedSize]++
-			return nil
-		case err != nil:
-			if errors.Is(err, errDoubtful) {
-				ledger.Doubtful = &l.Place
-			}
-			return err
+		case c.state != stateDue:
+			continue
+		case limit > 0 && sent == limit:
+			return p.ended(sent), nil
 		}
+		if p.checked && time.Since(looked) > lookEvery {
+			if err := r.look(ctx, p, func(_, _ int64) {}); err != nil {
+				return p.ended(sent), err
+			}
+			looked = time.Now()
+		}
+		why, err := r.redrive(ctx, &pick, p, c)
+		if err != nil {
+			ledger := p.ended(sent)
+			if errors.Is(err, errDoubtful) {
+				at := p.place(c)
+				ledger.Doubtful = &at
+			}
+			return ledger, err
+		}
+		if why == "" {
+			c.state = stateSent
+			sent++
+		} else {
+			p.refuse(c, why)
+		}
+		done(sent)
 	}
-	ledger.Sent++
-	return nil
+	return p.ended(sent), nil
 }
 
+// redrive sends one letter, or says why not.
+func (r *Redriver) redrive(ctx context.Context, pick *picker, p *Plan, c *candidate) (refusal string, err error) {
+	if newer, stale := p.stale(c); stale {
+		r.Stale(newer)
+		return RefusedStale, nil
+	}
+	l, err := pick.letter(ctx, p.spans[c.span], c.at)
+	switch {
+	case err != nil:
+		return "", err
+	case l == nil || l.Foreign || l.Source != c.record():
+		return RefusedDeleted, nil
+	}
+	if err = r.wait(ctx); err == nil {
+		err = r.send(ctx, l)
+	}
+	if errors.Is(err, kafka.MessageSizeTooLarge) {
+		return RefusedSize, nil
+	}
+	return "", err
+}
+
+// refuses says why a letter is not sent, as far as the letter itself says it.
 func (r *Redriver) refuses(l *Letter) string {
 	n, known := r.partitions[l.Source.Topic]
 	switch {
 	case l.Foreign:
 		return RefusedForeign
+	case r.Group != "" && l.Group != r.Group:
+		return RefusedGroup
 	case l.Truncated == TruncatedHeaders:
 		return RefusedHeaders
 	case l.Truncated != "":

@@ -4,22 +4,26 @@
 // in headers of its own, and settles a record once all in-sync replicas have its letter. While the topic cannot be
 // written it holds, and tries again for ever: a record is given up only with its partition. DeadLetter never blocks;
 // what waits is bounded by the records that the consumer lets into memory, as each keeps its place there until it is
-// settled. Letters are written in the order in which they were handed over; one that failed goes before all that wait.
+// settled.
 //
-// While the Writer works, a record is on the wire from the moment at which its letter is handed over: it is written
-// within milliseconds, and whoever gives up its partition waits for that. After a write that failed, only the letters
-// of the attempt that is being made are on the wire, so that nobody waits for a topic that cannot be written.
+// Each partition of a dead-letter topic has a lane. A lane writes its letters in the order in which they were handed
+// over, and its failures stop no other lane. The record's key chooses the partition; a record without a key goes to the
+// partition that belongs to its source partition. A letter that its topic takes in no form is held back, with what has
+// the same key in the same source partition, and the rest of its lane goes on.
 //
-// Use: NewWriter, then Run, which works until its context ends.
+// While a lane works, a record is on the wire from the moment at which its letter is handed over: it is written within
+// milliseconds, and whoever gives up its partition waits for that. After a write that failed, only the letters of the
+// attempt that is being made are on the wire, so that nobody waits for a topic that cannot be written.
+//
+// Use: NewWriter, then Run, which works until its context ends. A Reader reads letters back, and a Redriver sends them
+// to the topics that they came from.
 package dlq
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,14 +38,10 @@ import (
 )
 
 const (
-	holdDLQ = "dlq" // the dead-letter topic cannot be written
-
-	atOnce       = 500 // letters in one write
 	writeTimeout = 10 * time.Second
 	firstPause   = 250 * time.Millisecond // after a failed write
 	lastPause    = 5 * time.Second
-	tellEvery    = 10 * time.Second
-	maxLetter    = 1 << 30 // bytes; what the broker takes is less, and it says so
+	logEvery     = 10 * time.Second
 )
 
 // Config says where the letters go.
@@ -61,27 +61,15 @@ type Config struct {
 type Writer struct {
 	cfg       Config
 	transport *kafka.Transport
-	kafka     *kafka.Writer
-	wake      chan struct{} // one place: there is something to write
+	client    *kafka.Client
+	wake      chan struct{} // one place: letters were handed over
+	backlog   *backlog
 
-	mu      sync.Mutex
-	queue   []letter
-	failing bool // the last write failed: what is queued is not on the wire
-	status  Status
-	tally   tally
-	told    time.Time
+	mu         sync.Mutex
+	status     Status
+	tally      tally
+	lastLogged time.Time // when a failed write was
 }
-
-type letter struct {
-	rec    *consumer.Record
-	reason Reason
-	at     time.Time
-	small  int // 0: whole; 1: a pointer, without value; 2: without the record's headers, too; 3: without key
-	done   func(written bool)
-}
-
-// leave says that the letter's record is on the wire; false if it is given up.
-func (l *letter) leave() bool { return !l.rec.Gone() && l.rec.Leave() }
 
 // Status is what a Writer shows of itself.
 type Status struct {
@@ -98,49 +86,20 @@ type Status struct {
 func NewWriter(cfg Config) *Writer {
 	transport := cfg.Transport(cfg.Topics...)
 	return &Writer{cfg: cfg, transport: transport, wake: make(chan struct{}, 1), tally: tally{},
-		status: Status{Written: map[string]int{}, Sent: map[string]int{}},
-		kafka: &kafka.Writer{
-			Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Balancer: kafka.Murmur2Balancer{},
-			RequiredAcks: kafka.RequireAll, // the zero value is none
-			MaxAttempts:  1,                // we repeat ourselves, and know what was written
-			BatchSize:    atOnce, BatchBytes: maxLetter, BatchTimeout: time.Millisecond,
-			ReadTimeout: writeTimeout, WriteTimeout: writeTimeout,
-		}}
+		client:  &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Timeout: writeTimeout},
+		backlog: newBacklog(cfg.Board), status: Status{Written: map[string]int{}, Sent: map[string]int{}}}
 }
 
 // DeadLetter queues the letter of a record. It never blocks; the record is settled when Kafka has the letter. After
 // that Run calls done(true). If the letter is given up with its partition, Run or Drop calls done(false). Exactly one
 // of them is called, once and under no lock, but for the letters that are left when Run ends.
 func (w *Writer) DeadLetter(rec *consumer.Record, reason Reason, done func(written bool)) {
-	l := letter{rec: rec, reason: reason, at: time.Now(), done: done}
-	w.mu.Lock()
-	if w.failing {
-		rec.Return()
-	} else {
-		l.leave() // if it is given up, next finds out
-	}
-	w.queue = append(w.queue, l)
-	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.backlog.add(letter{rec: rec, reason: reason, at: time.Now(), done: done})
+	signal(w.wake)
 }
 
 // Drop gives up each queued letter of whose record gone is true. Letters that are being written stay.
-func (w *Writer) Drop(gone func(*consumer.Record) bool) {
-	var given []letter
-	w.mu.Lock()
-	w.queue = slices.DeleteFunc(w.queue, func(l letter) bool {
-		is := gone(l.rec)
-		if is {
-			given = append(given, l)
-		}
-		return is
-	})
-	w.mu.Unlock()
-	giveUp(given)
-}
+func (w *Writer) Drop(gone func(*consumer.Record) bool) { giveUp(w.backlog.drop(gone)) }
 
 func giveUp(letters []letter) {
 	for _, l := range letters {
@@ -148,148 +107,80 @@ func giveUp(letters []letter) {
 	}
 }
 
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
 // Run writes until ctx ends. What is queued then is left to whoever gets the partitions.
 func (w *Writer) Run(ctx context.Context) {
 	defer w.transport.CloseIdleConnections()
-	defer func() { _ = w.kafka.Close() }() // nothing is out: WriteMessages waits for its answers
+	var lanes sync.WaitGroup
+	defer lanes.Wait()
 	loop := w.cfg.Watch.Loop("dead letters")
 	defer loop.End()
-	pause := firstPause
 	for ctx.Err() == nil {
 		loop.Busy()
-		batch, given := w.next()
-		giveUp(given)
-		if len(batch) == 0 {
-			if len(given) > 0 {
-				continue
-			}
-			loop.Idle()
-			select {
-			case <-w.wake:
-			case <-ctx.Done():
-			}
-			continue
+		fresh, again := w.sort(ctx, loop)
+		for _, l := range fresh {
+			lanes.Go(func() { w.work(ctx, l) })
 		}
-		failed, err := w.write(ctx, batch)
-		if err == nil {
-			pause = firstPause
-			w.cfg.Board.Clear(holdDLQ, hold.All)
-			w.back(failed, false) // too large: in another form
-			continue
-		}
-		w.back(failed, true)
-		w.complain(ctx, err)
 		loop.Idle()
 		select {
-		case <-time.After(pause):
+		case <-w.wake:
+		case <-again:
 		case <-ctx.Done():
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 
-// next takes letters from the queue, and puts them on the wire. Those of partitions that were given up it takes, too.
-func (w *Writer) next() (batch, given []letter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(w.queue) && len(batch) < atOnce && bytes < 8<<20 {
-		if l := w.queue[n]; l.leave() {
-			batch = append(batch, l)
-			bytes += len(l.rec.Value)
-		} else {
-			given = append(given, l)
-		}
-		n++
+// sort puts the letters that were handed over into the lanes of their partitions. Those of a topic that cannot be
+// looked up wait. It returns the lanes that are new, and when to try again; nil: when there is something new.
+func (w *Writer) sort(ctx context.Context, loop *watchdog.Loop) (fresh []*lane, again <-chan time.Time) {
+	byTopic := map[string][]letter{}
+	for _, l := range w.backlog.handedOver() {
+		topic := w.cfg.Topic(l.rec.Topic)
+		byTopic[topic] = append(byTopic[topic], l)
 	}
-	w.queue = append([]letter(nil), w.queue[n:]...)
-	return batch, given
-}
-
-// back puts letters before the others again, after a write that failed or did not. That decides whether what is queued
-// is on the wire.
-func (w *Writer) back(letters []letter, failed bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(letters) > 0 {
-		w.queue = append(letters, w.queue...)
-	}
-	switch {
-	case failed:
-		for _, l := range w.queue {
-			l.rec.Return()
-		}
-	case w.failing:
-		for _, l := range w.queue {
-			l.leave()
+	for _, topic := range w.backlog.unsorted() {
+		if byTopic[topic] == nil {
+			byTopic[topic] = []letter{} // it is looked up though nothing is new
 		}
 	}
-	w.failing = failed
-}
-
-// write writes a batch and settles what was acknowledged. It returns what was not, and the error of one of those
-// that is not about its size.
-func (w *Writer) write(ctx context.Context, batch []letter) (failed []letter, err error) {
-	msgs := make([]kafka.Message, len(batch))
-	for i, l := range batch {
-		msgs[i] = l.message(w.cfg.Topic(l.rec.Topic), w.cfg.Group)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*writeTimeout)
-	defer cancel()
-	all := w.kafka.WriteMessages(ctx, msgs...)
-	each := make([]error, len(batch))
-	var several kafka.WriteErrors
-	switch {
-	case all == nil:
-	case errors.As(all, &several) && len(several) == len(batch):
-		copy(each, several)
-	default:
-		for i := range each {
-			each[i] = all
+	for topic, letters := range byTopic {
+		loop.Busy() // a new piece of work
+		lobby := w.backlog.lane(target{topic, unknown})
+		if !w.backlog.due(lobby) {
+			w.backlog.put(lobby, letters)
+			continue
 		}
-	}
-	for i, l := range batch {
-		switch {
-		case each[i] == nil:
-			w.written(l)
-		case errors.Is(each[i], kafka.MessageSizeTooLarge):
-			// The broker refuses the whole of what was sent to a partition: only alone is it this letter's fault.
-			if len(batch) == 1 {
-				l.small++
-			}
-			failed = append(failed, l)
-		default:
-			failed, err = append(failed, l), each[i]
-		}
-	}
-	if len(batch) > 1 && len(failed) > 0 && err == nil {
-		return w.apart(ctx, failed)
-	}
-	return failed, err
-}
-
-// apart writes letters one by one, as one of them is too large.
-func (w *Writer) apart(ctx context.Context, letters []letter) (failed []letter, err error) {
-	for i, l := range letters {
-		left, err := w.write(ctx, []letter{l})
-		failed = append(failed, left...)
+		n, err := w.partitions(ctx, topic)
 		if err != nil {
-			return append(failed, letters[i+1:]...), err
+			w.backlog.put(lobby, letters)
+			w.backlog.failed(lobby, nil, w.failure(ctx, err))
+			continue
 		}
+		fresh = append(fresh, w.backlog.sorted(lobby, letters, n)...)
 	}
-	return failed, nil
+	if pause, waits := w.backlog.nextLookup(); waits {
+		again = time.After(pause)
+	}
+	return fresh, again
 }
 
+// written settles the record of a letter that Kafka has acknowledged.
 func (w *Writer) written(l letter) {
 	w.mu.Lock()
 	w.status.Written[l.reason.Category]++
 	w.tally.add(l.reason, time.Now())
 	w.status.Sent[w.cfg.Topic(l.rec.Topic)]++
-	if l.small > 0 {
+	if l.form != whole {
 		w.status.Truncated++
 	}
 	w.mu.Unlock()
-	if l.small > 0 {
+	if l.form != whole {
 		w.cfg.Log.Error().Str("topic", l.rec.Topic).Int("partition", l.rec.Partition).Int64("offset", l.rec.Offset).
 			Msg("a dead letter is too large for its topic and was written without its value; raise max.message.bytes of the " +
 				"dead-letter topic")
@@ -299,39 +190,45 @@ func (w *Writer) written(l letter) {
 	l.done(true)
 }
 
-// complain reports that the topic cannot be written.
-func (w *Writer) complain(ctx context.Context, err error) {
+// failure counts and logs a failed write, and says what the hold shows of it.
+func (w *Writer) failure(ctx context.Context, err error) failure {
+	f := failure{detail: fmt.Sprintf("dead letters cannot be written: %v", err), remedy: remedyOf(err)}
 	if ctx.Err() != nil {
-		return
+		return failure{}
 	}
-	remedy := cmp.Or(broker.Remedy(err), "check the brokers; tasksink goes on by itself")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status.Errors++
+	if time.Since(w.lastLogged) > logEvery {
+		w.lastLogged = time.Now()
+		w.cfg.Log.Error().Err(err).Str("remedy", f.remedy).Msg("dead letters cannot be written")
+	}
+	return f
+}
+
+// remedyOf says what an operator can do about a dead-letter topic that cannot be written.
+func remedyOf(err error) string {
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
 		// Kafka also says so where the principal may not even know of the topic.
-		remedy = "create the dead-letter topic; tasksink creates none. If it is there, allow the principal WRITE on it: " +
+		return "create the dead-letter topic; tasksink creates none. If it is there, allow the principal WRITE on it: " +
 			"docs/security.md"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
-		remedy = "allow the principal WRITE on the dead-letter topic: docs/security.md"
+		return "allow the principal WRITE on the dead-letter topic: docs/security.md"
 	}
-	w.mu.Lock()
-	w.status.Errors++
-	tell := time.Since(w.told) > tellEvery
-	if tell {
-		w.told = time.Now()
+	if remedy := broker.Remedy(err); remedy != "" {
+		return remedy
 	}
-	w.mu.Unlock()
-	if tell {
-		w.cfg.Log.Error().Err(err).Str("remedy", remedy).Msg("dead letters cannot be written")
-	}
-	w.cfg.Board.Set(holdDLQ, hold.All, fmt.Sprintf("dead letters cannot be written: %v", err), remedy)
+	return "check the brokers; tasksink goes on by itself"
 }
 
 // Status tells where the Writer stands.
 func (w *Writer) Status() Status {
+	queued := w.backlog.len()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.status
 	st.Reasons = w.tally.list()
-	st.Queued, st.Written, st.Sent = len(w.queue), maps.Clone(st.Written), maps.Clone(st.Sent)
+	st.Queued, st.Written, st.Sent = queued, maps.Clone(st.Written), maps.Clone(st.Sent)
 	return st
 }

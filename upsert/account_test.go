@@ -118,7 +118,7 @@ func TestLongWords(t *testing.T) {
 // TestHostileAnswers: reading an answer costs no more memory than four times its bound, whatever it is full of.
 func TestHostileAnswers(t *testing.T) {
 	const inputs = 4
-	bound := hubspot.AnswerBound(inputs)
+	bound := hubspot.AnswerBound(inputs, 0)
 	var events [][]string
 	for i := range inputs {
 		events = append(events, []string{fmt.Sprintf(`{"id":"id-%d","properties":{"x":"1"}}`, i)})
@@ -177,7 +177,7 @@ func TestHostileAnswers(t *testing.T) {
 // unreadable. When it ends each record is written.
 func TestEndlessAnswers(t *testing.T) {
 	for name, body := range map[string]string{
-		"too long": `{"status":"COMPLETE","results":[]}` + strings.Repeat(" ", hubspot.AnswerBound(10)),
+		"too long": `{"status":"COMPLETE","results":[]}` + strings.Repeat(" ", hubspot.AnswerBound(10, 0)),
 		"too many": `{"status":"COMPLETE","results":[` + strings.Repeat(`{},`, 1000) + `{}]} `,
 	} {
 		t.Run(name, func(t *testing.T) {

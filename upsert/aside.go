@@ -14,7 +14,8 @@ func (s *Sender) Refuse(t *Task, reason *dlq.Reason) {
 	t.refused = reason
 	object := t.ID
 	if object == "" {
-		object = "\x00" + t.Record.Topic + "/" + strconv.Itoa(t.Record.Partition) + "/" + strconv.FormatInt(t.Record.Offset, 10)
+		object = "\x00" + t.Record.Topic + "/" + strconv.Itoa(t.Record.Partition) + "/" +
+			strconv.FormatInt(t.Record.Offset, 10)
 	}
 	s.cfg.Queue.AddAside(t.IDProperty, object, t)
 }

@@ -14,7 +14,8 @@ import (
 // TestALetterLocksItsObject: neither good nor bad events of an object go on before Kafka has the letter of an earlier
 // one, and other objects do not wait for it.
 func TestALetterLocksItsObject(t *testing.T) {
-	for name, first := range map[string]string{"refused": event("a", bad), "no task event": `{"id":"a","properties":{"x":[]}}`} {
+	for name, first := range map[string]string{"refused": event("a", bad),
+		"no task event": `{"id":"a","properties":{"x":[]}}`} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
 			var waiting []func(bool)

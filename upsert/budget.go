@@ -34,6 +34,17 @@ func (l *lane) budget(kind string) *budget {
 	return l.budgets[kind]
 }
 
+// searches tells whether the search for bad records of a kind waits for its part of the window: then few answers come,
+// however long it takes.
+func (l *lane) searches(now time.Time) bool {
+	for _, b := range l.budgets {
+		if b.next.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // spend says how long what was refused rests before the search for the bad ones goes on with its parts, where limit
 // requests may leave in a window. A search that begins takes its turn, and as many requests are reserved as others
 // cost. One that goes on waits for no other turn, or all would begin and none would end.

@@ -59,13 +59,13 @@ func (d *Decoder) Decode(rec *consumer.Record) (task *Task, reason *dlq.Reason) 
 		}
 	}()
 	inspect(dlq.StageDecode, rec)
-	ev, reason := readRecord(rec.Value)
+	ev, text, reason := readRecord(rec.Value)
 	if rec.HeaderCount > consumer.MaxHeaders {
 		reason = undecodable(categoryTooManyHeaders, "", "", fmt.Sprintf("the record has %d headers, and tasksink takes "+
 			"%d at the most; let the producer write fewer", rec.HeaderCount, consumer.MaxHeaders))
 	}
 	if reason == nil {
-		task, reason = d.task(rec, ev)
+		task, reason = d.task(rec, ev, text)
 	}
 	if reason != nil {
 		task = d.place(rec, ev)
@@ -73,67 +73,50 @@ func (d *Decoder) Decode(rec *consumer.Record) (task *Task, reason *dlq.Reason) 
 	return task, reason
 }
 
-// readRecord finds the event in a record's value, also in that of a CloudEvent. With a reason, the event is as much as
-// can be read.
-func readRecord(value []byte) (event, *dlq.Reason) {
+// readRecord finds the event in a record's value, also in that of a CloudEvent, and returns the event's own text with
+// it. With a reason, the event is as much as can be read.
+func readRecord(value []byte) (ev event, text []byte, reason *dlq.Reason) {
 	if value == nil {
-		return event{}, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
+		return ev, nil, undecodable(categoryTombstone, "", "", "the record has no value, and upsert cannot delete")
 	}
-	ev, reason := read(value)
+	ev, reason = read(value, "the value")
 	if reason != nil || !ev.isCloud() {
-		return ev, reason
+		return ev, value, reason
 	}
-	data, reason := ev.cloudData()
-	if reason != nil {
-		return event{}, reason
+	if text, reason = ev.cloudData(); reason != nil {
+		return event{}, nil, reason
 	}
-	return read(data)
+	ev, reason = read(text, "the CloudEvent's data")
+	return ev, text, reason
 }
 
-// task makes a task of a scanned input object.
-func (d *Decoder) task(rec *consumer.Record, ev event) (*Task, *dlq.Reason) {
-	t := &Task{Record: rec, Properties: ev.properties}
+// task makes a task of a scanned input object. The text is the object's own.
+func (d *Decoder) task(rec *consumer.Record, ev event, text []byte) (*Task, *dlq.Reason) {
 	if ev.associations {
 		return nil, undecodable(categoryUnsupportedField, "ASSOCIATIONS", "associations",
 			"upsert takes no associations; set them by a call of their own")
 	}
 	switch {
 	case ev.propertiesKind == 0:
-		return nil, undecodable(categoryInvalidEvent, "MISSING_PROPERTIES", "properties", "the event has no properties")
+		return nil, withoutProperties(text)
 	case ev.propertiesKind != '{':
-		return nil, undecodable(categoryInvalidEvent, "PROPERTIES_NOT_AN_OBJECT", "properties", "properties is not an object")
+		return nil, badProperties(text)
 	case ev.badProperty != "":
 		return nil, undecodable(categoryInvalidEvent, "PROPERTY_NOT_SCALAR", ev.badProperty,
 			"a property's value is an array or an object; HubSpot takes strings")
 	}
-	switch ev.id.Kind() {
-	case '"':
-		t.ID = unquote(ev.id)
-	case '0':
-		t.ID = string(ev.id)
-	case 0, 'n':
-		if !utf8.Valid(rec.Key) {
-			return nil, undecodable(categoryInvalidEvent, "INVALID_ID", "id",
-				"the event has no id, and the record's key is not UTF-8")
-		}
-		t.ID = string(rec.Key)
-	default:
-		return nil, undecodable(categoryInvalidEvent, "INVALID_ID", "id", "id is neither a string nor a number")
-	}
-	if strings.TrimSpace(t.ID) == "" {
-		return nil, undecodable(categoryInvalidEvent, "BLANK_ID", "id",
-			"the id is blank or missing, and so is the record's key")
-	}
-	if len(t.ID) > maxID && utf8.RuneCountInString(t.ID) > maxID {
-		return nil, undecodable(categoryInvalidEvent, "ID_TOO_LONG", "id",
-			"the id is longer than the 65,536 characters of a HubSpot property")
-	}
-	property, reason := d.idProperty(ev)
+	id, reason := ev.object(rec.Key, text)
 	if reason != nil {
 		return nil, reason
 	}
-	t.IDProperty = property
-	return t, nil
+	property, reason := d.idProperty(ev)
+	if reason != nil {
+		if other := capitals(text, "idProperty"); other != "" && reason.Code == codeMissingIDProperty {
+			reason.Message = cut(reason.Message+"; it has "+other+", and tasksink tells capitals from small letters", maxMessage)
+		}
+		return nil, reason
+	}
+	return &Task{Record: rec, ID: id, IDProperty: property, Properties: ev.properties}, nil
 }
 
 // event is what one pass over a JSON object finds.
@@ -153,12 +136,12 @@ type event struct {
 func (ev *event) isCloud() bool { return ev.spec && (ev.data != nil || ev.dataBase64 != nil) }
 
 // read finds the event in a record's value. What it returns aliases the value. With a reason, it is as much as can be
-// read.
-func read(value []byte) (event, *dlq.Reason) {
+// read. The subject is what the reason calls the value.
+func read(value []byte, subject string) (event, *dlq.Reason) {
 	if ev, ok := readPlain(value); ok {
 		return ev, nil
 	}
-	return readAny(value)
+	return readAny(value, subject)
 }
 
 // readPlain reads a plain event, as nearly all are: an object of scalars, and one of scalars that is its properties.
@@ -194,23 +177,23 @@ func readPlain(value []byte) (ev event, ok bool) {
 }
 
 // readAny reads what is no plain event, and explains what is no event at all.
-func readAny(value []byte) (ev event, reason *dlq.Reason) {
+func readAny(value []byte, subject string) (ev event, reason *dlq.Reason) {
 	dec := decoders.Get().(*jsontext.Decoder)
 	defer decoders.Put(dec)
 	dec.Reset(bytes.NewBuffer(value))
 	if kind := dec.PeekKind(); kind != '{' && kind != 0 {
-		return ev, undecodable(categoryInvalidEvent, "NOT_AN_OBJECT", "", "the value is not a JSON object")
+		return ev, notAnObject(value, subject)
 	}
 	if err := ev.read(dec, value); err != nil {
 		if ev.spec || ev.data != nil || ev.dataBase64 != nil {
 			ev = event{} // its id is not the task's
 		}
-		return ev, invalid(err, len(value))
+		return ev, invalid(err, value, subject)
 	}
 	if _, err := dec.ReadToken(); err == nil {
 		return ev, undecodable(categoryInvalidJSON, "TRAILING_DATA", "", "something follows the JSON object")
 	} else if len(bytes.TrimLeft(value[dec.InputOffset():], " \t\r\n")) > 0 {
-		return ev, invalid(err, len(value))
+		return ev, invalid(err, value, subject)
 	}
 	return ev, nil
 }
@@ -227,27 +210,30 @@ func (ev *event) read(dec *jsontext.Decoder, value []byte) error {
 		if err != nil {
 			return err
 		}
-		// The name's own bytes are only good until the next read.
+		name := raw[1 : len(raw)-1] // its bytes are only good until the next read
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name = []byte(unquote(raw))
+		}
 		var target *jsontext.Value
-		switch name := string(raw); name {
-		case `"id"`:
+		switch string(name) {
+		case "id":
 			target = &ev.id
-		case `"idProperty"`:
+		case "idProperty":
 			target = &ev.idProperty
-		case `"data"`:
+		case "data":
 			target = &ev.data
-		case `"data_base64"`:
+		case "data_base64":
 			target = &ev.dataBase64
-		case `"specversion"`:
+		case "specversion":
 			ev.spec = true
-		case `"associations"`:
+		case "associations":
 			v, err := dec.ReadValue()
 			if err != nil {
 				return err
 			}
 			ev.associations = v.Kind() != 'n' && string(v) != "[]" && string(v) != "{}"
 			continue
-		case `"properties"`:
+		case "properties":
 			if ev.propertiesKind = dec.PeekKind(); ev.propertiesKind == '{' {
 				if err := ev.readProperties(dec, value); err != nil {
 					return err
@@ -331,22 +317,26 @@ func unquote(v jsontext.Value) string {
 }
 
 // invalid explains what is wrong with JSON that cannot be read.
-func invalid(err error, size int) *dlq.Reason {
+func invalid(err error, value []byte, subject string) *dlq.Reason {
 	if errors.Is(err, errMembers) {
 		return undecodable(categoryInvalidEvent, "TOO_MANY_MEMBERS", "",
 			fmt.Sprintf("the event, or its properties, has more than %d members", maxMembers))
 	}
+	if len(value) == 0 {
+		return undecodable(categoryInvalidJSON, "EMPTY", "", subject+" is empty")
+	}
+	if code, what := disguise(value); code != "" {
+		return undecodable(categoryInvalidJSON, code, "", subject+" "+what)
+	}
 	code := "SYNTAX"
 	var syntax *jsontext.SyntacticError
 	switch {
-	case size == 0:
-		code = "EMPTY"
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		code = "DUPLICATE_NAME"
 	case errors.As(err, &syntax) && strings.Contains(syntax.Error(), "UTF-8"):
 		code = "INVALID_UTF8"
 	}
-	return undecodable(categoryInvalidJSON, code, "", fmt.Sprintf("the value is not JSON: %v", err))
+	return undecodable(categoryInvalidJSON, code, "", fmt.Sprintf("%s is not JSON: %v", subject, err))
 }
 
 func undecodable(category, code, property, message string) *dlq.Reason {

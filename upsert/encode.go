@@ -10,7 +10,8 @@ import (
 
 // encode makes the request of a batch. An input whose encoding panics is not in it: its record is a dead letter; one of
 // several records is taken apart first, as if HubSpot had refused it. rest is what the request carries.
-func (s *Sender) encode(p permit, batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task], inputs []input) {
+func (s *Sender) encode(p permit, batch []*batcher.Sealed[*Task]) (body []byte, rest []*batcher.Sealed[*Task],
+	inputs []input) {
 	inputs = make([]input, len(batch))
 	for i, sealed := range batch {
 		inputs[i] = sealed.Records

@@ -13,11 +13,11 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
-// produceTo lets events arrive in a partition. Offsets are those of the whole rig, so that they name a record.
-func (r *rig) produceTo(topic string, partition int, events ...string) (records []*consumer.Record) {
+// produceTo lets events arrive in a topic. Offsets are those of the whole rig, so that they name a record.
+func (r *rig) produceTo(topic string, events ...string) (records []*consumer.Record) {
 	r.t.Helper()
 	for _, value := range events {
-		rec := &consumer.Record{Topic: topic, Partition: partition, Offset: int64(len(r.records)), Value: []byte(value)}
+		rec := &consumer.Record{Topic: topic, Offset: int64(len(r.records)), Value: []byte(value)}
 		r.records, records = append(r.records, rec), append(records, rec)
 		task, reason := r.decoder.Decode(rec)
 		if reason != nil {
@@ -172,8 +172,8 @@ func TestOneTopic(t *testing.T) {
 		}
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, setup{hubspot: hubspottest.Config{Latency: wireDelay}}, func(r *rig) {
-				r.produceTo("tasks", 0, many(100, 0)...)
-				r.produceTo("sick", 0, many(100, 1000)...)
+				r.produceTo("tasks", many(100, 0)...)
+				r.produceTo("sick", many(100, 1000)...)
 				r.settled(5 * time.Second)
 				fault := tc.fault
 				fault.For = spellTime
@@ -194,13 +194,13 @@ func TestOneTopic(t *testing.T) {
 				}
 				began, before := time.Now(), len(r.hubspot.Requests())
 				r.hubspot.Inject(fault)
-				r.produceTo("sick", 0, many(300, 2000)...)
+				r.produceTo("sick", many(300, 2000)...)
 				var slowest time.Duration
 				seen := map[string]int{}
 				for i := 0; time.Since(began) < spellTime; i++ {
 					at := time.Now()
-					r.produceTo("sick", 0, many(10, 5000+10*i)...)
-					healthy := r.produceTo("tasks", 0, many(20, 10_000+20*i)...)
+					r.produceTo("sick", many(10, 5000+10*i)...)
+					healthy := r.produceTo("tasks", many(20, 10_000+20*i)...)
 					for slices.ContainsFunc(healthy, func(rec *consumer.Record) bool { return !rec.Settled() }) {
 						if time.Since(at) > spellTime {
 							t.Fatalf("the healthy topic is stuck: %s, %+v", r.holds(), r.sender.Status())
@@ -244,8 +244,8 @@ func TestOneIDProperty(t *testing.T) {
 		var waiting []*consumer.Record
 		for i := range 60 {
 			other := fmt.Sprintf(`{"id":"other-%d","idProperty":"hs_task_subject","properties":{"hs_timestamp":"2026-11-23T10:00:00Z"}}`, i)
-			waiting = append(waiting, r.produceTo("tasks", 0, other)...)
-			healthy := r.produceTo("tasks", 0, many(20, 20*i)...)
+			waiting = append(waiting, r.produceTo("tasks", other)...)
+			healthy := r.produceTo("tasks", many(20, 20*i)...)
 			time.Sleep(time.Second)
 			if slices.ContainsFunc(healthy, func(rec *consumer.Record) bool { return !rec.Settled() }) {
 				t.Fatalf("after %d s what has the other idProperty waits: %s", i, r.holds())

@@ -168,15 +168,17 @@ func (e *evidence) silent(inputs []input, failed bool) (hold []laneKey) {
 		s.several = s.several || in[0].ID != s.object
 	}
 	for key := range counted {
-		if s := e.of(key).streak; s.several && (!failed || e.elsewhere(key)) && (s.answers >= enoughSilence || now.Sub(s.since) >= longSilence) {
+		l := e.of(key)
+		long := l.streak.answers >= enoughSilence || now.Sub(l.streak.since) >= longSilence && !l.searches(now)
+		if long && l.streak.several && (!failed || e.elsewhere(key)) {
 			hold = append(hold, key)
 		}
 	}
 	return hold
 }
 
-// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing; e.mu
-// must be held.
+// elsewhere tells whether records of other lanes were confirmed since the answers to those of a lane bring nothing. The
+// caller holds e.mu.
 func (e *evidence) elsewhere(key laneKey) bool {
 	s := e.of(key).streak
 	if s.answers < enoughFailed {
@@ -289,43 +291,21 @@ func (l *lane) convict(t *Task, kind string) {
 
 func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(r.Property, maxWord) }
 
-// name tells whether the board names the record as one that fails alone. While many others fail, too, or many are named
-// already, it does not.
-func (e *evidence) name(t *Task, tries int) bool {
+// failedBy notes what a record met that failed by itself.
+func (e *evidence) failedBy(t *Task, what string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l := e.of(t.lane())
-	if n, share := l.others(t, time.Now()); !e.named[t] && (tries < enoughNamed || len(e.named) >= mostNamed ||
-		n >= enoughOthers && share >= fewFail || l.streak.several && !l.singled(t)) {
-		return false
-	}
-	e.named[t] = true
-	return true
+	e.of(t.lane()).trialOf(t).what = what
 }
 
-// unname forgets a record, and tells whether the board named it.
-func (e *evidence) unname(t *Task) (named bool) {
+// lastFailure is what the record's last failure by itself met; empty if it is not known.
+func (e *evidence) lastFailure(t *Task) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if t.trial == nil {
-		return false
+		return ""
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	named = e.named[t]
-	delete(e.named, t)
-	return named
-}
-
-// unnameAll forgets the named records that of likes, and returns them.
-func (e *evidence) unnameAll(of func(*Task) bool) (tasks []*Task) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for t := range e.named {
-		if of(t) {
-			delete(e.named, t)
-			tasks = append(tasks, t)
-		}
-	}
-	return tasks
+	return t.trial.what
 }
 
 // known is how many lanes there are.

@@ -231,8 +231,8 @@ func (g *gate) passed(p permit, o outcome) (wake bool) {
 	return wake
 }
 
-// failedWith returns a permit whose request failed as an outage does; a says what it met. A request of suspects only says
-// nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
+// failedWith returns a permit whose request failed as an outage does; a says what it met. A request of suspects only
+// says nothing about HubSpot: suspected is then since when they are, else zero. If they are all that is left to probe
 // with, and failed before the outage began, the breaker closes: the next healthy record tells more.
 func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
 	err := errors.New(a.What)
@@ -303,43 +303,43 @@ func (g *gate) finish(p permit, err error, change func()) {
 	g.stir()
 }
 
-// Hold stops the records that stops likes, or all if it is nil, or renews a hold that stands: the next probe, of at most
-// limit inputs, leaves after first. It tells whether the hold is new.
+// Hold stops the records that stops likes, or all if it is nil, or renews a hold that stands: the next probe, of at
+// most limit inputs, leaves after first. It tells whether the hold is new.
 func (g *gate) Hold(name string, st standing, first time.Duration) (began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.holds[name]
-	switch {
-	case old == nil:
-		began = true
-		st.next = time.Now().Add(first)
-		if st.stops != nil {
-			g.scoped.Add(1)
-		} else {
-			g.wake = true
-		}
-	default:
+	old, stood := g.holds[name]
+	if stood {
 		st.next, st.probing, st.failed = time.Now().Add(st.every), old.probing, old.failed
+	} else {
+		st.next = time.Now().Add(first)
+	}
+	switch {
+	case stood:
+	case st.stops != nil:
+		g.scoped.Add(1)
+	default:
+		g.wake = true
 	}
 	g.holds[name] = &st
 	g.stir()
-	return began
+	return !stood
 }
 
-// End ends a hold, and tells whether it stood.
-func (g *gate) End(name string) (stood bool) {
+// End ends a hold. It tells whether it stood, and how many probes did not pass.
+func (g *gate) End(name string) (failed int, stood bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	st := g.holds[name]
 	if st == nil {
-		return false
+		return 0, false
 	}
 	delete(g.holds, name)
 	if st.stops != nil {
 		g.scoped.Add(-1)
 	}
 	g.stir()
-	return true
+	return st.failed, true
 }
 
 // Stops returns what a hold of a smaller scope stops; nil if it does not stand.

@@ -12,13 +12,16 @@ import (
 const (
 	laneName  = "lane "
 	floodName = "flood "
+	lockName  = "locked" // 423s in a row: it stops everything for seconds, and is not on the board
 )
+
+const enoughProbes = 3 // of a lane's hold that were refused: then it was everybody
 
 // silent counts an answer that neither confirmed nor convicted anybody. Lanes in which nothing else comes are held.
 func (s *Sender) silent(f flight, a judgement) {
-	failed := a.Class == classFailed || a.Class == classTooLarge
+	failed := a.Class == classFailed || a.Class == classTooLarge || a.Class == classLocked
 	for _, key := range s.evidence.silent(f.inputs, failed) {
-		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key && !t.searched() }
+		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key && !t.paced() }
 		if s.gate.Hold(laneName+key.name(), standing{stops: stops, limit: probeSize, every: holdProbe}, holdProbe) {
 			s.cfg.Queue.Recheck()
 			s.unnameAll(stops) // it is not they that fail alone
@@ -44,10 +47,13 @@ func (s *Sender) release(f flight, confirmed []*Task) {
 	}
 }
 
-// end ends a hold of a smaller scope: its records go on, and none of them rests.
+// end ends a hold of a smaller scope: its records go on, and none of them rests. If probes of a lane, each smaller than
+// the one before, were refused, it was not for a record. Else what passes now may be what was innocent in a batch: the
+// parts of it stay apart, or the search for the bad record would begin again.
 func (s *Sender) end(name string) {
 	stops := s.gate.Stops(name)
-	if !s.gate.End(name) {
+	failed, stood := s.gate.End(name)
+	if !stood {
 		return
 	}
 	if scope, flood := strings.CutPrefix(name, floodName); flood {
@@ -57,6 +63,11 @@ func (s *Sender) end(name string) {
 		s.cfg.Board.Clear(holdFlood, scope)
 	} else {
 		s.lanes.end(strings.TrimPrefix(name, laneName), s.evidence.known())
+		if failed < enoughProbes {
+			s.cfg.Queue.WakeTogether(stops)
+			s.cfg.Queue.Recheck()
+			return
+		}
 	}
 	s.wake(stops)
 }
@@ -95,12 +106,14 @@ func (s *Sender) holdFlood(topic string, partition int, detail string) {
 
 // name shows a record that fails alone on the board.
 func (s *Sender) name(t *Task, tries int, what string) {
+	s.evidence.failedBy(t, what)
 	if !s.evidence.name(t, tries) {
 		return
 	}
 	s.cfg.Board.Set(holdRecord, recordScope(t), "1 record fails alone: "+recordScope(t)+", "+what+", "+
 		strconv.Itoa(tries)+" tries", "look at the record: HubSpot takes the others, or there are none at the moment; its "+
-		"partition goes on, and it becomes a dead letter when the others show that it is to blame")
+		"partition goes on, and it becomes a dead letter when the others show that it is to blame, or when it is listed in "+
+		"--dead-letter-file")
 }
 
 func (s *Sender) unnameAll(of func(*Task) bool) {
@@ -127,10 +140,24 @@ func (s *Sender) search(f flight, kind string) time.Duration {
 	if after >= shownBudget {
 		s.cfg.Board.Set(holdSearch, scope, "HubSpot refuses whole batches because of records of this kind; the search for "+
 			"them waits, as it may use 5 % of the requests", "correct the producer, or what HubSpot's message names")
-	} else {
-		s.cfg.Board.Clear(holdSearch, scope)
+		s.mu.Lock()
+		s.searches[scope] = later(s.searches[scope], time.Now().Add(after))
+		s.mu.Unlock()
 	}
 	return after
+}
+
+// searched ends the holds of searches that no longer wait: what rested longest has left, and its answer called for no
+// further rest.
+func (s *Sender) searched() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for scope, until := range s.searches {
+		if time.Now().After(until) {
+			delete(s.searches, scope)
+			s.cfg.Board.Clear(holdSearch, scope)
+		}
+	}
 }
 
 // deadLetter hands a record to the dead letters. ended is called when Kafka has the letter, or it is given up.

@@ -25,7 +25,6 @@ const (
 	holdFlood     = "flood"     // nearly all records of a partition fail for the same reasons
 	holdOutage    = "outage"    // the breaker is not closed
 	holdRecord    = "record"    // a record fails alone
-	holdLocked    = "locked"    // 423s in a row; it is over in seconds, and not on the board
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
@@ -41,7 +40,8 @@ type stop struct {
 func stopFor(a judgement, fixed bool) (stop, bool) {
 	switch a.Class {
 	case classAuth:
-		return stop{holdAuth, "HubSpot refuses the token: " + a.What, hubspot.AuthRemedy(a.Reason.Category, fixed), holdProbe}, true
+		return stop{holdAuth, "HubSpot refuses the token: " + a.What, hubspot.AuthRemedy(a.Reason.Category, fixed),
+			holdProbe}, true
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
@@ -71,8 +71,9 @@ func laneHold(a judgement) (reason, detail, remedy string) {
 	case len(a.scopes) > 0 || a.Reason.Category == "MISSING_SCOPES":
 		return holdScope, "HubSpot refuses every record: " + a.What, scopeRemedy(a.scopes)
 	case a.Status == http.StatusForbidden:
-		return holdBlocked, "HubSpot refuses every record: " + a.What, "this is no matter of a scope: look at the account and at " +
-			"the user of the key in HubSpot, and give the correlation id to HubSpot's support"
+		return holdBlocked, "HubSpot refuses every record: " + a.What,
+			"this is no matter of a scope: look at the account and at " +
+				"the user of the key in HubSpot, and give the correlation id to HubSpot's support"
 	case a.idProperty, a.Status == http.StatusNotFound, a.Status == http.StatusMethodNotAllowed:
 		return holdConfig, "HubSpot refuses every record: " + a.What,
 			"check --hubspot-url and --hubspot-path, and that --hubspot-id-property and --hubspot-id-properties name task " +
@@ -106,10 +107,12 @@ func outageRemedy(a judgement) string {
 	case a.Status == http.StatusProxyAuthRequired:
 		return "the proxy that HTTPS_PROXY names wants a login: put user and password into its URL, and restart tasksink"
 	case a.Status/100 == 3 || a.Status/100 == 4 && a.Status != http.StatusRequestTimeout:
-		return "it is not HubSpot that answers: look at the proxy or firewall between tasksink and HubSpot, and at --hubspot-url; " +
+		return "it is not HubSpot that answers: look at the proxy or firewall between tasksink and HubSpot, and at " +
+			"--hubspot-url; " +
 			"tasksink asks every few seconds and goes on by itself"
 	default:
-		return "wait: tasksink asks every few seconds and goes on by itself; look at HubSpot's status page, and at proxies and " +
+		return "wait: tasksink asks every few seconds and goes on by itself; look at HubSpot's status page, and at proxies " +
+			"and " +
 			"firewalls between tasksink and HubSpot"
 	}
 }

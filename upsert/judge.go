@@ -64,7 +64,8 @@ var table = []row{
 	{"477", is(477), false, classMoving,
 		"The account moves to another region.",
 		"All wait as long as Retry-After says (hold `migrating`)."},
-	{"407, 408, 3xx, 5xx", func(s int) bool { return s/100 == 3 || s/100 >= 5 || s == 407 || s == 408 }, false, classFailed,
+	{"407, 408, 3xx, 5xx", func(s int) bool { return s/100 == 3 || s/100 >= 5 || s == 407 || s == 408 }, false,
+		classFailed,
 		"HubSpot is not reached, or one of the records breaks it.",
 		"A failure: see below."},
 	{"409", is(409), true, classConflict,
@@ -122,7 +123,8 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	a.Reason.Category = cmp.Or(a.Reason.Category, "HTTP_"+strconv.Itoa(status)) // malformed JSON has none
 	a.idProperty = misfit(string(b.Message))
 	a.scopes = b.scopes()
-	if b.Message != "" && (a.idProperty || a.Reason.Category != "VALIDATION_ERROR") { // other messages of that category quote the record
+	// other messages of that category quote the record
+	if b.Message != "" && (a.idProperty || a.Reason.Category != "VALIDATION_ERROR") {
 		a.What += ": " + cut(string(b.Message), maxWords)
 	} else if words := strings.TrimSpace(a.Reason.Code + " " + a.Reason.Property); words != "" {
 		a.What += ": " + words

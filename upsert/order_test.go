@@ -32,13 +32,14 @@ const (
 
 // happening is a step of the model test.
 type happening struct {
-	kind   string // of an event, or: wait, letters fail, letters pass, revoke
+	kind   string // of an event, or: wait, letters fail, letters pass, revoke, operator
 	object int
 	wait   time.Duration
 }
 
 // TestOrder plays random histories: events of a few objects, HubSpot's answers out of order or missing, letters that
-// are acknowledged late or fail for a while, partitions that are given up and come back. At each moment the settled
+// are acknowledged late or fail for a while, partitions that are given up and come back, an operator who lists all bad
+// events. At each moment the settled
 // records of an object are the first of its records, so that whoever skips them skips nothing that an open one needs.
 // In the end HubSpot holds of each object what its good events say in their order, and each bad event has one letter,
 // in their order, too. Giving up a partition waits only for what is on the wire.
@@ -49,7 +50,7 @@ func TestOrder(t *testing.T) {
 		}
 	})()
 	kinds := []string{good, good, good, good, refused, badProperty, keyOnly, nameless, panicDecode, panicUpsert,
-		"wait", "wait", "letters fail", "letters pass", "revoke"}
+		"wait", "wait", "letters fail", "letters pass", "revoke", "operator"}
 	rapid.Check(t, func(rt *rapid.T) {
 		story := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) happening {
 			return happening{rapid.SampledFrom(kinds).Draw(rt, "kind"), rapid.IntRange(0, modelObjects-1).Draw(rt, "object"),
@@ -256,6 +257,8 @@ func (m *model) play(r *rig, story []happening) {
 			m.locked(func() { m.broken = h.kind == "letters fail" })
 		case "revoke":
 			m.revoke(r, h.object%2)
+		case "operator":
+			m.operate(r)
 		default:
 			m.produce(r, h)
 		}
@@ -267,6 +270,14 @@ func (m *model) play(r *rig, story []happening) {
 	close(stop)
 	parts.Wait()
 	m.judge(r)
+}
+
+// operate makes letters of the bad events that failed. They would become letters anyway.
+func (m *model) operate(r *rig) {
+	r.sender.DeadLetterListed(func(rec *consumer.Record) (bad bool) {
+		m.locked(func() { bad = m.parts[rec.Partition].kinds[rec.Offset] != good })
+		return bad
+	})
 }
 
 func (m *model) produce(r *rig, h happening) {

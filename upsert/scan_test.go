@@ -55,7 +55,7 @@ func FuzzPlain(f *testing.F) {
 		if !ok {
 			return
 		}
-		careful, reason := readAny(value)
+		careful, reason := readAny(value, "the value")
 		if reason != nil {
 			t.Fatalf("%q: taken for an event, but %s: %s", value, reason.Code, reason.Message)
 		}

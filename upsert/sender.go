@@ -84,6 +84,7 @@ type Sender struct {
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	trouble  map[string]int
+	searches map[string]time.Time // by the scope of the hold: until when the parts of a paced search rest
 }
 
 // Status is what a Sender shows of itself.
@@ -106,7 +107,8 @@ func NewSender(cfg SenderConfig) *Sender {
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
-		requests: map[string]int{}, trouble: map[string]int{}}
+		requests: map[string]int{}, trouble: map[string]int{},
+		searches: map[string]time.Time{}}
 }
 
 // Held tells whether a hold of a smaller scope stops the record: it may not leave now.
@@ -290,7 +292,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	asked := time.Now()
 	posting, post := s.traces.request(ctx, inputs)
 	// The pace counts the request when it is written: dialling takes its time.
-	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs)), s.cfg.Proven, ticket.Leave)
+	answer, err := s.cfg.Client.Post(posting, body, hubspot.AnswerBound(len(inputs), f.size), s.cfg.Proven, ticket.Leave)
 	took := time.Since(asked)
 	s.flying.Add(-1)
 	s.traces.answered(post, answer, err)
@@ -302,7 +304,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	}
 	if errors.Is(err, hubspot.ErrWithheld) { // the next one proves the membership anew, or the records are gone
 		ticket.Return()
-		s.again(f, 0)
+		s.again(f)
 		s.gate.unused(p, false)
 		s.cfg.Log.Warn().Ctx(ctx).Int("inputs", len(inputs)).Msg("a request was withheld: this process stood still for so " +
 			"long that its partitions may be somebody else's")
@@ -329,6 +331,7 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	s.traces.judged(span, &a)
 	f.took = took
 	s.settle(f, a)
+	s.searched()
 	s.metrics.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
 		100*len(inputs)/s.cfg.BatchSize).
@@ -361,7 +364,8 @@ func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 func (s *Sender) Status() Status {
 	breaker, outage := s.gate.status()
 	st := Status{Breaker: breaker, Outage: outage, InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{}, Trouble: map[string]int{}}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
+		Trouble: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for status, n := range s.requests {

@@ -79,7 +79,8 @@ func run(t *testing.T, c setup, story func(r *rig)) {
 			c.inFlight = 8
 		}
 		r := &rig{t: t, hubspot: hubspottest.New(c.hubspot), letters: map[int64]dlq.Reason{},
-			decoder: upsert.Decoder{IDProperty: key, IDProperties: []string{"hs_task_subject"}}, board: hold.NewBoard(zerolog.Nop())}
+			decoder: upsert.Decoder{IDProperty: key, IDProperties: []string{"hs_task_subject"}},
+			board:   hold.NewBoard(zerolog.Nop())}
 		queue := batcher.Config[*upsert.Task]{Size: 100, Bytes: 1 << 20, Wait: 500 * time.Millisecond,
 			Leave: func(*upsert.Task) {
 				if c.sealing != nil {

@@ -2,6 +2,7 @@ package upsert
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -43,7 +44,7 @@ func (s *Sender) settle(f flight, a judgement) {
 				stop.every = firstHoldProbe
 			}
 		}
-		s.again(f, 0)
+		s.again(f)
 		s.gate.Hold(stop.reason, standing{limit: probeSize, every: stop.every}, first)
 		s.cfg.Board.Set(stop.reason, "all", stop.detail, stop.remedy)
 		s.gate.passed(f.permit, held)
@@ -51,17 +52,10 @@ func (s *Sender) settle(f flight, a judgement) {
 	}
 	switch a.Class {
 	case classLimited:
-		s.again(f, 0)
+		s.again(f)
 		s.gate.passed(f.permit, held)
 	case classLocked:
-		rest := min(a.RetryAfter, lastRest)
-		s.again(f, rest)
-		if s.locks.Add(1) < enoughLocks {
-			s.passed(f, silent)
-			return
-		}
-		s.gate.Hold(holdLocked, standing{limit: probeSize, every: rest}, rest)
-		s.gate.passed(f.permit, held)
+		s.locked(f, a)
 	case classFailed, classTooLarge:
 		suspected := s.failed(f, a)
 		s.gate.failedWith(f.permit, a, suspected)
@@ -82,6 +76,7 @@ func (s *Sender) passed(f flight, o outcome) {
 	}
 }
 
+// wake ends the rests of records. What travels apart is in company again.
 func (s *Sender) wake(of func(*Task) bool) {
 	s.cfg.Queue.Wake(func(t *Task) bool {
 		if !of(t) {
@@ -94,9 +89,9 @@ func (s *Sender) wake(of func(*Task) bool) {
 }
 
 // again sends a batch again as it was: what travelled apart stays so.
-func (s *Sender) again(f flight, after time.Duration) {
-	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].apart() }) || after > 0 {
-		s.cfg.Queue.Together(f.batch, after)
+func (s *Sender) again(f flight) {
+	if slices.ContainsFunc(f.inputs, func(in input) bool { return in[0].apart() }) {
+		s.cfg.Queue.Together(f.batch, 0)
 		return
 	}
 	for _, sealed := range f.batch {
@@ -207,6 +202,7 @@ func (s *Sender) refused(p permit, sealed *batcher.Sealed[*Task], reason dlq.Rea
 	}
 	t := sealed.Records[0]
 	if s.flooded(p, t, reason) {
+		s.evidence.failedBy(t, strings.TrimSpace(kindOf(reason)))
 		s.cfg.Queue.Back(sealed, batcher.Again{})
 		return
 	}
@@ -251,7 +247,7 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 	bySize := a.Class == classTooLarge && s.tooLarge(f.size)
 	if !f.healthy {
 		// The probe of an outage says nothing about what it carried.
-		s.again(f, 0)
+		s.again(f)
 		return suspected
 	}
 	if innocent {
@@ -290,72 +286,4 @@ func (s *Sender) tooLarge(size int) (explains bool) {
 			"tasksink and HubSpot refuses larger ones with status 413")
 	}
 	return explains
-}
-
-// undecided sends inputs again that HubSpot did not answer for.
-func (s *Sender) undecided(f flight, a judgement) {
-	if len(f.batch) == 1 {
-		s.failedAlone(f, f.batch[0], dlq.Reason{Category: categoryUnanswered, Span: f.span, Message: a.What},
-			"no answer for the record")
-		return
-	}
-	if s.byLane(f) {
-		return
-	}
-	t := f.inputs[0][0]
-	enough := s.evidence.blame(t)
-	if !t.apart() {
-		enough = max(enough, enoughRound)
-	}
-	rounds, others := s.evidence.tried(f)
-	switch {
-	case rounds < enough || !others:
-		s.cfg.Queue.Together(f.batch, rest(rounds))
-	default:
-		s.apart(f, 2, 0)
-	}
-}
-
-// failedAlone counts a failure of one input against its record.
-func (s *Sender) failedAlone(f flight, sealed *batcher.Sealed[*Task], reason dlq.Reason, what string) {
-	t := sealed.Records[0]
-	if len(sealed.Records) > 1 && len(f.inputs) == 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true})
-		return
-	}
-	guilty, tries := s.evidence.failedAlone(t, f.charge, reason)
-	if guilty {
-		s.refused(f.permit, sealed, reason)
-		return
-	}
-	s.name(t, tries, what)
-	if len(f.inputs) == 1 {
-		s.cfg.Queue.Together([]*batcher.Sealed[*Task]{sealed}, rest(tries)) // it would harm its company
-		return
-	}
-	s.cfg.Queue.Back(sealed, batcher.Again{After: rest(tries)})
-}
-
-// byLane takes a batch of several lanes apart by lane, and tells whether it was one. That blames none of its records.
-func (s *Sender) byLane(f flight) bool {
-	parts := map[laneKey][]*batcher.Sealed[*Task]{}
-	for _, sealed := range f.batch {
-		key := sealed.Records[0].lane()
-		parts[key] = append(parts[key], sealed)
-	}
-	if len(parts) == 1 {
-		return false
-	}
-	for _, part := range parts {
-		s.cfg.Queue.Together(part, 0)
-	}
-	return true
-}
-
-// apart sends a batch again in n parts. Each rests for so long.
-func (s *Sender) apart(f flight, n int, rest time.Duration) {
-	s.evidence.takenApart(f.inputs, f.left)
-	for part := range slices.Chunk(f.batch, (len(f.batch)+n-1)/n) {
-		s.cfg.Queue.Together(part, rest)
-	}
 }

@@ -17,6 +17,7 @@ type trial struct {
 	seen       uint64 // and as its answer came
 
 	alone   int       // failures by itself
+	what    string    // the last of them met; empty if it is not known
 	refused int       // refusals by itself, each with a comparable other confirmed since the try before
 	since   time.Time // the first failure by itself
 	first   uint64    // the lane's confirmations then
@@ -48,9 +49,9 @@ func (l *lane) others(t *Task, now time.Time) (n int, share float64) {
 	return l.minute.share(now, t.trial.charges)
 }
 
-// searched tells whether a paced search is about the record. A hold of its lane does not stop it, nor does the end of
-// that hold: the search would begin again.
-func (t *Task) searched() bool { return t.trial != nil && t.trial.searched > 0 }
+// paced tells whether a paced search is about the record. It goes on while its lane is held, and has its own rest: it
+// asks no more than probes do.
+func (t *Task) paced() bool { return t.trial != nil && t.trial.searched > 0 }
 
 // suspect tells whether a record failed alone. A request of suspects only says nothing about HubSpot.
 func (t *Task) suspect() bool { return t.trial != nil && t.trial.alone > 0 }

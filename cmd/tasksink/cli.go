@@ -25,7 +25,7 @@ const (
 // cli is the command line. Each command is a struct of its flags.
 type cli struct {
 	Run     runCommand     `cmd:"" help:"Consume, upsert, commit, until SIGTERM."`
-	Check   checkCommand   `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing."`
+	Check   checkCommand   `cmd:"" help:"Look at the settings, Kafka and HubSpot, and say what is wrong. Changes nothing, except with --live."`
 	Config  configCommand  `cmd:"" help:"Print the settings in force, and where each comes from."`
 	DLQ     dlqCommands    `cmd:"" name:"dlq" help:"List, show and redrive dead letters."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -140,6 +140,14 @@ tombstones: drop
 			"--since=yesterday", "--until=2026-11-23"}},
 		{"dead letters of several topics", nil, []string{"dlq", "show", "0/1", "--kafka-brokers=a:1", "--kafka-topics=a,b", "--raw", "--json"}},
 		{"a list by nothing, of no time", nil, []string{"dlq", "list", "--kafka-brokers=a:1", "--by=colour", "--limit=-1", "--since=2026-11-23T10:00:00Z", "--until=2026-11-22T10:00:00Z"}},
+		{"credentials that cannot be right", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + file("bearer", "bearer hunter2\n"),
+			"--kafka-sasl-mechanism=scram-sha-256", "--kafka-sasl-username=u", "--kafka-sasl-password-file=" + file("mark", "\ufeffhunter2")}},
+		{"credentials in quotes, and as UTF-16", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-oauth-client-id=id",
+			"--hubspot-oauth-client-secret-file=" + file("quotes", `"hunter2"`), "--hubspot-oauth-refresh-token-file=" + file("utf16", "\xff\xfeh\x00u\x00n\x00")}},
+		{"a token with the word and a password in quotes, in variables", []string{"TASKSINK_HUBSPOT_TOKEN=Bearer hunter2", "TASKSINK_KAFKA_SASL_PASSWORD='hunter2'"},
+			[]string{"check", "--kafka-brokers=a:1", "--kafka-sasl-mechanism=scram-sha-256", "--kafka-sasl-username=u"}},
+		{"a token with a comment", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + file("comment", "hunter2 # of March")}},
+		{"a directory of records", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token=t", "--dead-letter-file=" + dir}},
 		{"a token file that is not there", nil, []string{"run", "--kafka-brokers=a:1", "--hubspot-token-file=" + dir + "/none"}},
 	} {
 		status, stdout, stderr := tasksink(t, tc.env, tc.args...)

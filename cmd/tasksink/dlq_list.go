@@ -132,11 +132,11 @@ func (n *newest) end(w io.Writer) error {
 		return nil
 	}
 	t := plainTable()
-	t.AppendHeader(table.Row{"letter", "source", "failed at", "stage", "category", "code", "about", "attempts",
-		"redriven"})
+	t.AppendHeader(table.Row{"letter", "source", "group", "failed at", "stage", "category", "code", "about",
+		"attempts", "redriven"})
 	for _, l := range n.kept {
-		t.AppendRow(table.Row{place(l.Place, n.topics), visible.Text(l.Source.String()), l.FailedAt.Format(time.RFC3339),
-			cell(l.Reason.Stage),
+		t.AppendRow(table.Row{place(l.Place, n.topics), visible.Text(l.Source.String()), cell(l.Group),
+			l.FailedAt.Format(time.RFC3339), cell(l.Reason.Stage),
 			cell(l.Reason.Category), cell(l.Reason.Code), about(l), l.Reason.Attempts, l.Redrives})
 	}
 	_, err := fmt.Fprintln(w, t.Render())

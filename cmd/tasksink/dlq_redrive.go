@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -27,7 +28,9 @@ type dlqRedrive struct {
 	Limit       int      `placeholder:"N" default:"0" help:"Send the first N; 0 sends all."`
 	Rate        int      `placeholder:"N" default:"100" help:"Letters a second, at the most."`
 	MaxRedrives int      `placeholder:"N" default:"3" help:"Refuse letters that were sent back so often before."`
-	DryRun      bool     `help:"Only count."`
+	Force       bool     `help:"Do not look for newer events, and send stale letters, too: they overwrite what newer events of the same key have written."`
+	AnyGroup    bool     `help:"Send the letters of all consumer groups, not only those of --kafka-group."`
+	DryRun      bool     `help:"Only count, and list all stale letters."`
 	Yes         bool     `help:"Do not ask; without a terminal to ask at this is needed."`
 }
 
@@ -87,24 +90,31 @@ func (c *dlqRedrive) run(ctx context.Context, s screen) error {
 	if err != nil {
 		return err
 	}
-	redriver := &dlq.Redriver{Reader: reader, MaxRedrives: c.MaxRedrives, Rate: c.Rate}
+	stale := &staleList{s: s, most: listedStale, topics: c.DeadLetterTopics()}
+	if c.DryRun {
+		stale.most = math.MaxInt
+	}
+	redriver := &dlq.Redriver{Reader: reader, MaxRedrives: c.MaxRedrives, Rate: c.Rate, Stale: stale.add}
+	if !c.AnyGroup {
+		redriver.Group = c.KafkaGroup
+	}
 	if err := redriver.Know(ctx, c.KafkaTopics); err != nil {
 		return err
 	}
-
-	// Twice over the same letters: once to say what would happen, once to do it.
-	plan, err := c.plan(ctx, s, redriver, chosen)
+	plan, err := c.plan(ctx, s, redriver, spans, chosen)
 	if err != nil {
 		return err
 	}
-	if c.DryRun || plan.Sent == 0 {
-		c.show(s, "would be sent", plan)
-		return c.incomplete(plan, len(chosen.named))
+	stale.end()
+	c.blind(s, plan)
+	if would := plan.Ledger(c.Limit); c.DryRun || would.Sent == 0 {
+		c.show(s, "would be sent", would)
+		return c.incomplete(would, len(chosen.named))
 	}
-	if err := c.confirm(ctx, s, plan); err != nil {
+	if err := c.confirm(ctx, s, plan.Ledger(c.Limit)); err != nil {
 		return err
 	}
-	return c.send(ctx, s, redriver, chosen, plan.Sent)
+	return c.send(ctx, s, redriver, plan, stale, len(chosen.named))
 }
 
 // choice is the letters that the command line names, or selects.
@@ -141,26 +151,43 @@ func (c *choice) takes(l *dlq.Letter) bool {
 	return c.named[l.Place] && c.filter.Takes(l)
 }
 
-// plan counts what would be sent.
-func (c *dlqRedrive) plan(ctx context.Context, s screen, redriver *dlq.Redriver, chosen *choice) (dlq.Ledger, error) {
-	redriver.DryRun = true
-	bar := s.bar("reading", length(chosen.spans))
-	plan, err := redriver.Redrive(ctx, chosen.spans, chosen.takes, c.Limit, func(dlq.Ledger) { _ = bar.Add(1) })
+// plan reads the letters, and looks for newer events of their keys.
+func (c *dlqRedrive) plan(ctx context.Context, s screen, redriver *dlq.Redriver, all []dlq.Span,
+	chosen *choice) (*dlq.Plan, error) {
+	if c.Force {
+		all = nil
+	}
+	total := length(chosen.spans)
+	if all != nil {
+		total = length(all)
+	}
+	bar := s.bar("reading letters", total)
+	plan, err := redriver.Collect(ctx, all, chosen.spans, chosen.takes, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // only a picture
 	if err != nil {
-		return plan, err
+		return nil, err
 	}
 	if named := len(chosen.named); chosen.found < named {
 		s.report("%d of the %d letters named are not in the topic (any more)", named-chosen.found, named)
 	}
-	return plan, nil
+	if c.Force {
+		return plan, nil
+	}
+	bar = s.bar("looking for newer events", 0)
+	err = redriver.Check(ctx, plan, func(seen, all int64) {
+		bar.ChangeMax64(all)
+		_ = bar.Set64(seen)
+	})
+	_ = bar.Finish()
+	return plan, err
 }
 
-// send sends what was planned, so many letters, and says where the next run should begin.
-func (c *dlqRedrive) send(ctx context.Context, s screen, redriver *dlq.Redriver, chosen *choice, planned int) error {
-	redriver.DryRun = false
-	bar := s.bar("sending", int64(planned))
-	ledger, err := redriver.Redrive(ctx, chosen.spans, chosen.takes, c.Limit, func(l dlq.Ledger) { _ = bar.Set(l.Sent) })
+// send sends what was planned, and says where the next run should begin.
+func (c *dlqRedrive) send(ctx context.Context, s screen, redriver *dlq.Redriver, plan *dlq.Plan, stale *staleList,
+	named int) error {
+	stale.n, stale.most = 0, math.MaxInt // what becomes stale meanwhile
+	bar := s.bar("sending", int64(plan.Ledger(c.Limit).Sent))
+	ledger, err := redriver.Send(ctx, plan, c.Limit, func(sent int) { _ = bar.Set(sent) })
 	_ = bar.Finish()
 	c.show(s, "sent", ledger)
 	if ledger.Doubtful != nil {
@@ -171,11 +198,11 @@ func (c *dlqRedrive) send(ctx context.Context, s screen, redriver *dlq.Redriver,
 		s.report("to go on: tasksink dlq redrive with the same flags and --from=%s", frontier(ledger.Left))
 		return err
 	}
-	if len(chosen.named) == 0 {
+	if named == 0 {
 		s.report("the letters stay in their topic; to begin behind those that this run has seen: --from=%s",
 			frontier(ledger.Left))
 	}
-	return c.incomplete(ledger, len(chosen.named))
+	return c.incomplete(ledger, named)
 }
 
 // incomplete is an error if letters were named and not all of them were, or would be, sent.
@@ -198,8 +225,9 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 	for why, n := range plan.Refused {
 		s.report("%s refused: %s", humanize.Comma(int64(n)), why)
 	}
-	s.report("A redriven record is written after all that came since: where a newer event of the same task was written, " +
-		"the old values replace its.")
+	s.report("A redriven record is written after all that came since. If a newer event of the same task was written " +
+		"under " +
+		"another key or in another partition, the old values replace the new ones.")
 	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)),
 		(time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
 	answer := make(chan string, 1)

@@ -123,7 +123,7 @@ func (g *guest) connection() broker.Connection {
 		g.t.Fatal(err)
 	}
 	if g.s.Mode.Mechanism != "" {
-		password, err := secret.File(g.file("password"))
+		password, err := secret.PasswordFile(g.file("password"))
 		if err != nil {
 			g.t.Fatal(err)
 		}

@@ -71,6 +71,7 @@ var mistakes = []string{
 	"hubspot.idProperties={invoice-id}",
 	"hubspot.idProperties={invoice_id,invoice_id}",
 	"hubspot.idProperties={}",
+	"deadLetterRecords={tasks/0}",
 	"settings.batch-waits=1s",
 	"settings.batch-wait=1",
 	"settings.batch-wait=soon",

@@ -77,7 +77,7 @@ func TestProgram(t *testing.T) {
 	for _, name := range strings.Fields("kafka-brokers kafka-topics kafka-group kafka-tls kafka-tls-ca kafka-tls-cert " +
 		"kafka-tls-key kafka-tls-server-name " +
 		"kafka-sasl-mechanism kafka-sasl-username kafka-sasl-password-file dlq-topic hubspot-token-file hubspot-oauth-client-id " +
-		"hubspot-oauth-client-secret-file hubspot-oauth-refresh-token-file hubspot-id-property hubspot-id-properties listen") {
+		"hubspot-oauth-client-secret-file hubspot-oauth-refresh-token-file hubspot-id-property hubspot-id-properties listen dead-letter-file") {
 		if !all[name] {
 			t.Errorf("no values file makes the chart say %s", name)
 		}

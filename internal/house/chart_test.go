@@ -31,6 +31,7 @@ var ownValue = map[string]string{
 	"kafka-sasl-password-file":         "kafka.sasl.passwordKey",
 	"kafka-sasl-password":              "extraEnv", // a secret has no place in a ConfigMap, nor in Helm's record of the values
 	"dlq-topic":                        "kafka.dlqTopic",
+	"dead-letter-file":                 "deadLetterRecords",
 	"hubspot-token-file":               "hubspot.tokenKey",
 	"hubspot-token":                    "extraEnv",
 	"hubspot-oauth-client-id":          "hubspot.oauth.clientID",

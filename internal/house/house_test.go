@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/bench/fetcher":   {"consumer", "internal/broker", "internal/hold"},
 	"internal/bench/yardstick": {},
 	"cmd/tasksink":             {"cmd/tasksink/check", "cmd/tasksink/config", "cmd/tasksink/worker", "dlq", "internal/terminal", "internal/visible"},
-	"cmd/tasksink/check":       {"cmd/tasksink/config", "consumer/offsetmap", "internal/broker", "upsert/hubspot", "upsert/pace", "internal/terminal"},
+	"cmd/tasksink/check":       {"cmd/tasksink/config", "consumer/offsetmap", "internal/broker", "upsert/hubspot", "upsert/pace", "internal/terminal", "internal/visible"},
 	"cmd/tasksink/config":      {"upsert/hubspot", "internal/broker", "internal/secret"},
 	"cmd/tasksink/worker/page": {},
 	"cmd/tasksink/worker":      {"cmd/tasksink/config", "cmd/tasksink/worker/page", "batcher", "consumer", "dlq", "upsert", "upsert/hubspot", "upsert/pace", "tracing", "internal/broker", "internal/hold", "internal/watchdog"},

@@ -1,12 +1,14 @@
 // Package secret keeps tokens and passwords. One that stands in a file is read again when the file changes, so that
 // it can be replaced without a restart, and none ever prints itself.
 //
-// Use: Text or File, then Value whenever the secret is needed. A Secret is safe for concurrent use, starts nothing
-// and needs no end.
+// What cannot be a token or a password, such as text that begins with the word Bearer, is refused when it is read.
+//
+// Use: Text, File or PasswordFile, then Value whenever the secret is needed. A Secret is safe for concurrent use,
+// starts nothing and needs no end.
 package secret
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -17,7 +19,8 @@ const lookEvery = time.Second // how often Value looks whether the file changed
 
 // Secret is one line of text that nobody may see.
 type Secret struct {
-	path string // empty: a fixed value
+	path  string                   // empty: a fixed value
+	check func(value string) error // of what the file holds
 
 	mu sync.Mutex
 	// behind a pointer: where fmt may not call String, it prints a struct's fields, but follows no pointer in it
@@ -32,9 +35,16 @@ func Text(value string) *Secret {
 	return &Secret{value: &value}
 }
 
-// File is the secret that stands in a file, white space around it left out. It is an error if there is none now.
-func File(path string) (*Secret, error) {
-	s := &Secret{path: path, value: new(string)}
+// File is the token, or a secret like it, that stands in a file, white space around it left out. It is an error if
+// there is none now.
+func File(path string) (*Secret, error) { return file(path, CheckToken) }
+
+// PasswordFile is the password that stands in a file, white space around it left out. It is an error if there is none
+// now.
+func PasswordFile(path string) (*Secret, error) { return file(path, CheckPassword) }
+
+func file(path string, check func(string) error) (*Secret, error) {
+	s := &Secret{path: path, check: check, value: new(string)}
 	if _, err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -43,14 +53,6 @@ func File(path string) (*Secret, error) {
 
 // Fixed tells whether the secret never changes.
 func (s *Secret) Fixed() bool { return s.path == "" }
-
-// Check refuses what is not one line of text, white space around it left out: it would end the header that carries it.
-func Check(value string) error {
-	if strings.ContainsFunc(strings.TrimSpace(value), func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return errors.New("it is not one line of text")
-	}
-	return nil
-}
 
 // Value is the present secret, at most a second old. While the file cannot be read its last good content serves.
 func (s *Secret) Value() string {
@@ -88,10 +90,10 @@ func (s *Secret) look() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	value := strings.TrimSpace(string(b))
-	if value == "" || Check(value) != nil {
-		return false, errors.New(s.path + " does not hold one line of text")
+	if err := s.check(string(b)); err != nil {
+		return false, fmt.Errorf("%s %w", s.path, err)
 	}
+	value := strings.TrimSpace(string(b))
 	changed = value != *s.value
 	s.value, s.state = &value, state
 	return changed, nil

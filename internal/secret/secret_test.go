@@ -49,8 +49,13 @@ func TestFile(t *testing.T) {
 		value("first")
 		write(t, path, "second!")
 		value("second!")
-		write(t, path, "two\nlines")
-		value("second!")
+		for _, useless := range []string{"two\nlines", "Bearer third", "\ufeffthird", `"third"`} {
+			write(t, path, useless)
+			value("second!")
+			if changed, err := s.Reload(); changed || err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("reload of %q: %v, %v", useless, changed, err)
+			}
+		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +72,53 @@ func TestFile(t *testing.T) {
 			t.Errorf("reload of a new secret: %v, %v, %q", changed, err, s.Value())
 		}
 	})
+}
+
+// TestCheck: what cannot be right is refused with its cause and a remedy, and not shown. Passwords may have what tokens
+// may not.
+func TestCheck(t *testing.T) {
+	for value, want := range map[string]struct{ token, password string }{
+		"pat-eu1-0f3a54d1-0000-4000\n":  {},
+		" CJDQ_8eX.y~z+/a-b==\r\n":      {},
+		"bearer-of-news":                {},
+		"":                              {"is empty", "is empty"},
+		" \r\n":                         {"is empty", "is empty"},
+		"Bearer hunter2":                {"the word Bearer", "the word Bearer"},
+		"bEARER\thunter2":               {"the word Bearer", "the word Bearer"},
+		"Bearer":                        {"the word Bearer", "the word Bearer"},
+		"Authorization: Bearer hunter2": {"white space", ""},
+		"\ufeffhunter2":                 {"byte order mark", "byte order mark"},
+		"\n\ufeffhunter2":               {"byte order mark", "byte order mark"},
+		"\xff\xfeh\x00u\x00":            {"UTF-16", "UTF-16"},
+		"\xfe\xff\x00h\x00u":            {"UTF-16", "UTF-16"},
+		"h\x00u\x00":                    {"control character", "control character"},
+		"\"hunter2\"":                   {"quote", "quotes"},
+		"'hunter2'\n":                   {"quote", "quotes"},
+		"“hunter2”":                     {"quote", ""},
+		"hunter2'":                      {"quote", ""},
+		"'":                             {"quote", ""},
+		"hunter2\nhunter3":              {"more than one line", "more than one line"},
+		"hunter2 # the token of March":  {"white space", ""},
+		"hunter\u00a02":                 {"white space", ""},
+		"hünter2":                       {"not ASCII", ""},
+		"hunter\u200b2":                 {"not ASCII", ""},
+		"h\xfcnter2":                    {"not UTF-8", "not UTF-8"},
+		"hunter\x1b[2J2":                {"control character", "control character"},
+	} {
+		for kind, c := range map[string]struct {
+			check func(string) error
+			want  string
+		}{"token": {secret.CheckToken, want.token}, "password": {secret.CheckPassword, want.password}} {
+			err := c.check(value)
+			switch {
+			case err == nil && c.want == "":
+			case err == nil || c.want == "" || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), ": "):
+				t.Errorf("%s %q: %v, want %q", kind, value, err, c.want)
+			case strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "March"):
+				t.Errorf("%s %q is shown: %v", kind, value, err)
+			}
+		}
+	}
 }
 
 // TestKubernetes: a mounted Secret is a link to ..data/token, and ..data a link that is swapped for another directory.

@@ -10,7 +10,7 @@
 //   - commit: a fifth of the session, at most 3 s.
 //   - request to HubSpot: --hubspot-timeout, from dialling and the wait for an access token to the answer's last byte.
 //     Nothing is repeated within it.
-//   - dead letters: 20 s for a write, with what is then written one by one.
+//   - dead letters: 20 s for a write. Each write of a lane is a piece of work of its own.
 //
 // The sender asks nobody between its waits. What else stands in such a piece of work, such as a line in the log or the
 // settlement of a record, waits for nobody.

@@ -14,8 +14,9 @@ const (
 	inputBytes  = 128 << 10 // that it may have besides for each input of its request: a result of the largest task
 )
 
-// AnswerBound is how many bytes the answer to a request with so many inputs may have, unpacked.
-func AnswerBound(inputs int) int { return answerBytes + inputs*inputBytes }
+// AnswerBound is how many bytes the answer to a request with so many inputs may have, unpacked. HubSpot echoes what was
+// sent, so the answer to a request of more than 1 MiB, which has a single large input, may be as long.
+func AnswerBound(inputs, sent int) int { return max(answerBytes, sent) + inputs*inputBytes }
 
 // ErrTooLong says that an answer's body is longer than its bound. What follows the bound was not read.
 var ErrTooLong = errors.New("the body is too long")

@@ -79,9 +79,12 @@ func TestAnswerBound(t *testing.T) {
 	c, _ := client(t, 20*time.Second, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, size.Load()))
 	})
-	for inputs, want := range map[int]int{0: 1 << 20, 1: 1<<20 + 128<<10, 100: 1<<20 + 100*128<<10} {
-		if got := hubspot.AnswerBound(inputs); got != want {
-			t.Errorf("%d inputs: %d bytes, want %d", inputs, got, want)
+	for _, tc := range []struct{ inputs, sent, want int }{
+		{0, 0, 1 << 20}, {1, 1 << 20, 1<<20 + 128<<10}, {100, 1000, 1<<20 + 100*128<<10}, {1, 4 << 20, 4<<20 + 128<<10},
+	} {
+		want := tc.want
+		if got := hubspot.AnswerBound(tc.inputs, tc.sent); got != want {
+			t.Errorf("%d inputs in %d bytes: %d bytes, want %d", tc.inputs, tc.sent, got, want)
 		}
 		size.Store(int64(want))
 		answer, err := c.Post(t.Context(), nil, want, always, func() {})

@@ -10,13 +10,19 @@ import (
 	"strings"
 )
 
-// What HubSpot tells beside taking tasks. Each question is one request, which changes nothing there; it counts as one
-// of the account's calls, and stays out of the pace.
+// What HubSpot does beside taking tasks. Each question is one request, which counts as one of the account's calls and
+// stays out of the pace. Only PostTo can change something there.
 
 // Get reads what is at a path, which may carry a query, on HubSpot's host. As with Post, where HubSpot's token endpoint
 // refuses an access token, that is the answer.
 func (c *Client) Get(ctx context.Context, path string) (Answer, error) {
 	return c.ask(ctx, http.MethodGet, path, nil)
+}
+
+// PostTo sends a body to a path on HubSpot's host. As with Post, of an error it is not known what HubSpot did with the
+// request, and where HubSpot's token endpoint refuses an access token, that is the answer.
+func (c *Client) PostTo(ctx context.Context, path string, body []byte) (Answer, error) {
+	return c.ask(ctx, http.MethodPost, path, body)
 }
 
 // tokenInfo tells what a private app's token, or a service key, may do. It wants the token in the body, too.
@@ -83,5 +89,5 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte) (Ans
 		return Answer{}, fmt.Errorf("ask HubSpot: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	return c.read(ctx, res, AnswerBound(0))
+	return c.read(ctx, res, AnswerBound(0, len(body)))
 }

@@ -10,8 +10,9 @@
 // # Use
 //
 // New, and KeepToken in a goroutine of its own until the last request is answered. Post sends a batch; Get, Scopes and
-// FindZone ask about the account. Release each Answer after use: its bytes serve again. The package knows neither Kafka
-// nor tasks. What an answer means for the records of its request is for package upsert to say.
+// FindZone ask about the account; PostTo serves HubSpot's other endpoints. Release each Answer after use: its bytes
+// serve again. The package knows neither Kafka nor tasks. What an answer means for the records of its request is for
+// package upsert to say.
 //
 // # Tests
 //

@@ -18,6 +18,7 @@ type Config struct {
 	EchoKey      string        // how results echo the key: "sent" (also if empty), "normalized", "none"
 	IgnoreTrace  bool          // as if no input had a trace id: the first bad one sinks the batch
 	FoldIDs      bool          // ids that differ only by case and surrounding blanks are one object
+	OnArchived   string        // an upsert to an archived task: "new" (also if empty), "restore", "keep", "refuse"
 	Conditional  []Requirement // what the account's administrator requires; v3 and older dates ignore it
 	ErrorsIn200  bool          // on 2026-09 an answer that names errors is a 200 instead of a 207
 	MaxBody      int           // bytes of a request that the proxy in front of HubSpot lets through; 0: unlimited

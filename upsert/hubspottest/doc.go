@@ -15,6 +15,7 @@
 //   - EchoTrace and EchoKey: what results say of the input that they answer
 //   - IgnoreTrace: one bad input sinks the batch although every input has a trace id
 //   - FoldIDs: ids are compared without case and surrounding blanks
+//   - OnArchived: what an upsert by the id of an archived task does
 //   - Conditional: what an administrator requires; the path 2026-09 refuses inputs for it, older paths do not
 //   - ErrorsIn200: on 2026-09 an answer that names errors is a 200, not a 207
 //   - MaxBody: a proxy in front of HubSpot refuses larger requests

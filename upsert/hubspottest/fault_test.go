@@ -145,7 +145,8 @@ func TestWholeAnswers(t *testing.T) {
 
 // FuzzServer: whatever comes, it is answered, and answered with JSON.
 func FuzzServer(f *testing.F) {
-	for _, seed := range []string{``, `{}`, `null`, `{"inputs":null}`, `{"inputs":[null]}`, `{"inputs":[{"id":null,"properties":{}}]}`,
+	for _, seed := range []string{``, `{}`, `null`, `{"inputs":null}`, `{"inputs":[null]}`,
+		`{"inputs":[{"id":null,"properties":{}}]}`,
 		`{"inputs":[{"id":"a","properties":{"a":null,"b":[],"c":{}}}]}`, batch(input("a", "t", when)), batch(input("A", "t", when), input(" a", "t", when)),
 		batch(input("a", "", when), input("b", "", `"x":true`)), `{"inputs":[]} 1`} {
 		f.Add(seed)

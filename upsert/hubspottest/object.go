@@ -44,7 +44,8 @@ func (s *Server) Objects() map[string]map[string]string {
 // write applies one input and returns its result.
 func (s *Server) write(req int, in wireInput, values map[string]string) map[string]any {
 	now := time.Now()
-	o, old := s.objects[s.key(in)]
+	o, archived := s.find(s.key(in))
+	old := o != nil
 	if !old {
 		s.lastID++
 		o = &object{id: strconv.Itoa(s.lastID), idProperty: in.IDProperty, key: *in.ID,
@@ -70,7 +71,7 @@ func (s *Server) write(req int, in wireInput, values map[string]string) map[stri
 		echo[in.IDProperty] = o.key
 	}
 	result := map[string]any{"id": o.id, "properties": echo, "createdAt": stamp(o.created), "updatedAt": stamp(now),
-		"archived": false, "new": !old}
+		"archived": archived, "new": !old}
 	if s.cfg.EchoTrace {
 		result["objectWriteTraceId"] = in.ObjectWriteTraceID
 	}

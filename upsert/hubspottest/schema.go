@@ -45,6 +45,9 @@ func (s *Server) check(version string, in wireInput, values map[string]string) *
 	if problems != nil {
 		return invalid(problems)
 	}
+	if s.cfg.OnArchived == "refuse" && s.objects[s.key(in)] == nil && s.archived[s.key(in)] != nil {
+		return &refusal{category: "OBJECT_NOT_FOUND", message: "The TASK object is archived and cannot be updated."}
+	}
 	o := s.objects[s.key(in)]
 	if o == nil && values["hs_timestamp"] == "" {
 		return &refusal{category: "VALIDATION_ERROR", message: "Error creating TASK. Some required properties were not set.",

@@ -18,7 +18,7 @@ const (
 func (s *Server) permitted(r *http.Request) (refusal answer, ok bool) {
 	needed := ""
 	switch {
-	case path.MatchString(r.URL.Path):
+	case path.MatchString(r.URL.Path), archivePath.MatchString(r.URL.Path):
 		needed = scopeWrite
 	case strings.HasPrefix(r.URL.Path, "/crm/v3/properties/"):
 		needed = scopeRead

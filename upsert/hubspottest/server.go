@@ -50,6 +50,8 @@ type Server struct {
 	calls    int         // of the day
 	window   []time.Time // of the requests that were let in
 	objects  map[string]*object
+	archived map[string]*object // the latest archived one of each key
+	bin      []string           // HubSpot ids of all archived ones
 	journal  []Write
 	requests []Request
 	faults   []*Fault
@@ -78,7 +80,7 @@ func New(cfg Config) *Server {
 	}
 	return &Server{cfg: cfg, token: cfg.Token, tokens: given, limit: cfg.Limit, latency: cfg.Latency, zone: zone,
 		seed: maphash.MakeSeed(),
-		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, lastID: 1000}
+		rand: rand.New(rand.NewPCG(cfg.Seed, 1)), objects: map[string]*object{}, archived: map[string]*object{}, lastID: 1000}
 }
 
 // SetToken changes the token that is accepted.
@@ -140,6 +142,10 @@ func version(at string) string {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if find, ok := s.lookup(r.URL.Path); ok {
 		s.tell(w, r, find)
+		return
+	}
+	if archivePath.MatchString(r.URL.Path) {
+		s.serveArchive(w, r)
 		return
 	}
 	if r.URL.Path == tokenInfo {

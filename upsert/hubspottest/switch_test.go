@@ -91,7 +91,8 @@ func TestConditional(t *testing.T) {
 		if said := fmt.Sprint(answer["errors"]); status != 400 || !strings.Contains(said, "MISSING_CONDITIONAL") {
 			t.Errorf("without trace ids: %d %v", status, answer)
 		}
-		if status, answer = send(input("a", "t-a", when, `"hs_task_status":"COMPLETED","hs_task_body":"b"`)); status != 200 || answer["errors"] != nil {
+		if status, answer = send(input("a", "t-a", when, `"hs_task_status":"COMPLETED","hs_task_body":"b"`)); status != 200 ||
+			answer["errors"] != nil {
 			t.Errorf("with the body: %d %v", status, answer)
 		}
 		if status, answer = send(done); status != 200 || answer["errors"] != nil {
@@ -104,5 +105,39 @@ func TestConditional(t *testing.T) {
 		if _, answer = send(input("a", "t-a", `"hs_task_status":"COMPLETED","hs_task_body":""`)); answer["errors"] == nil {
 			t.Errorf("the body is cleared: %v", answer)
 		}
+	}
+}
+
+// TestArchive: a task that is archived is no longer held, and a switch decides what an upsert by its id does.
+func TestArchive(t *testing.T) {
+	const archive = "/crm/v3/objects/tasks/batch/archive"
+	for does, want := range map[string]struct {
+		status               int
+		same, archived, held bool // the same HubSpot id; the result says archived; the account holds the task
+	}{"": {200, false, false, true}, "new": {200, false, false, true}, "restore": {200, true, false, true},
+		"keep": {200, true, true, false}, "refuse": {404, false, false, false}} {
+		s := hubspottest.New(hubspottest.Config{OnArchived: does})
+		result := func(answer map[string]any) map[string]any {
+			if results, _ := answer["results"].([]any); len(results) == 1 {
+				return results[0].(map[string]any)
+			}
+			return map[string]any{"archived": false}
+		}
+		_, _, answer := ask(t, s, batch(input("a", "", when)))
+		first := result(answer)
+		status, _, _ := askAt(t, s, http.MethodPost, archive, "x", batch(fmt.Sprintf(`{"id":%q},{"id":"7"}`, first["id"])))
+		if status != 204 || len(s.Objects()) != 0 || fmt.Sprint(s.Archived()) != fmt.Sprintf("[%s]", first["id"]) {
+			t.Errorf("%q: %d, the account holds %v, archived %v", does, status, s.Objects(), s.Archived())
+		}
+		status, _, answer = ask(t, s, batch(input("a", "", when)))
+		second := result(answer)
+		if status != want.status || (second["id"] == first["id"]) != want.same || second["archived"] != want.archived ||
+			(len(s.Objects()) == 1) != want.held {
+			t.Errorf("%q: %d %v, the account holds %v", does, status, answer, s.Objects())
+		}
+	}
+	s := hubspottest.New(hubspottest.Config{Token: "secret", Scopes: []string{"crm.objects.contacts.read"}})
+	if status, _, _ := askAt(t, s, http.MethodPost, archive, "secret", batch(`{"id":"1"}`)); status != 403 {
+		t.Errorf("without the scope: %d", status)
 	}
 }

@@ -1,11 +1,14 @@
-// Package check looks at all that tasksink run will need, and says of each what it saw and what to do about it. It
+// Package check looks at all that tasksink run will need, and says of each what it saw and what to do about it. Run
 // changes nothing: it writes no record, creates no topic, joins no group, commits no offset and sends no upsert.
+// RunLive writes tasks to find out how HubSpot answers. It writes at most 120, archives every one, and names those that
+// it could not archive.
 //
-// Use: Run, which is the whole of tasksink check. Each look has five seconds and all together thirty; looks that do not
-// need each other run side by side, and all end when the context does.
+// Use: Run, which is the whole of tasksink check, or RunLive, which is the whole of tasksink check --live. Each look
+// has five seconds and all together thirty; looks that do not need each other run side by side, and all end when the
+// context does. RunLive first finishes the request that is on the wire, and archives.
 //
 // The tests run against Apache Kafka and kfake, and the simulated HubSpot. Every row that can fail does so in one of
-// them.
+// them, and the simulated account answers each question of RunLive in every way.
 package check
 
 import (

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,6 +32,7 @@ type hubspotLook struct {
 	cfg     config.Config
 	waiting *waiting
 	client  *hubspot.Client
+	calls   atomic.Int64 // that it made
 }
 
 // failure is HubSpot's word for what it refuses.
@@ -44,26 +46,42 @@ type failure struct {
 	} `json:"errors"`
 }
 
-func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []Row) {
+func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) []Row {
+	h, failed, closed := connect(ctx, cfg, w)
+	if h == nil {
+		return []Row{failed}
+	}
+	defer closed()
+	rows, _ := h.rows(ctx)
+	return rows
+}
+
+// connect makes what the looks at HubSpot share. Where it cannot, h is nil, and failed says why. The access token stays
+// good until closed is called, also after the end of ctx.
+func connect(ctx context.Context, cfg config.Config, w *waiting) (h *hubspotLook, failed Row, closed func()) {
 	client, err := cfg.Client(nil)
 	if err != nil {
-		return []Row{{Check: "settings", Result: Failed, Seen: err.Error(),
-			Remedy: "correct the file that the setting names"}}
+		return nil, Row{Check: "settings", Result: Failed, Seen: err.Error(),
+			Remedy: "correct the file that the setting names"}, nil
 	}
-	defer client.Close()
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var keeper sync.WaitGroup
-	defer keeper.Wait()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	keeper.Go(func() { client.KeepToken(ctx, zerolog.Nop()) })
+	return &hubspotLook{cfg: cfg, waiting: w, client: client}, Row{}, func() {
+		stop()
+		keeper.Wait()
+		client.Close()
+	}
+}
 
-	h := &hubspotLook{cfg: cfg, waiting: w, client: client}
+// rows are what the looks see, and the account that they see it in.
+func (h *hubspotLook) rows(ctx context.Context) ([]Row, account) {
 	rows, account := h.accountRows(ctx)
 	if !account.serves {
 		for _, check := range []string{"scope", "id property", "quota"} {
 			rows = append(rows, skip(check, "", "HubSpot does not serve us so far"))
 		}
-		return append(rows, account.clock)
+		return append(rows, account.clock), account
 	}
 	var scope, quota Row
 	var properties []Row
@@ -72,13 +90,14 @@ func lookAtHubSpot(ctx context.Context, cfg config.Config, w *waiting) (rows []R
 	all.Go(func() { properties = h.propertyRows(ctx) })
 	all.Go(func() { quota = h.quotaRow(ctx, account) })
 	all.Wait()
-	return slices.Concat(rows, []Row{scope}, properties, []Row{quota, account.clock})
+	return slices.Concat(rows, []Row{scope}, properties, []Row{quota, account.clock}), account
 }
 
 // get asks HubSpot one question.
 func (h *hubspotLook) get(ctx context.Context, name, path string) (hubspot.Answer, failure, error) {
 	ctx, done := within(ctx, h.waiting, name)
 	defer done()
+	h.calls.Add(1)
 	res, err := h.client.Get(ctx, path)
 	var f failure
 	if err == nil && res.Status != http.StatusOK {
@@ -89,7 +108,8 @@ func (h *hubspotLook) get(ctx context.Context, name, path string) (hubspot.Answe
 
 // account is the first answer.
 type account struct {
-	serves  bool // us: the token is good
+	serves  bool   // us: the token is good
+	id      string // empty if HubSpot does not say
 	header  http.Header
 	limited failure // of a 429
 	clock   Row
@@ -121,7 +141,8 @@ func (h *hubspotLook) accountRows(ctx context.Context) (rows []Row, seen account
 			TimeZone string      `json:"timeZone"`
 		}
 		if json.Unmarshal(res.Body, &who) == nil && who.PortalID != "" {
-			token.Seen = "is good for account " + who.PortalID.String()
+			seen.id = who.PortalID.String()
+			token.Seen = "is good for account " + seen.id
 			row.Seen += ", time zone " + who.TimeZone
 		}
 		if set := h.cfg.HubspotTimezone; set != "auto" && who.TimeZone != "" && set != who.TimeZone {
@@ -163,7 +184,7 @@ func (h *hubspotLook) tokenFrom() string {
 
 func (h *hubspotLook) renewed(category string) string {
 	if h.cfg.HubspotToken != "" {
-		return "set --hubspot-token to a valid token: HubSpot, Settings > Integrations > Private Apps > the app > Auth"
+		return "set --hubspot-token to a valid token: HubSpot, " + keyPlace
 	}
 	return hubspot.AuthRemedy(category, false)
 }

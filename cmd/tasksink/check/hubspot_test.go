@@ -68,6 +68,9 @@ func TestHubSpot(t *testing.T) {
 			p.cfg.HubspotOAuthPath = "/oauth/v9/token"
 		}},
 		{"the scope is missing", func(p *place) { p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read"}}) }},
+		{"another scope to write is granted", func(p *place) {
+			p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read", "crm.objects.tasks.write"}})
+		}},
 		{"the scope is missing, with OAuth", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
 			p.account(hubspottest.Config{Scopes: []string{"crm.objects.contacts.read"},

@@ -17,18 +17,28 @@ import (
 const (
 	scopeNeeded  = "crm.objects.contacts.write"
 	propertyPath = "/crm/v3/properties/"
+
+	keyPlace = "Development > Keys > Service keys (a private app: Development > Legacy apps)"
 )
+
+// HubSpot's newer scopes are lists of which any one suffices, so that another scope to write may do.
+var scopeOther = regexp.MustCompile(`^crm\.objects\..+\.write$`)
 
 // scopeRow looks whether the token may write tasks, without a write.
 func (h *hubspotLook) scopeRow(ctx context.Context) Row {
 	ctx, done := within(ctx, h.waiting, "the token's scopes")
 	defer done()
+	h.calls.Add(1)
 	scopes, known, err := h.client.Scopes(ctx)
+	other := slices.IndexFunc(scopes, scopeOther.MatchString)
 	switch {
 	case err != nil:
 		return skip("scope", scopeNeeded, plain(err))
 	case !known:
 		return skip("scope", scopeNeeded, "HubSpot does not tell what this token may do; the first batch shows it")
+	case !slices.Contains(scopes, scopeNeeded) && other >= 0:
+		return Row{"scope", scopeNeeded, Warning, "is not granted, but " + scopes[other] + " is, which may suffice",
+			"tasksink check --live shows whether it suffices; if not, " + grant(h.cfg, scopeNeeded)}
 	case !slices.Contains(scopes, scopeNeeded):
 		return Row{"scope", scopeNeeded, Failed, "is not granted", grant(h.cfg, scopeNeeded)}
 	}
@@ -39,8 +49,7 @@ func grant(cfg config.Config, scope string) string {
 	if cfg.HubspotOAuthClientID != "" {
 		return "add the scope " + scope + " to the app, and install it in the account again"
 	}
-	return "grant the scope " + scope + ": HubSpot, Settings > Integrations > Private Apps (or Service Keys) > Edit > " +
-		"Scopes"
+	return "grant the scope " + scope + " to the key: HubSpot, " + keyPlace
 }
 
 var upsertPath = regexp.MustCompile(`/objects/(?:\d{4}-\d\d/)?([^/]+)/batch/upsert$`)
@@ -83,7 +92,8 @@ func (h *hubspotLook) propertyRows(ctx context.Context) (rows []Row) {
 // external_task_id".
 func creation(name string) string {
 	return "in HubSpot, Settings > Properties > Task properties > Create property: single-line text, " +
-		name + ", and under Rules \"Require unique values for this property\", which cannot be set later"
+		name + ", and under Rules \"Require unique values for this property\", which cannot be set later; choose a " +
+		"name that no task property ever had: a name that was once non-unique can never become unique"
 }
 
 // propertyRow looks whether ids can be told apart by the property that the setting names.

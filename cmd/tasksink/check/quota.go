@@ -26,8 +26,8 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 		return row
 	default:
 		row.Result, row.Seen = Warning, "all requests of the last 10 s are used up ("+a.limited.PolicyName+")"
-		row.Remedy = "see which apps use them: HubSpot, Settings > Integrations > Private Apps > Logs; tasksink takes what " +
-			"is left, and its part if all are tasksink's"
+		row.Remedy = "give tasksink a key of its own, because this limit belongs to the key: HubSpot, " + keyPlace +
+			"; meanwhile tasksink takes what is left, and its part if all are tasksink's"
 		return row
 	}
 	var seen []string
@@ -54,8 +54,8 @@ func (h *hubspotLook) quotaRow(ctx context.Context, a account) Row {
 		row.Result, row.Remedy = Failed, "wait for midnight in the account's time zone, or raise the limit: HubSpot, "+
 			"Settings > Account Defaults > API usage"
 	case ok && left < daily*littleLeft/100:
-		row.Result, row.Remedy = Warning, "see which apps use them: HubSpot, Settings > Integrations > Private Apps > "+
-			"Logs; tasksink slows down to make them last until midnight"
+		row.Result, row.Remedy = Warning, "all keys and apps of the account share them: see which ones use them in HubSpot, "+
+			keyPlace+"; tasksink slows down to make them last until midnight"
 	}
 	row.Seen = strings.Join(seen, ", ")
 	return row

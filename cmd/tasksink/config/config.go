@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 )
@@ -63,9 +64,10 @@ type Config struct {
 	MaxPending      int           `name:"max-pending" group:"batches" placeholder:"N" default:"20000" help:"Records in memory, at least --batch-size."`
 	MaxPendingBytes Size          `name:"max-pending-bytes" group:"batches" placeholder:"SIZE" default:"64MiB" least:"1MiB" help:"Bytes of records in memory."`
 
-	Tombstones   string        `name:"tombstones" group:"behaviour" placeholder:"WHAT" default:"dead-letter" choices:"dead-letter,skip" help:"What becomes of records without a value."`
-	OnFlood      string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What happens when 95 % of a topic's last 1,000 records failed for the same reasons: hold the partitions, or dead-letter."`
-	DrainTimeout time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
+	Tombstones     string        `name:"tombstones" group:"behaviour" placeholder:"WHAT" default:"dead-letter" choices:"dead-letter,skip" help:"What becomes of records without a value."`
+	OnFlood        string        `name:"on-flood" group:"behaviour" placeholder:"WHAT" default:"hold" choices:"hold,dead-letter" help:"What happens when 95 % of a topic's last 1,000 records failed for the same reasons: hold the partitions, or dead-letter."`
+	DeadLetterFile string        `name:"dead-letter-file" group:"behaviour" kind:"file" placeholder:"FILE" help:"File that lists records, such as tasks/0/5, one a line: each becomes a dead letter if it failed at least once and is open. Read again when it changes. Default: none."`
+	DrainTimeout   time.Duration `name:"drain-timeout" group:"behaviour" placeholder:"TIME" default:"20s" help:"For settling what was sent, before partitions are given up or the process stops; at least --hubspot-timeout + 2s."`
 
 	Listen    string `name:"listen" group:"process" placeholder:"HOST:PORT" default:":8080" help:"Address of the page, /livez, /readyz, /metrics and /status; without a host: all of this one's."`
 	Pprof     string `name:"pprof" group:"process" placeholder:"HOST:PORT" help:"Address of Go's profiles, on this machine only, such as 127.0.0.1:6060. Default: none."`
@@ -87,6 +89,10 @@ func (c Config) Check() error {
 	if least := c.HubspotTimeout + 2*time.Second; c.DrainTimeout < least {
 		wrong("--drain-timeout=%v: it must be at least --hubspot-timeout + 2s = %v, or a request that is out could not be "+
 			"waited for", c.DrainTimeout, least)
+	}
+	if is, err := os.Stat(c.DeadLetterFile); c.DeadLetterFile != "" && err == nil && !is.Mode().IsRegular() {
+		wrong("--dead-letter-file=%s: it is a directory, or no regular file: name a text file, which may be missing for now",
+			c.DeadLetterFile)
 	}
 	if host, _, err := net.SplitHostPort(c.Pprof); c.Pprof != "" && (err != nil || host == "" || Remote(host)) {
 		wrong("--pprof=%s: profiles tell much, and are for this machine only: write 127.0.0.1:6060, or another port of "+

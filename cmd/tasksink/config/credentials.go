@@ -50,8 +50,8 @@ func (c Config) checkKafkaSecurity(wrong func(string, ...any)) {
 	if (c.KafkaSASLPassword == "") == (c.KafkaSASLPasswordFile == "") {
 		wrong("--kafka-sasl-password-file or --kafka-sasl-password: give one of them")
 	}
-	readable(wrong, "--kafka-sasl-password-file", c.KafkaSASLPasswordFile)
-	oneLine(wrong, "--kafka-sasl-password", c.KafkaSASLPassword)
+	readable(wrong, c.kafkaSecrets())
+	usable(wrong, "--kafka-sasl-password", c.KafkaSASLPassword, secret.CheckPassword)
 	if c.KafkaSASLMechanism == "plain" && !c.UsesTLS() && !c.Insecure && slices.ContainsFunc(c.KafkaBrokers, Remote) {
 		wrong("--kafka-sasl-mechanism=plain without TLS would send the password in clear: add --kafka-tls, or --insecure")
 	}
@@ -68,8 +68,8 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 	if ways != 1 {
 		wrong("--hubspot-token-file, --hubspot-token or --hubspot-oauth-client-id: give one of them")
 	}
-	readable(wrong, "--hubspot-token-file", c.HubspotTokenFile)
-	oneLine(wrong, "--hubspot-token", c.HubspotToken)
+	readable(wrong, c.hubspotSecrets())
+	usable(wrong, "--hubspot-token", c.HubspotToken, secret.CheckToken)
 	if !c.usesOAuth() {
 		return
 	}
@@ -80,8 +80,6 @@ func (c Config) checkToken(wrong func(string, ...any)) {
 			wrong("%s is missing: OAuth needs the app's id, its secret and a refresh token", s.flag)
 		}
 	}
-	readable(wrong, "--hubspot-oauth-client-secret-file", c.HubspotOAuthClientSecretFile)
-	readable(wrong, "--hubspot-oauth-refresh-token-file", c.HubspotOAuthRefreshTokenFile)
 }
 
 // masked is a URL or an address without what stands before the host: it may be a password.
@@ -97,19 +95,13 @@ func masked(address string) string {
 	return scheme + "://***" + address[at:]
 }
 
-// oneLine refuses a secret that would be more than one line of a header. It never shows it.
-func oneLine(wrong func(string, ...any), flag string, value Secret) {
-	if secret.Check(string(value)) != nil {
-		wrong("%s: it holds a line break or another control character; give one line of text", flag)
-	}
-}
-
-func readable(wrong func(string, ...any), flag, file string) {
-	if file == "" {
+// usable refuses a secret that cannot be right. It never shows it.
+func usable(wrong func(string, ...any), flag string, value Secret, check func(string) error) {
+	if value == "" {
 		return
 	}
-	if _, err := secret.File(file); err != nil {
-		wrong("%s=%s: %v", flag, file, err)
+	if err := check(string(value)); err != nil {
+		wrong("%s %v", flag, err)
 	}
 }
 
@@ -150,7 +142,7 @@ func (c Config) Connection() (conn broker.Connection, err error) {
 		}
 	}
 	if c.KafkaSASLMechanism != "" {
-		password, err := oneSecret(c.KafkaSASLPassword, c.KafkaSASLPasswordFile)
+		password, err := oneSecret(c.KafkaSASLPassword, c.KafkaSASLPasswordFile, secret.PasswordFile)
 		if err != nil {
 			return conn, fmt.Errorf("--kafka-sasl-password-file: %w", err)
 		}
@@ -167,7 +159,7 @@ func (c Config) Client(room func(bytes int64)) (*hubspot.Client, error) {
 		UserAgent: "tasksink/" + ReadBuild().Version}
 	var err error
 	if !c.usesOAuth() {
-		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile); err != nil {
+		if cfg.Token, err = oneSecret(c.HubspotToken, c.HubspotTokenFile, secret.File); err != nil {
 			return nil, fmt.Errorf("--hubspot-token-file: %w", err)
 		}
 		return hubspot.New(cfg)
@@ -182,9 +174,9 @@ func (c Config) Client(room func(bytes int64)) (*hubspot.Client, error) {
 	return hubspot.New(cfg)
 }
 
-func oneSecret(text Secret, file string) (*secret.Secret, error) {
+func oneSecret(text Secret, file string, read func(path string) (*secret.Secret, error)) (*secret.Secret, error) {
 	if file != "" {
-		return secret.File(file)
+		return read(file)
 	}
 	return secret.Text(string(text)), nil
 }

@@ -81,6 +81,10 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger) error {
 	w.start(&parts, "letters", func() { letters.Run(downstream) })
 	w.start(&parts, "sender", func() { sender.Run(downstream) })
 	w.start(&parts, "token", func() { client.KeepToken(downstream, w.log) })
+	w.start(&parts, "secrets", func() { cfg.WatchSecrets(downstream, w.log) })
+	if cfg.DeadLetterFile != "" {
+		w.start(&parts, "dead-letter file", func() { w.deadLetterFile(sender).run(downstream) })
+	}
 	if w.needsZone() {
 		w.start(&parts, "time zone", func() { client.FindZone(downstream, pacer.SetZone, w.log) })
 	}

@@ -90,9 +90,15 @@ func (w wiring) lettersConfig() dlq.Config {
 func (w wiring) senderConfig(queue *batcher.Batcher[*upsert.Task], client *hubspot.Client, pacer *pace.Pace,
 	group *consumer.Consumer, letters *dlq.Writer) upsert.SenderConfig {
 	return upsert.SenderConfig{Queue: queue, Client: client, Pace: pacer, Prove: group.Prove, Proven: group.Proven,
-		DeadLetter: letters.DeadLetter, DropLetters: letters.Drop, BatchSize: w.cfg.BatchSize, BatchBytes: int(w.cfg.BatchBytes), MaxInFlight: w.cfg.MaxInFlight,
+		DeadLetter: letters.DeadLetter, DropLetters: letters.Drop, BatchSize: w.cfg.BatchSize,
+		BatchBytes: int(w.cfg.BatchBytes), MaxInFlight: w.cfg.MaxInFlight,
 		IDProperty: w.cfg.HubspotIDProperty, LetFlood: w.cfg.OnFlood == "dead-letter",
 		Group: w.cfg.KafkaGroup, Telemetry: w.telemetry, Watch: w.dog, Board: w.board, Log: w.log}
+}
+
+func (w wiring) deadLetterFile(sender *upsert.Sender) *deadLetterFile {
+	return &deadLetterFile{path: w.cfg.DeadLetterFile, topics: w.cfg.KafkaTopics, handOver: sender.DeadLetterListed,
+		log: w.log}
 }
 
 // needsZone tells whether the account's time zone counts, and no setting names it.

@@ -29,11 +29,15 @@ volumes:
   {{- include "tasksink.volumes" . | nindent 2 }}
 {{- end }}
 
-{{- /* Whole directories, never subPath: only so does a changed Secret reach the program. */ -}}
+{{- /* Whole directories, never subPath: only so does a changed Secret or ConfigMap reach the program. */ -}}
 {{- define "tasksink.volumes" -}}
 - name: config
   configMap:
     name: {{ include "tasksink.fullname" . }}
+- name: dead-letter-records
+  configMap:
+    name: {{ include "tasksink.fullname" . }}-dead-letter-records
+    optional: true
 {{- range $name, $secret := include "tasksink.secrets" . | fromYaml }}
 - name: {{ $name }}
   secret:
@@ -94,6 +98,9 @@ resources:
 volumeMounts:
   - name: config
     mountPath: /etc/tasksink/config
+    readOnly: true
+  - name: dead-letter-records
+    mountPath: /etc/tasksink/dead-letter-records
     readOnly: true
   {{- range $name, $_ := include "tasksink.secrets" .root | fromYaml }}
   - name: {{ $name }}

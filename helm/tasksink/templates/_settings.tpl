@@ -37,6 +37,7 @@ max-pending-bytes: 64MiB
 {{- $v := .Values }}
 {{- $s := dict "kafka-brokers" (include "tasksink.brokers" . | splitList ",") "kafka-topics" $v.kafka.topics "kafka-group" $v.kafka.group }}
 {{- $_ := set $s "listen" (printf ":%d" (int64 $v.port)) }}
+{{- $_ := set $s "dead-letter-file" "/etc/tasksink/dead-letter-records/records.txt" }}
 {{- with $v.kafka.dlqTopic }}{{ $_ := set $s "dlq-topic" . }}{{ end }}
 {{- with $v.hubspot.idProperty }}{{ $_ := set $s "hubspot-id-property" . }}{{ end }}
 {{- with $v.hubspot.idProperties }}{{ $_ := set $s "hubspot-id-properties" . }}{{ end }}
