@@ -33,7 +33,7 @@ func (s *Sender) later(f flight, least time.Duration) (rounds int) {
 	if rounds < enough || !others || len(f.batch) == 1 {
 		s.cfg.Queue.Together(f.batch, after)
 	} else {
-		s.apart(f, 2, func() time.Duration { return least })
+		s.apart(f, 2, 0)
 	}
 	return rounds
 }
@@ -91,10 +91,10 @@ func (s *Sender) byLane(f flight) bool {
 	return true
 }
 
-// apart sends a batch again in n parts. Each rests as long as rests says.
-func (s *Sender) apart(f flight, n int, rests func() time.Duration) {
+// apart sends a batch again in n parts. Each rests for so long.
+func (s *Sender) apart(f flight, n int, rest time.Duration) {
 	s.evidence.takenApart(f.inputs, f.left)
 	for part := range slices.Chunk(f.batch, (len(f.batch)+n-1)/n) {
-		s.cfg.Queue.Together(part, rests())
+		s.cfg.Queue.Together(part, rest)
 	}
 }

@@ -54,7 +54,7 @@ func (e *evidence) takenApart(inputs []input, left departure) {
 // rejoin forgets that the record was taken apart from others.
 func (t *Task) rejoin() {
 	if t.trial != nil {
-		t.trial.apart, t.trial.rounds = false, 0
+		t.trial.apart, t.trial.searched, t.trial.rounds = false, 0, 0
 	}
 }
 

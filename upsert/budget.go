@@ -1,6 +1,9 @@
 package upsert
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 const (
 	freeConvictions = 20   // of a kind by whole refusals, before its search is paced
@@ -12,7 +15,9 @@ const (
 // refuses whole batches, and a producer may write any number of them.
 type budget struct {
 	convicted int
-	next      time.Time // when the next request of the search may leave
+	next      time.Time // when the next search may begin
+	begun     int       // first parts of searches that were refused again
+	parts     int       // parts that these led to
 }
 
 // budget returns the budget of a kind. When there are too many kinds all further ones share one.
@@ -40,20 +45,35 @@ func (l *lane) searches(now time.Time) bool {
 	return false
 }
 
-// spend says how long the next request of the search for records of a kind rests, where limit requests may leave in a
-// window.
-func (e *evidence) spend(key laneKey, kind string, limit float64, window time.Duration) (after time.Duration) {
+// spend says how long what was refused rests before the search for the bad ones goes on with its parts, where limit
+// requests may leave in a window. A search that begins takes its turn, and as many requests are reserved as others
+// cost. One that goes on waits for no other turn, or all would begin and none would end.
+func (e *evidence) spend(inputs []input, kind string, limit float64, window time.Duration) (after time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	b := e.of(key).budgets[kind]
+	l := e.of(inputs[0][0].lane())
+	b := l.budgets[kind]
 	if b == nil || b.convicted < freeConvictions {
 		return 0
 	}
-	now := time.Now()
+	now, interval := time.Now(), time.Duration(float64(window)/(limit*budgetShare))
 	if b.next.Before(now) {
 		b.next = now
 	}
-	after = b.next.Sub(now)
-	b.next = b.next.Add(time.Duration(float64(window) / (limit * budgetShare)))
+	switch l.trialOf(inputs[0][0]).searched {
+	case 0:
+		cost := 2 * max(bits.Len(uint(len(inputs))), b.parts/max(1, b.begun))
+		after = b.next.Sub(now)
+		b.next = b.next.Add(time.Duration(cost) * interval)
+	case 1:
+		b.begun++
+		fallthrough
+	default:
+		b.parts += 2
+		after = interval
+	}
+	for _, in := range inputs {
+		l.trialOf(in[0]).searched++
+	}
 	return after
 }

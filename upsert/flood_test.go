@@ -14,6 +14,8 @@ import (
 	"github.com/tasksink/tasksink/upsert/hubspottest"
 )
 
+var slow = hubspottest.Config{Latency: 100 * time.Millisecond}
+
 // roomOfOne is how many open records of a partition are delivered.
 const roomOfOne = 3000
 
@@ -76,8 +78,8 @@ func (v *river) flows(when string) {
 			open++
 		}
 	}
-	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(), len(v.hubspot.Requests()),
-		v.holds())
+	v.t.Logf("%s: at most %v, %d letters, %d requests, holds %s", when, worst, v.lettersNow(),
+		len(v.hubspot.Requests()), v.holds())
 	if worst > 5*time.Second || open > 0 {
 		v.t.Errorf("%s: a good record took %v, want at most 5s; %d are open for longer", when, worst, open)
 	}
@@ -87,7 +89,6 @@ func (v *river) flows(when string) {
 func (v *river) mended() {
 	v.t.Helper()
 	v.behind[0] = many(1000, 1_000_000)
-	stream := slices.Clone(v.healthy)
 	before, began := v.lettersNow(), time.Now()
 	for time.Since(began) < 15*time.Minute && (len(v.behind[0]) > 2 || len(v.open[0]) > 10) {
 		v.pass(time.Second)
@@ -98,7 +99,7 @@ func (v *river) mended() {
 	if n := v.lettersNow() - before; len(v.open[0]) > 10 || len(v.behind[0]) > 2 || n > roomOfOne {
 		v.t.Errorf("%d records of the partition are open, %d are behind, %d letters", len(v.open[0]), len(v.behind[0]), n)
 	}
-	v.healthy = append(slices.Clone(stream), 0)
+	v.healthy = append(v.healthy, 0)
 	v.pass(time.Minute)
 	v.flows("in the end")
 	if v.holds() != "" {
@@ -157,23 +158,22 @@ func TestAFloodStopsItsPartition(t *testing.T) {
 	for _, source := range sources {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
-					func(r *rig) {
-						v := newRiver(r, 1, 2, 3, 4, 5)
-						v.pass(10 * time.Second)
-						v.behind[0] = bads(30_000, 0, source.kinds...)
-						v.pass(30 * time.Second)
-						v.flows("at the beginning")
-						if got := r.holds(); got != "flood tasks/0" {
-							t.Fatalf("holds %s, want the flood of the partition", got)
-						}
-						v.pass(5 * time.Minute)
-						v.flows("while it is held")
-						if n := r.lettersNow(); n > 1100 || r.holds() != "flood tasks/0" {
-							t.Errorf("%d letters; holds %s", n, r.holds())
-						}
-						v.mended()
-					})
+				run(t, setup{long: true, inFlight: inFlight, hubspot: slow}, func(r *rig) {
+					v := newRiver(r, 1, 2, 3, 4, 5)
+					v.pass(10 * time.Second)
+					v.behind[0] = bads(30_000, 0, source.kinds...)
+					v.pass(30 * time.Second)
+					v.flows("at the beginning")
+					if got := r.holds(); got != "flood tasks/0" {
+						t.Fatalf("holds %s, want the flood of the partition", got)
+					}
+					v.pass(5 * time.Minute)
+					v.flows("while it is held")
+					if n := r.lettersNow(); n > 1100 || r.holds() != "flood tasks/0" {
+						t.Errorf("%d letters; holds %s", n, r.holds())
+					}
+					v.mended()
+				})
 			})
 		}
 	}
@@ -196,17 +196,16 @@ func TestWhatIsNoFlood(t *testing.T) {
 		{"let", []func(int) string{notJSON, named}, nil, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			run(t, setup{long: true, letFlood: tc.let, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
-				func(r *rig) {
-					v := newRiver(r, 1, 2, 3, 4, 5)
-					v.headers = tc.headers
-					v.behind[0] = bads(6000, 0, tc.kinds...)
-					v.pass(time.Minute)
-					v.flows("in the end")
-					if len(v.open[0]) > 0 || len(v.behind[0]) > 0 || r.holds() != "" {
-						t.Errorf("%d records are open, %d behind; holds %s", len(v.open[0]), len(v.behind[0]), r.holds())
-					}
-				})
+			run(t, setup{long: true, letFlood: tc.let, hubspot: slow}, func(r *rig) {
+				v := newRiver(r, 1, 2, 3, 4, 5)
+				v.headers = tc.headers
+				v.behind[0] = bads(6000, 0, tc.kinds...)
+				v.pass(time.Minute)
+				v.flows("in the end")
+				if len(v.open[0]) > 0 || len(v.behind[0]) > 0 || r.holds() != "" {
+					t.Errorf("%d records are open, %d behind; holds %s", len(v.open[0]), len(v.behind[0]), r.holds())
+				}
+			})
 		})
 	}
 }
@@ -216,36 +215,35 @@ func TestAFloodOfAllPartitions(t *testing.T) {
 	for _, source := range sources[:4] {
 		for _, inFlight := range []int{8, 1} {
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
-				run(t, setup{long: true, inFlight: inFlight, hubspot: hubspottest.Config{Latency: 100 * time.Millisecond}},
-					func(r *rig) {
-						v := newRiver(r)
-						for p := range v.behind {
-							v.behind[p] = bads(5000, p, source.kinds...)
+				run(t, setup{long: true, inFlight: inFlight, hubspot: slow}, func(r *rig) {
+					v := newRiver(r)
+					for p := range v.behind {
+						v.behind[p] = bads(5000, p, source.kinds...)
+					}
+					v.pass(5 * time.Minute)
+					if n := r.lettersNow(); n > 2000 || len(r.board.List()) != 6 {
+						t.Errorf("%d letters; holds %s", n, r.holds())
+					}
+					began := time.Now()
+					for p := range v.behind {
+						v.behind[p] = nil
+						v.healthy = append(v.healthy, p)
+					}
+					busy := func() (n int) {
+						for p := range v.open {
+							n += len(v.open[p]) + len(v.behind[p])
 						}
-						v.pass(5 * time.Minute)
-						if n := r.lettersNow(); n > 2000 || len(r.board.List()) != 6 {
-							t.Errorf("%d letters; holds %s", n, r.holds())
-						}
-						began := time.Now()
-						for p := range v.behind {
-							v.behind[p] = nil
-							v.healthy = append(v.healthy, p)
-						}
-						busy := func() (n int) {
-							for p := range v.open {
-								n += len(v.open[p]) + len(v.behind[p])
-							}
-							return n
-						}
-						letters := r.lettersNow()
-						for busy() > 60 && time.Since(began) < time.Hour {
-							v.pass(time.Second)
-						}
-						t.Logf("%d letters, then %d more in %v", letters, r.lettersNow()-letters, time.Since(began))
-						if busy() > 60 || r.holds() != "" {
-							t.Errorf("%d records are open, holds %s", busy(), r.holds())
-						}
-					})
+						return n
+					}
+					letters := r.lettersNow()
+					for busy() > 60 && time.Since(began) < time.Hour {
+						v.pass(time.Second)
+					}
+					t.Logf("%d letters, then %d more in %v", letters, r.lettersNow()-letters, time.Since(began))
+					if busy() > 60 || r.holds() != "" {
+						t.Errorf("%d records are open, holds %s", busy(), r.holds())
+					}
+				})
 			})
 		}
 	}

@@ -21,7 +21,7 @@ const enoughProbes = 3 // of a lane's hold that were refused: then it was everyb
 func (s *Sender) silent(f flight, a judgement) {
 	failed := a.Class == classFailed || a.Class == classTooLarge || a.Class == classLocked
 	for _, key := range s.evidence.silent(f.inputs, failed) {
-		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key }
+		stops := func(t *Task) bool { return t.refused == nil && t.lane() == key && !t.paced() }
 		if s.gate.Hold(laneName+key.name(), standing{stops: stops, limit: probeSize, every: holdProbe}, holdProbe) {
 			s.cfg.Queue.Recheck()
 			s.unnameAll(stops) // it is not they that fail alone
@@ -128,15 +128,15 @@ func (s *Sender) unname(t *Task) {
 	}
 }
 
-// search is how long the next request of the search for bad records of a kind rests.
-func (s *Sender) search(key laneKey, kind string) time.Duration {
+// search is how long what was refused rests before the search for bad records of the kind goes on with it.
+func (s *Sender) search(f flight, kind string) time.Duration {
 	st := s.cfg.Pace.Status()
 	limit, window := st.Limit*st.Share, time.Duration(st.Window*float64(time.Second))
-	if st.Unlimited || limit <= 0 {
-		return 0
+	if st.Unlimited || limit <= 0 || window <= 0 {
+		limit, window = 100, 10*time.Second // HubSpot's lowest
 	}
-	after := s.evidence.spend(key, kind, limit, window)
-	scope := s.lanes.scope(key) + ": " + kind
+	after := s.evidence.spend(f.inputs, kind, limit, window)
+	scope := s.lanes.scope(f.inputs[0][0].lane()) + ": " + kind
 	if after >= shownBudget {
 		s.cfg.Board.Set(holdSearch, scope, "HubSpot refuses whole batches because of records of this kind; the search for "+
 			"them waits, as it may use 5 % of the requests", "correct the producer, or what HubSpot's message names")

@@ -5,17 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tasksink/tasksink/batcher"
-	"github.com/tasksink/tasksink/upsert"
 	"github.com/tasksink/tasksink/upsert/hubspottest"
-	"github.com/tasksink/tasksink/upsert/pace"
 )
-
-// limited gives a Sender HubSpot's lowest limit.
-func limited(_ *batcher.Config[*upsert.Task], s *upsert.SenderConfig) {
-	s.Pace = pace.New(pace.Config{Rate: 100, Day: pace.DayConfig{Wait: 500 * time.Millisecond}})
-	s.Pace.Share(1, 1, 0, nil)
-}
 
 // TestManyBadRecordsAreFound: of a backlog, one record in twenty-five is refused with its whole batch, so that the
 // first requests are all refused, and the lane is held. The probe of that hold passes, and the search goes on where it
@@ -24,7 +15,7 @@ func limited(_ *batcher.Config[*upsert.Task], s *upsert.SenderConfig) {
 func TestManyBadRecordsAreFound(t *testing.T) {
 	const events, bads = 1000, 40
 	run(t, setup{hubspot: hubspottest.Config{Latency: 50 * time.Millisecond, IgnoreTrace: true}, inFlight: 4,
-		letFlood: true, tune: limited}, func(r *rig) {
+		letFlood: true}, func(r *rig) {
 		for i, one := range many(events, 0) {
 			if i%(events/bads) == 0 {
 				one = strings.Replace(one, `"properties":{`, `"properties":{`+bad+`,`, 1)

@@ -221,15 +221,15 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 		s.cfg.Queue.Together(f.batch, conflictPause)
 		return
 	}
-	key, kind := f.inputs[0][0].lane(), kindOf(a.Reason)
+	kind := kindOf(a.Reason)
 	if len(f.batch) > 1 {
 		s.evidence.refuses(f.inputs)
-		s.apart(f, 2, func() time.Duration { return s.search(key, kind) })
+		s.apart(f, 2, s.search(f, kind))
 		return
 	}
 	sealed := f.batch[0]
 	if len(sealed.Records) > 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(key, kind)})
+		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(f, kind)})
 		return
 	}
 	guilty, tries := s.evidence.refusedAlone(sealed.Records[0], a)
@@ -238,7 +238,7 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 		return
 	}
 	s.name(sealed.Records[0], tries, a.What)
-	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(key, kind)))
+	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(f, kind)))
 }
 
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.
@@ -262,9 +262,9 @@ func (s *Sender) failed(f flight, a judgement) (suspected time.Time) {
 		return suspected
 	}
 	rounds, others := s.evidence.tried(f)
-	pause := func() time.Duration { return 0 }
+	pause := time.Duration(0)
 	if !others { // their answers may be on the way
-		pause = func() time.Duration { return answerPause }
+		pause = answerPause
 	}
 	switch {
 	case !bySize && rounds < s.evidence.blame(f.inputs[0][0]):
