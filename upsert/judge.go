@@ -123,14 +123,17 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	a.Reason.Category = cmp.Or(a.Reason.Category, "HTTP_"+strconv.Itoa(status)) // malformed JSON has none
 	a.idProperty = misfit(string(b.Message))
 	a.scopes = b.scopes()
-	// other messages of that category quote the record
-	if b.Message != "" && (a.idProperty || a.Reason.Category != "VALIDATION_ERROR") {
+	if b.Message != "" && (a.idProperty || speaksOfAll(status) && a.Reason.Category != "VALIDATION_ERROR") {
 		a.What += ": " + cut(string(b.Message), maxWords)
 	} else if words := strings.TrimSpace(a.Reason.Code + " " + a.Reason.Property); words != "" {
 		a.What += ": " + words
 	}
 	return a
 }
+
+// speaksOfAll tells the statuses whose messages speak of the account, its rights or the path, and may be shown. Those of
+// others quote the token or a record.
+var speaksOfAll = is(http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed)
 
 // misfit tells HubSpot's two messages about an idProperty that does not fit the account. Only their fixed beginning
 // counts: the rest of any message may quote a record.
