@@ -49,7 +49,6 @@ var outages = map[string]hubspottest.Fault{
 	"hang":           {Hang: true},
 	"page 403":       poisons["page 403"],
 	"page 413":       poisons["page 413"],
-	"400":            poisons["400 VALIDATION_ERROR"],
 	"403":            poisons["403"],
 	"404":            poisons["404"],
 	"409":            poisons["409"],
@@ -169,6 +168,9 @@ func (m *evidenceModel) play(steps []evidenceStep) {
 		if step.kind == "outage" {
 			f := outages[step.outage]
 			f.Share, f.For = step.share, step.long
+			if f.Status == 403 || f.Status == 404 || f.Status == 409 {
+				f.Share = 0 // refusals that strike at random cannot be told from those of a record
+			}
 			m.r.hubspot.Inject(f)
 			if end := time.Now().Add(step.long); end.After(over) {
 				over = end
