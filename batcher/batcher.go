@@ -164,15 +164,22 @@ func (b *Batcher[T]) Seal(limit int) []*Sealed[T] {
 	return b.queue.seal(picked)
 }
 
+// Preference is what a probe carries if there is more than it can.
+type Preference int
+
+const (
+	LeastTried Preference = iota // only what came back least often, the newest first: each probe carries other records
+	Oldest                       // the oldest first
+)
+
 // Probe seals a batch for a question: at most limit inputs of one group whose first record of likes, though they are
-// held, rest, or wait for company. It takes only those that came back least often, the newest first, so that probes
-// carry different records each time. If all of them are records that leave by themselves, it returns one record and
+// held, rest, or wait for company. If all of them are records that leave by themselves, it returns one record and
 // aside: the caller settles it as one that Config.Aside gets. Nil means that none waits.
-func (b *Batcher[T]) Probe(limit int, of func(T) bool) (batch []*Sealed[T], aside bool) {
+func (b *Batcher[T]) Probe(limit int, prefer Preference, of func(T) bool) (batch []*Sealed[T], aside bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := &b.queue
-	objects, aside := q.candidates(of)
+	objects, aside := q.candidates(prefer, of)
 	switch {
 	case len(objects) == 0:
 		return nil, false

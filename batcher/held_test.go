@@ -108,7 +108,7 @@ func TestProbesVary(t *testing.T) {
 	all := func(r string) bool { return r != "x1" }
 	back := func(want string, end func([]*batcher.Sealed[string])) {
 		t.Helper()
-		batch, aside := b.Probe(2, all)
+		batch, aside := b.Probe(2, batcher.LeastTried, all)
 		if got := show(batch); got != want || aside {
 			t.Errorf("probe %q (aside: %v), want %q", got, aside, want)
 		}
@@ -131,7 +131,7 @@ func TestProbesVary(t *testing.T) {
 		b.Done(batch[1])
 	})
 	back("b=b1", rest)
-	if batch, _ := b.Probe(2, liking("z")); batch != nil {
+	if batch, _ := b.Probe(2, batcher.LeastTried, liking("z")); batch != nil {
 		t.Errorf("probe %q, want none", show(batch))
 	}
 	wantBatches(t, b, 100, "x=x1")
@@ -157,7 +157,7 @@ func TestProbeAside(t *testing.T) {
 		{"a=a2", true, b.Refused},
 		{"b=b1", true, back},
 	} {
-		batch, aside := b.Probe(9, liking("abc"))
+		batch, aside := b.Probe(9, batcher.LeastTried, liking("abc"))
 		if got := show(batch); got != tc.want || aside != tc.aside {
 			t.Errorf("probe %q (aside: %v), want %q", got, aside, tc.want)
 		}
@@ -208,7 +208,7 @@ func TestRipeLooksAgain(t *testing.T) {
 		{"Recheck", func(b *batcher.Batcher[string], free func()) { free(); b.Recheck() }, "h=h1"},
 		{"Wake", func(b *batcher.Batcher[string], _ func()) { b.Wake(liking("r")) }, "r=r1"},
 		{"Together", func(b *batcher.Batcher[string], _ func()) {
-			batch, _ := b.Probe(2, liking("r"))
+			batch, _ := b.Probe(2, batcher.LeastTried, liking("r"))
 			b.Together(batch, 0)
 		}, "r=r1"},
 	} {

@@ -152,8 +152,9 @@ func (p *play) liked() func(rec) bool {
 
 func (p *play) probe() {
 	limit, of := rapid.IntRange(1, 6).Draw(p.t, "limit"), p.liked()
-	want, wantAside := p.w.probe(limit, of)
-	batch, aside := p.q.Probe(limit, of)
+	prefer := rapid.SampledFrom([]batcher.Preference{batcher.LeastTried, batcher.Oldest}).Draw(p.t, "prefer")
+	want, wantAside := p.w.probe(limit, prefer == batcher.Oldest, of)
+	batch, aside := p.q.Probe(limit, prefer, of)
 	if aside != wantAside {
 		p.t.Fatalf("a probe of records that leave by themselves: %v, want %v", aside, wantAside)
 	}

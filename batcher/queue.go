@@ -155,10 +155,9 @@ func (q *queue[T]) seal(picked []*object[T]) []*Sealed[T] {
 	return batch
 }
 
-// candidates returns, of one group, the objects whose first record a probe may carry, in its order: those that came
-// back least often, the newest first. Those whose first record leaves by itself are candidates only if there are no
-// others.
-func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool) {
+// candidates returns, of one group, the objects whose first record a probe may carry, in its order. Those whose first
+// record leaves by itself are candidates only if there are no others.
+func (q *queue[T]) candidates(prefer Preference, of func(T) bool) (objects []*object[T], aside bool) {
 	var asides []*object[T]
 	for o := range q.waiting {
 		switch first := o.items[0]; {
@@ -174,11 +173,16 @@ func (q *queue[T]) candidates(of func(T) bool) (objects []*object[T], aside bool
 		return asides, true
 	}
 	slices.SortFunc(objects, func(x, y *object[T]) int {
-		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(y.seq()&^lateSeq, x.seq()&^lateSeq))
+		age := cmp.Compare(x.seq()&^lateSeq, y.seq()&^lateSeq)
+		if prefer == Oldest {
+			return age
+		}
+		return cmp.Or(cmp.Compare(x.tries, y.tries), -age)
 	})
 	first := objects[0]
-	return slices.DeleteFunc(objects, func(o *object[T]) bool { return o.group != first.group || o.tries != first.tries }),
-		false
+	return slices.DeleteFunc(objects, func(o *object[T]) bool {
+		return o.group != first.group || prefer == LeastTried && o.tries != first.tries
+	}), false
 }
 
 // waiting yields each object that is not flying. It may be placed anew meanwhile.

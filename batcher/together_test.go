@@ -76,7 +76,7 @@ func TestTogether(t *testing.T) {
 		{"what was dropped leaves its unit", func(b *batcher.Batcher[string]) {
 			b.Drop(func(r string) bool { return r == "a1" || r == "b1" || r == "d1" })
 		}, 100, []string{"c=c1", "a=a2 e=e1"}},
-		{"a probe leaves the others together", func(b *batcher.Batcher[string]) { b.Probe(9, liking("ab")) }, 100,
+		{"a probe leaves the others together", func(b *batcher.Batcher[string]) { b.Probe(9, batcher.LeastTried, liking("ab")) }, 100,
 			[]string{"c=c1", "d=d1", "e=e1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

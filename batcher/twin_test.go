@@ -300,7 +300,7 @@ func (w *twin) next(o *twinObject) (n, bytes int) {
 	return n, bytes
 }
 
-func (w *twin) probe(limit int, of func(rec) bool) (batch [][]rec, aside bool) {
+func (w *twin) probe(limit int, oldest bool, of func(rec) bool) (batch [][]rec, aside bool) {
 	var tasks, asides []*twinObject
 	for _, o := range w.objects {
 		switch {
@@ -315,12 +315,15 @@ func (w *twin) probe(limit int, of func(rec) bool) (batch [][]rec, aside bool) {
 		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(x.queue[0].seq(), y.queue[0].seq()))
 	}
 	slices.SortFunc(tasks, func(x, y *twinObject) int {
+		if oldest {
+			return cmp.Compare(x.queue[0].id, y.queue[0].id)
+		}
 		return cmp.Or(cmp.Compare(x.tries, y.tries), cmp.Compare(y.queue[0].id, x.queue[0].id))
 	})
 	slices.SortFunc(asides, order)
 	if len(tasks) > 0 {
 		group, tries := tasks[0].queue[0].group(), tasks[0].tries
-		others := func(o *twinObject) bool { return o.queue[0].group() != group || o.tries != tries }
+		others := func(o *twinObject) bool { return o.queue[0].group() != group || !oldest && o.tries != tries }
 		return w.fill(slices.DeleteFunc(tasks, others), limit), false
 	}
 	if len(asides) > 0 {

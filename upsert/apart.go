@@ -11,10 +11,13 @@ func (e *evidence) depart(inputs []input) departure {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	left := departure{}
-	for _, in := range inputs {
+	var l *lane
+	for i, in := range inputs {
 		t := in[0]
-		l := e.of(t.lane())
-		left[t.lane()] = l.confirmed
+		if key := t.lane(); i == 0 || key != inputs[i-1][0].lane() {
+			l = e.of(key)
+			left[key] = l.confirmed
+		}
 		if t.trial != nil || len(inputs) == 1 {
 			l.trialOf(t).left = l.confirmed
 		}
@@ -54,7 +57,7 @@ func (e *evidence) takenApart(inputs []input, left departure) {
 // rejoin forgets that the record was taken apart from others.
 func (t *Task) rejoin() {
 	if t.trial != nil {
-		t.trial.apart, t.trial.searched, t.trial.rounds = false, 0, 0
+		t.trial.apart, t.trial.searched, t.trial.waits, t.trial.rounds = false, false, "", 0
 	}
 }
 
@@ -70,16 +73,19 @@ func (l *lane) singled(t *Task) bool {
 func (e *evidence) suspects(inputs []input) (since time.Time, innocent bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now, innocent, all := time.Now(), true, true
-	for _, in := range inputs {
+	now, innocent, all, elsewhere := time.Now(), true, true, false
+	for i, in := range inputs {
 		t := in[0]
+		if i == 0 || t.lane() != inputs[i-1][0].lane() {
+			elsewhere = e.elsewhere(t.lane())
+		}
 		innocent = innocent && !t.suspect() && !t.apart()
 		switch {
 		case t.suspect():
 			since = later(since, t.trial.since)
-		case e.elsewhere(t.lane()):
+		case elsewhere:
 			return now, innocent
-		case e.of(t.lane()).singled(t):
+		case t.apart() && e.of(t.lane()).singled(t):
 			since = now
 		default:
 			all = false

@@ -24,8 +24,9 @@ func (s *Sender) Refuse(t *Task, reason *dlq.Reason) {
 // there.
 func (s *Sender) Aside(sealed *batcher.Sealed[*Task]) {
 	ended := s.returned(sealed)
+	waits := false // and so do those behind it, or their letters would overtake its own
 	for _, t := range sealed.Records {
-		if s.flooded(permit{}, t, *t.refused) {
+		if waits = waits || s.flooded(permit{}, t, *t.refused); waits {
 			ended(false)
 			continue
 		}

@@ -1,23 +1,17 @@
 package upsert
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 const (
 	freeConvictions = 20   // of a kind by whole refusals, before its search is paced
 	budgetShare     = 0.05 // of the window's requests that the search for further ones may use
-	shownBudget     = 5 * time.Second
 )
 
 // budget bounds what the search for the bad records of one kind costs. Each costs about fourteen requests when HubSpot
 // refuses whole batches, and a producer may write any number of them.
 type budget struct {
 	convicted int
-	next      time.Time // when the next search may begin
-	begun     int       // first parts of searches that were refused again
-	parts     int       // parts that these led to
+	next      time.Time // when the requests that left have used their part of the window
 }
 
 // budget returns the budget of a kind. When there are too many kinds all further ones share one.
@@ -45,35 +39,40 @@ func (l *lane) searches(now time.Time) bool {
 	return false
 }
 
-// spend says how long what was refused rests before the search for the bad ones goes on with its parts, where limit
-// requests may leave in a window. A search that begins takes its turn, and as many requests are reserved as others
-// cost. One that goes on waits for no other turn, or all would begin and none would end.
-func (e *evidence) spend(inputs []input, kind string, limit float64, window time.Duration) (after time.Duration) {
+// spend says what becomes of inputs that were refused together, where limit requests may leave in a window. Beyond the
+// free convictions a search waits for its turn, which is next. turn says that this one had it: it goes on after a rest,
+// and it has used a request, as its parts will.
+func (e *evidence) spend(inputs []input, kind string, turn bool, limit float64, window time.Duration) (
+	after time.Duration, waits bool, next time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l := e.of(inputs[0][0].lane())
 	b := l.budgets[kind]
 	if b == nil || b.convicted < freeConvictions {
-		return 0
+		return 0, false, time.Time{}
 	}
 	now, interval := time.Now(), time.Duration(float64(window)/(limit*budgetShare))
 	if b.next.Before(now) {
 		b.next = now
 	}
-	switch l.trialOf(inputs[0][0]).searched {
-	case 0:
-		cost := 2 * max(bits.Len(uint(len(inputs))), b.parts/max(1, b.begun))
-		after = b.next.Sub(now)
-		b.next = b.next.Add(time.Duration(cost) * interval)
-	case 1:
-		b.begun++
-		fallthrough
-	default:
-		b.parts += 2
-		after = interval
+	first := l.trialOf(inputs[0][0])
+	if waits = !turn && !first.searched; waits {
+		for _, in := range inputs {
+			l.trialOf(in[0]).waits = kind
+		}
+		return 0, true, b.next
 	}
+	requests := 2
+	if len(inputs) == 1 {
+		requests = len(inputs[0])
+	}
+	if turn {
+		requests++ // this one
+	}
+	b.next = b.next.Add(time.Duration(requests) * interval)
 	for _, in := range inputs {
-		l.trialOf(in[0]).searched++
+		tr := l.trialOf(in[0])
+		tr.waits, tr.searched = "", true
 	}
-	return after
+	return interval, false, b.next
 }

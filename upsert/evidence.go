@@ -1,6 +1,7 @@
 package upsert
 
 import (
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type lane struct {
 	passed    float64           // those ever that did well, and those that failed
 	failed    float64           //
 	streak    streak            // answers that brought nothing
-	convicted map[string]string // objects of convicted records, and of what kind they were
+	convicted map[uint64]string // the hash of each object of a convicted record, and of what kind that was
 	budgets   map[string]*budget
 }
 
@@ -61,7 +62,7 @@ func newEvidence() *evidence { return &evidence{lanes: map[laneKey]*lane{}, name
 func (e *evidence) of(key laneKey) *lane {
 	l := e.lanes[key]
 	if l == nil {
-		l = &lane{convicted: map[string]string{}, budgets: map[string]*budget{}}
+		l = &lane{convicted: map[uint64]string{}, budgets: map[string]*budget{}}
 		e.lanes[key] = l
 	}
 	return l
@@ -243,7 +244,7 @@ func (e *evidence) refusedAlone(t *Task, a judgement) (guilty bool, tries int) {
 	}
 	tr.refused++
 	kind := kindOf(a.Reason)
-	if tr.refused < 2 && !a.specific() && l.convicted[t.ID] != kind {
+	if tr.refused < 2 && !a.specific() && l.convicted[objectHash(t)] != kind {
 		return false, tr.alone
 	}
 	l.convict(t, kind)
@@ -263,7 +264,7 @@ func (e *evidence) failedAlone(t *Task, c charge, reason dlq.Reason) (guilty boo
 	if tr.apart {
 		since = min(since, tr.start)
 	}
-	before := l.convicted[t.ID] == kind && l.othersSince(t.ID, since)
+	before := l.convicted[objectHash(t)] == kind && l.othersSince(t.ID, since)
 	tr.seen = l.confirmed
 	if !tr.guilty(l, t, now, before) {
 		return false, tr.alone
@@ -285,9 +286,14 @@ func (l *lane) convict(t *Task, kind string) {
 	if len(l.convicted) >= mostConvicted {
 		clear(l.convicted)
 	}
-	l.convicted[t.ID] = kind
+	l.convicted[objectHash(t)] = kind
 	l.streak = streak{}
 }
+
+var objectSeed = maphash.MakeSeed()
+
+// objectHash stands for an object: an id may be long, and many objects are remembered.
+func objectHash(t *Task) uint64 { return maphash.String(objectSeed, t.ID) }
 
 func kindOf(r dlq.Reason) string { return r.Category + " " + r.Code + " " + cut(r.Property, maxWord) }
 

@@ -79,20 +79,29 @@ func (f *floods) confirmed(inputs []input, now time.Time) {
 	}
 }
 
-// refused counts a record that is about to be dead-lettered. It returns the partitions that flood, and for which
-// reasons; usually none. Their records are forgotten then.
-func (f *floods) refused(rec *consumer.Record, reason dlq.Reason, now time.Time) (partitions []int, detail string) {
+// refused counts a record that is about to be dead-lettered. It returns the partitions that flood, usually none.
+func (f *floods) refused(rec *consumer.Record, reason dlq.Reason, now time.Time) (partitions []int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.of(rec.Topic)
 	d.add(decision{partition: rec.Partition, at: now.UnixNano(), failed: d.of(reason.Kind())})
-	if !d.floods() {
-		return nil, ""
-	}
-	detail = d.detail()
-	partitions = d.flooding()
-	d.forget(partitions)
-	return partitions, detail
+	return d.flooding()
+}
+
+// still tells whether a partition of which it was thought that it floods still may: by its own records, as those of
+// others say nothing about it.
+func (f *floods) still(topic string, partition int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all, failed := f.of(topic).byPartition()
+	return float64(failed[partition]) >= floodShare*float64(all[partition])
+}
+
+// detail says for which reasons a topic floods.
+func (f *floods) detail(topic string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.of(topic).detail()
 }
 
 // empty forgets what became of a partition's records.
@@ -172,15 +181,12 @@ func (d *decided) detail() string {
 	return fmt.Sprintf("%d of the last %d records failed alike: %s", records, d.n, strings.Join(words, "; "))
 }
 
-// flooding returns the partitions whose records failed, and that have a fair part in the flood.
+// flooding returns the partitions whose records failed, and that have a fair part in the flood, if there is one.
 func (d *decided) flooding() (partitions []int) {
-	all, failed := map[int]int{}, map[int]int{}
-	for _, one := range d.all() {
-		all[one.partition]++
-		if one.failed != nil {
-			failed[one.partition]++
-		}
+	if !d.floods() {
+		return nil
 	}
+	all, failed := d.byPartition()
 	least := min(floodPart, d.n/(2*len(all)))
 	for p, n := range all {
 		if failed[p] >= least && float64(failed[p]) >= floodShare*float64(n) {
@@ -189,6 +195,18 @@ func (d *decided) flooding() (partitions []int) {
 	}
 	slices.Sort(partitions)
 	return partitions
+}
+
+// byPartition counts the decisions, and those that were failures.
+func (d *decided) byPartition() (all, failed map[int]int) {
+	all, failed = map[int]int{}, map[int]int{}
+	for _, one := range d.all() {
+		all[one.partition]++
+		if one.failed != nil {
+			failed[one.partition]++
+		}
+	}
+	return all, failed
 }
 
 // forget leaves out the decisions of partitions.

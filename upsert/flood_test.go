@@ -212,8 +212,11 @@ func TestWhatIsNoFlood(t *testing.T) {
 
 // TestAFloodOfAllPartitions holds all of them, with few letters, and ends when the producer is mended.
 func TestAFloodOfAllPartitions(t *testing.T) {
-	for _, source := range sources[:4] {
+	for i, source := range sources[:4] {
 		for _, inFlight := range []int{8, 1} {
+			if underRace && (i > 0 || inFlight == 1) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, %d in flight", source.name, inFlight), func(t *testing.T) {
 				run(t, setup{long: true, inFlight: inFlight, hubspot: slow}, func(r *rig) {
 					v := newRiver(r)
@@ -246,5 +249,28 @@ func TestAFloodOfAllPartitions(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestABacklogIsNoFlood: records that are no task events are decided as they come, and the good ones among them only
+// when HubSpot has answered. What waits counts, too: a tenth, or a half, of a backlog is no flood.
+func TestABacklogIsNoFlood(t *testing.T) {
+	for _, every := range []int{2, 10} {
+		t.Run(fmt.Sprint("one in ", every), func(t *testing.T) {
+			run(t, setup{long: true, hubspot: hubspottest.Config{Latency: 50 * time.Millisecond}}, func(r *rig) {
+				events := many(3000, 0)
+				for i := 0; i < len(events); i += every {
+					events[i] = "{"
+				}
+				r.produce(events...)
+				if got := r.holds(); got != "" {
+					t.Errorf("holds %s", got)
+				}
+				r.settled(time.Minute)
+				if n := r.lettersNow(); n != 3000/every {
+					t.Errorf("%d letters, want %d", n, 3000/every)
+				}
+			})
+		})
 	}
 }

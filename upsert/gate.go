@@ -11,6 +11,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/internal/hold"
 )
 
@@ -65,10 +66,22 @@ type gate struct {
 type standing struct {
 	stops   func(*Task) bool // nil: everything
 	limit   int              // the most inputs of a probe
+	turns   bool             // a probe is the turn of the oldest batch; else one that does not pass halves the next
 	every   time.Duration    // between two probes
 	next    time.Time        // when the next probe may leave
 	probing bool             // a probe is out
 	failed  int              // probes in a row that did not pass
+}
+
+// probe is the permit of the next probe, where a request may carry most inputs.
+func (st *standing) probe(name string, most int) permit {
+	p := permit{limit: min(st.limit, most), probe: true, of: st.stops, hold: name}
+	if st.turns {
+		p.prefer = batcher.Oldest
+	} else {
+		p.limit = max(1, p.limit>>min(st.failed, 8))
+	}
+	return p
 }
 
 // permit lets one request pass.
@@ -77,11 +90,12 @@ type permit struct {
 	probe  bool             // it asks a question: it carries records that came back least often, though they rest
 	first  bool             // it is the first probe of everything since something passed
 	of     func(*Task) bool // the probe's records; nil: any
-	hold   string           // the hold that it probes, or that it waited for, if any
-	alone  bool             // while it is out no other passes
-	number uint64           // of its request, in the order in which they left
-	at     time.Time        // when it left
-	whole  bool             // the request has no suspect, and is no part of a batch that was taken apart
+	prefer batcher.Preference
+	hold   string    // the hold that it probes, or that it waited for, if any
+	alone  bool      // while it is out no other passes
+	number uint64    // of its request, in the order in which they left
+	at     time.Time // when it left
+	whole  bool      // the request has no suspect, and is no part of a batch that was taken apart
 	done   func(error)
 }
 
@@ -124,7 +138,7 @@ func (g *gate) Due(ctx context.Context, size int) (permit, error) {
 			case st.probing:
 			case left <= 0:
 				st.probing = true
-				return g.allow(permit{limit: max(1, min(st.limit, size)>>min(st.failed, 8)), probe: true, of: st.stops, hold: name})
+				return g.allow(st.probe(name, size))
 			case wait == 0 || left < wait:
 				wait = left
 			}

@@ -131,8 +131,8 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	return a
 }
 
-// speaksOfAll tells the statuses whose messages speak of the account, its rights or the path, and may be shown. Those of
-// others quote the token or a record.
+// speaksOfAll tells the statuses whose messages speak of the account, its rights or the path, and may be shown. Others
+// quote the token or a record.
 var speaksOfAll = is(http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed)
 
 // misfit tells HubSpot's two messages about an idProperty that does not fit the account. Only their fixed beginning

@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,7 +85,8 @@ type Sender struct {
 	mu       sync.Mutex // guards what follows
 	requests map[string]int
 	trouble  map[string]int
-	searches map[string]time.Time // by the scope of the hold: until when the parts of a paced search rest
+	doubts   []place           // partitions that may flood
+	searches map[string]string // the scopes of the searches that wait, by the gate's name for them
 }
 
 // Status is what a Sender shows of itself.
@@ -108,7 +110,7 @@ func NewSender(cfg SenderConfig) *Sender {
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
 		requests: map[string]int{}, trouble: map[string]int{},
-		searches: map[string]time.Time{}}
+		searches: map[string]string{}}
 }
 
 // Held tells whether a hold of a smaller scope stops the record: it may not leave now.
@@ -162,6 +164,11 @@ func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
 		if err != nil {
 			return
 		}
+		if strings.HasPrefix(p.hold, doubtName) {
+			s.gate.unused(p, false)
+			s.certain(p.hold)
+			continue
+		}
 		w := waits{ripe: time.Now(), hold: p.hold}
 		if !s.slot(ctx) {
 			return
@@ -189,13 +196,13 @@ func (s *Sender) probe(ctx context.Context, flights *sync.WaitGroup) {
 // before, so that a lane in which nothing passes does not speak for the others.
 func (s *Sender) ask(p permit, last *laneKey) (batch []*batcher.Sealed[*Task], aside bool) {
 	if p.of != nil {
-		return s.cfg.Queue.Probe(p.limit, p.of)
+		return s.cfg.Queue.Probe(p.limit, p.prefer, p.of)
 	}
 	var lane laneKey
 	if p.first {
 		lane = s.evidence.passedLast()
 	}
-	batch, _ = s.cfg.Queue.Probe(p.limit, func(t *Task) bool {
+	batch, _ = s.cfg.Queue.Probe(p.limit, batcher.LeastTried, func(t *Task) bool {
 		if lane == (laneKey{}) && t.refused == nil && t.lane() != *last {
 			lane = t.lane()
 		}
@@ -204,7 +211,7 @@ func (s *Sender) ask(p permit, last *laneKey) (batch []*batcher.Sealed[*Task], a
 	if *last = lane; batch != nil {
 		return batch, false
 	}
-	return s.cfg.Queue.Probe(p.limit, func(*Task) bool { return true })
+	return s.cfg.Queue.Probe(p.limit, batcher.LeastTried, func(*Task) bool { return true })
 }
 
 func (s *Sender) slot(ctx context.Context) bool {
@@ -331,7 +338,6 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 	s.traces.judged(span, &a)
 	f.took = took
 	s.settle(f, a)
-	s.searched()
 	s.metrics.processed(ctx, topic, time.Since(began))
 	s.cfg.Log.Debug().Ctx(ctx).Str("status", status).Int("inputs", len(inputs)).Int("fill_percent",
 		100*len(inputs)/s.cfg.BatchSize).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tasksink/tasksink/batcher"
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/internal/hold"
 )
 
 const (
@@ -46,7 +47,7 @@ func (s *Sender) settle(f flight, a judgement) {
 		}
 		s.again(f)
 		s.gate.Hold(stop.reason, standing{limit: probeSize, every: stop.every}, first)
-		s.cfg.Board.Set(stop.reason, "all", stop.detail, stop.remedy)
+		s.cfg.Board.Set(stop.reason, hold.All, stop.detail, stop.remedy)
 		s.gate.passed(f.permit, held)
 		return
 	}
@@ -221,24 +222,28 @@ func (s *Sender) refusedWhole(f flight, a judgement) {
 		s.cfg.Queue.Together(f.batch, conflictPause)
 		return
 	}
-	kind := kindOf(a.Reason)
-	if len(f.batch) > 1 {
+	alone, tries := len(f.batch) == 1 && len(f.batch[0].Records) == 1, 0
+	if alone {
+		guilty, n := s.evidence.refusedAlone(f.batch[0].Records[0], a)
+		if guilty {
+			s.refused(f.permit, f.batch[0], a.Reason)
+			return
+		}
+		tries = n
+		s.name(f.batch[0].Records[0], tries, a.What)
+	} else if len(f.batch) > 1 {
 		s.evidence.refuses(f.inputs)
-		s.apart(f, 2, s.search(f, kind))
-		return
 	}
-	sealed := f.batch[0]
-	if len(sealed.Records) > 1 {
-		s.cfg.Queue.Back(sealed, batcher.Again{Suspect: true, Alone: true, After: s.search(f, kind)})
-		return
+	switch after, waits := s.search(f, a.Reason); {
+	case waits:
+		s.cfg.Queue.Together(f.batch, 0)
+	case len(f.batch) > 1:
+		s.apart(f, 2, after)
+	case alone:
+		s.cfg.Queue.Together(f.batch, max(rest(tries), after))
+	default:
+		s.cfg.Queue.Back(f.batch[0], batcher.Again{Suspect: true, Alone: true, After: after})
 	}
-	guilty, tries := s.evidence.refusedAlone(sealed.Records[0], a)
-	if guilty {
-		s.refused(f.permit, sealed, a.Reason)
-		return
-	}
-	s.name(sealed.Records[0], tries, a.What)
-	s.cfg.Queue.Together(f.batch, max(rest(tries), s.search(f, kind)))
 }
 
 // failed settles a request of which nothing is known. It returns since when its records are suspects, if they all are.

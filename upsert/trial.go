@@ -9,7 +9,8 @@ import (
 // trial is what speaks against one record. Nearly no record has one. The evidence's mutex protects it.
 type trial struct {
 	apart      bool   // it travels with a part of a batch that was taken apart
-	searched   int    // how often a paced search took the batch apart that it travels with
+	waits      string // for the turn of the search for bad records of this kind; empty: it does not
+	searched   bool   // that search is about it
 	conflicted bool   // it met a 409 once
 	rounds     int    // tries in a row of the batch as it is put together now, of which nothing is known
 	start      uint64 // the lane's confirmations as the first of them left, or as the whole left of which it is a part
@@ -49,9 +50,9 @@ func (l *lane) others(t *Task, now time.Time) (n int, share float64) {
 	return l.minute.share(now, t.trial.charges)
 }
 
-// paced tells whether a paced search is about the record. It goes on while its lane is held, and has its own rest: it
-// asks no more than probes do.
-func (t *Task) paced() bool { return t.trial != nil && t.trial.searched > 0 }
+// paced tells whether a paced search is about the record, or will be. It goes on while its lane is held, and has its
+// own pace: it asks no more than probes do.
+func (t *Task) paced() bool { return t.trial != nil && (t.trial.searched || t.trial.waits != "") }
 
 // suspect tells whether a record failed alone. A request of suspects only says nothing about HubSpot.
 func (t *Task) suspect() bool { return t.trial != nil && t.trial.alone > 0 }
