@@ -105,6 +105,7 @@ func (k *books) account(inputs []input, b answerBody) judgement {
 	}
 	foreign := k.refusals(inputs, b, a.Reasons)
 	results := k.distinct(b.results)
+	a.warnings = readWarnings(results)
 	confirmed, unnamed, strange := k.confirmations(inputs, results, false)
 	// If each input has a result, and each result an input, it does not matter which is whose.
 	if b.Status != "COMPLETE" || len(b.Errors.items) > 0 || unnamed > 0 || strange || slices.Contains(confirmed, false) {

@@ -43,6 +43,7 @@ type resultItem struct {
 	ID                 octets
 	ObjectWriteTraceID octets
 	Properties         raw
+	Warnings           raw
 }
 
 type errorItem struct {
@@ -69,7 +70,7 @@ func parse(body []byte, property string, status, inputs int) (b answerBody, read
 		return answerBody{}, false
 	}
 	for _, item := range b.Results.items {
-		r := result{id: item.ID, trace: item.ObjectWriteTraceID}
+		r := result{id: item.ID, trace: item.ObjectWriteTraceID, warnings: item.Warnings}
 		r.key, r.echoed = item.property(property)
 		b.results = append(b.results, r)
 	}

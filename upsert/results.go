@@ -13,6 +13,8 @@ type result struct {
 	trace  []byte // the trace id, if it echoes that
 	key    []byte // the value of the input's idProperty, if it echoes that
 	echoed bool   // it does
+
+	warnings []byte // a JSON array, if it has any
 }
 
 // readResults reads the answer to a request that went well, as nearly all are: a status and results, and no errors. The
@@ -85,6 +87,11 @@ func (s *scan) result(property string) (r result, ok bool) {
 		case "properties":
 			ok = !properties && s.echo(property, &r)
 			properties = true
+		case "warnings":
+			s.space()
+			begin := s.at
+			ok = s.skip(8)
+			r.warnings = s.text[begin:s.at]
 		case "createdAt", "updatedAt", "archived", "new": // known to mean nothing here
 			_, _, ok = s.scalar()
 		default:

@@ -20,6 +20,7 @@ package upsert
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,11 +83,13 @@ type Sender struct {
 	lanes    laneHolds
 	locks    atomic.Int32 // 423s in a row
 
-	mu       sync.Mutex // guards what follows
-	requests map[string]int
-	trouble  map[string]int
-	doubts   []place           // partitions that may flood
-	searches map[string]string // the scopes of the searches that wait, by the gate's name for them
+	mu        sync.Mutex // guards what follows
+	requests  map[string]int
+	trouble   map[string]int
+	doubts    []place           // partitions that may flood
+	warnings  map[string]int    // by category
+	warnKinds map[string]bool   // that are in the log
+	searches  map[string]string // the scopes of the searches that wait, by the gate's name for them
 }
 
 // Status is what a Sender shows of itself.
@@ -100,6 +103,7 @@ type Status struct {
 	Inputs   uint64         `json:"inputs"`   // that requests carried, those sent again included
 	Requests map[string]int `json:"requests"` // by HTTP status, or "error" where none came
 	Trouble  map[string]int `json:"trouble"`  // inputs that HubSpot named with a category that is not the record's fault
+	Warnings map[string]int `json:"warnings"` // of results, by category: HubSpot wrote the task, and notes something
 }
 
 // NewSender returns a Sender that waits for Run.
@@ -109,7 +113,7 @@ func NewSender(cfg SenderConfig) *Sender {
 		traces: newTraces(cfg.Telemetry, cfg.Client.Endpoint(), cfg.Group, m.target),
 		slots:  make(chan struct{}, cfg.MaxInFlight), turn: make(chan struct{}, 1), evidence: newEvidence(),
 		floods: newFloods(), lanes: laneHolds{board: cfg.Board, usual: cfg.IDProperty, stand: map[laneKey]laneReason{}},
-		requests: map[string]int{}, trouble: map[string]int{},
+		requests: map[string]int{}, trouble: map[string]int{}, warnings: map[string]int{}, warnKinds: map[string]bool{},
 		searches: map[string]string{}}
 }
 
@@ -370,15 +374,10 @@ func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 func (s *Sender) Status() Status {
 	breaker, outage := s.gate.status()
 	st := Status{Breaker: breaker, Outage: outage, InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(), Requests: map[string]int{},
-		Trouble: map[string]int{}}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for status, n := range s.requests {
-		st.Requests[status] = n
-	}
-	for category, n := range s.trouble {
-		st.Trouble[category] = n
-	}
+	st.Requests, st.Trouble, st.Warnings = maps.Clone(s.requests), maps.Clone(s.trouble), maps.Clone(s.warnings)
 	return st
 }

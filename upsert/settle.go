@@ -103,6 +103,7 @@ func (s *Sender) again(f flight) {
 // judged settles each input by what the body said of it.
 func (s *Sender) judged(f flight, a judgement) outcome {
 	s.follow(f, a)
+	s.warned(a.warnings)
 	confirmed := s.confirm(f, a)
 	f.charge = s.weigh(f, a)
 	outcome, undecided := silent, f

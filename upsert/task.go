@@ -47,6 +47,7 @@ type judgement struct {
 	RetryAfter time.Duration
 	What       string // the answer in a few words, for people: "HTTP 503, a page with the title ..."
 
+	warnings   []warning
 	scopes     []string // that HubSpot wants, if it refuses for want of one
 	idProperty bool     // one of HubSpot's two messages about an idProperty that does not fit the account
 }

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/tasksink/tasksink/dlq"
-	"github.com/tasksink/tasksink/internal/terminal"
 )
 
 type dlqRedrive struct {
@@ -218,7 +215,7 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 	if c.Yes {
 		return nil
 	}
-	if !terminal.Is(s.err) || !terminal.Is(os.Stdin) {
+	if !s.asks() {
 		c.show(s, "would be sent", plan)
 		return errors.New("nothing was sent: there is no terminal to ask at, so add --yes")
 	}
@@ -226,27 +223,12 @@ func (c *dlqRedrive) confirm(ctx context.Context, s screen, plan dlq.Ledger) err
 		s.report("%s refused: %s", humanize.Comma(int64(n)), why)
 	}
 	s.report("A redriven record is written after all that came since. If a newer event of the same task was written " +
-		"under " +
-		"another key or in another partition, the old values replace the new ones.")
-	_, _ = fmt.Fprintf(s.err, "Send %s letters back, in about %v? [y/N] ", humanize.Comma(int64(plan.Sent)),
-		(time.Duration(plan.Sent) * time.Second / time.Duration(c.Rate)).Round(time.Second))
-	answer := make(chan string, 1)
-	go func() { // a read of a terminal cannot be interrupted; the process ends soon
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-		if err != nil {
-			line = ""
-		}
-		answer <- line
-	}()
-	select {
-	case line := <-answer:
-		if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
-			return errors.New("nothing was sent")
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		"under another key or in another partition, the old values replace the new ones.")
+	if err := s.confirm(ctx, fmt.Sprintf("Send %s letters back, in about %v?", humanize.Comma(int64(plan.Sent)),
+		(time.Duration(plan.Sent)*time.Second/time.Duration(c.Rate)).Round(time.Second))); err != nil {
+		return fmt.Errorf("nothing was sent: %w", err)
 	}
+	return nil
 }
 
 // show prints the ledger.

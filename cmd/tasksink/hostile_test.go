@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -351,17 +350,9 @@ func TestLargeRecords(t *testing.T) {
 	if most > limit {
 		t.Errorf("%d bytes are pending, and %d are allowed", most, limit)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.cmd.Process.Pid))
-	if err != nil {
-		t.Skip("no /proc to read the memory from")
-	}
-	peak := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
-	kB, err := strconv.Atoi(string(peak[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d MiB pending at the most, %d MiB resident at the most", most>>20, kB>>10)
-	if kB > 400<<10 { // the race detector's part is the largest; the records are 1,000 MB
-		t.Errorf("%d MiB were resident", kB>>10)
+	peak := m.resident(t, "VmHWM")
+	t.Logf("%d MiB pending at the most, %d MiB resident at the most", most>>20, peak>>20)
+	if peak > 400<<20 { // the race detector's part is the largest; the records are 1,000 MB
+		t.Errorf("%d MiB were resident", peak>>20)
 	}
 }

@@ -61,7 +61,14 @@ func seriesValue(f *dto.MetricFamily, labels ...string) (sum float64, found bool
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Fake(t)
-	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000}, "--tombstones=skip",
+	var warned atomic.Bool // one result has a warning
+	warn := func(hubspottest.Input) string {
+		if warned.Swap(true) {
+			return ""
+		}
+		return "OWNER_DEACTIVATED"
+	}
+	topic, hubspot, args := world(t, b, 2, hubspottest.Config{Limit: 100, Daily: 250_000, Warn: warn}, "--tombstones=skip",
 		"--hubspot-rate=auto", "--hubspot-timezone=UTC", "--max-pending=100")
 	b.CreateTopic(t, topic+".dlq", 1, nil)
 	var troubled atomic.Bool // one input is
@@ -115,6 +122,7 @@ func TestMetrics(t *testing.T) {
 		{"tasksink_requests_total", []string{"status=200"}, float64(len(hubspot.Requests()) - refused(hubspot) - 1)},
 		{"tasksink_requests_total", []string{"status=207"}, 1},
 		{"tasksink_troubled_inputs_total", []string{"category=CONFLICT"}, 1},
+		{"tasksink_warnings_total", []string{"category=OWNER_DEACTIVATED"}, 1},
 		{"tasksink_requests_total", []string{"status=401"}, float64(refused(hubspot))},
 		{"http_client_request_duration_seconds", []string{"http_response_status_code=401", "error_type=401"}, float64(refused(hubspot))},
 		{"tasksink_batch_records", nil, float64(len(hubspot.Requests()))},

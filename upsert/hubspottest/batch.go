@@ -141,7 +141,7 @@ func (s *Server) each(c *call) answer {
 			continue
 		}
 		if result := s.write(c.seq, c.inputs[i], values); picked[i] == (pick{}) {
-			results = append(results, result)
+			results = append(results, s.noted(result, c.seen[i]))
 		}
 	}
 	s.rand.Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
@@ -155,6 +155,19 @@ func (s *Server) each(c *call) answer {
 		return jsonAnswer(200, body)
 	}
 	return jsonAnswer(207, body)
+}
+
+// noted adds the warning that the input gets.
+func (s *Server) noted(result map[string]any, in Input) map[string]any {
+	if s.cfg.Warn == nil {
+		return result
+	}
+	if category := s.cfg.Warn(in); category != "" {
+		result["warnings"] = []any{map[string]any{"category": category,
+			"message": "look at " + in.Properties["hs_task_subject"],
+			"context": map[string]string{"propertyName": "hs_task_subject"}}}
+	}
+	return result
 }
 
 // traced tells whether every input has a trace id of its own.

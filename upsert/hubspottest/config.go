@@ -24,6 +24,9 @@ type Config struct {
 	MaxBody      int           // bytes of a request that the proxy in front of HubSpot lets through; 0: unlimited
 	Seed         uint64        // of the order of results, and of what Share and ItemShare pick
 
+	// Warn is the category of a warning in the input's result; empty: it has none.
+	Warn func(in Input) (category string)
+
 	Lean bool // for measuring: cheap, keeps and judges little; see lean.go
 	// with Lean: told of each answered request, and of the ids it wrote; valid during the call
 	Observe func(req Request, ids [][]byte)

@@ -30,11 +30,11 @@ func (p *statusPage) observe(meter metric.Meter) error {
 
 // instruments are the metrics.
 type instruments struct {
-	records, requests, trouble, letters, letterFails, commitFails, lost, resets metric.Int64ObservableCounter
-	rebalances, skippedSettled                                                  metric.Int64ObservableCounter
-	lag, committed, assigned, breaker, holds, scoped, pending, problems         metric.Int64ObservableGauge
-	bytes, flying, maxPending, dailyLimit, dailyLeft, build, beyond             metric.Int64ObservableGauge
-	lagSeconds, rate, share, openRetention                                      metric.Float64ObservableGauge
+	records, requests, trouble, warnings, letters, letterFails, commitFails, lost, resets metric.Int64ObservableCounter
+	rebalances, skippedSettled                                                            metric.Int64ObservableCounter
+	lag, committed, assigned, breaker, holds, scoped, pending, problems                   metric.Int64ObservableGauge
+	bytes, flying, maxPending, dailyLimit, dailyLeft, build, beyond                       metric.Int64ObservableGauge
+	lagSeconds, rate, share, openRetention                                                metric.Float64ObservableGauge
 
 	consumed messagingconv.ClientConsumedMessagesObservable
 	sent     messagingconv.ClientSentMessagesObservable
@@ -46,6 +46,8 @@ func newInstruments(m *observed) (i instruments) {
 		"Requests to HubSpot by HTTP status; error where no answer came.")
 	i.trouble = m.counter("tasksink.troubled_inputs", "{input}",
 		"Inputs that HubSpot named with a category that does not speak of the record; each goes again.")
+	i.warnings = m.counter("tasksink.warnings", "{warning}",
+		"Warnings that HubSpot gave with tasks that it wrote, by category.")
 	i.letters = m.counter("tasksink.dead_letters", "{record}", "Dead letters that Kafka has acknowledged.")
 	i.letterFails = m.counter("tasksink.dead_letter.write_errors", "{write}",
 		"Writes to the dead-letter topic that failed and were tried again.")

@@ -81,6 +81,9 @@ func (s scrape) observeHubSpot() {
 	for category, n := range s.status.Sender.Trouble {
 		s.number(s.trouble, int64(n), attribute.String("category", category))
 	}
+	for category, n := range s.status.Sender.Warnings {
+		s.number(s.warnings, int64(n), attribute.String("category", category))
+	}
 	s.number(s.flying, int64(s.status.Sender.InFlight))
 	if !s.status.Rate.Unlimited {
 		s.ObserveFloat64(s.rate, s.status.Rate.Limit)
