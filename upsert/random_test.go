@@ -30,7 +30,11 @@ var randomKinds = []struct {
 }
 
 func whole(f hubspottest.Fault) func(float64) hubspottest.Fault {
-	return func(share float64) hubspottest.Fault { f.Share = share; return f }
+	return func(share float64) hubspottest.Fault {
+		mine := f
+		mine.Share = share
+		return mine
+	}
 }
 
 // stream is a traffic of healthy records, each of an object of its own.
