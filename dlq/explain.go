@@ -28,7 +28,7 @@ var explanations = map[string]string{
 	"INVALID_EVENT": "The value is JSON, but not a task event (see What an event looks like in " +
 		"the README). Correct the producer; a redrive ends here again.",
 	"INVALID_EVENT MISSING_ID_PROPERTY": "The event does not say which property its id belongs to. Set " +
-		"--hubspot-id-property and redrive, or let the producer send idProperty.",
+		"--hubspot-id-property and redrive, or let the producer send an idProperty that --hubspot-id-properties names.",
 	"INVALID_EVENT UNKNOWN_ID_PROPERTY": "The event brings an idProperty that is not configured, and a producer " +
 		"may not choose which tasks of the account it writes. Add the property to --hubspot-id-properties and " +
 		"redrive, or correct the producer.",

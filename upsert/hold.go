@@ -46,6 +46,11 @@ func stopFor(a judgement, fixed bool) (stop, bool) {
 		return stop{holdDaily, "the account's calls of the day are used up",
 			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
 	case classLogin:
+		if a.Status == http.StatusTooManyRequests {
+			return stop{holdAuth, "there is no good access token, and HubSpot's token endpoint limits how often it is asked",
+				"wait: tasksink asks again when it may; see whether other programs get tokens of the same app too often",
+				holdProbe}, true
+		}
 		return stop{holdConfig, "HubSpot's token endpoint refuses: " + a.What,
 			"check --hubspot-url and --hubspot-oauth-path", holdProbe}, true
 	case classMoving:

@@ -12,9 +12,13 @@ import (
 	"time"
 
 	"github.com/tasksink/tasksink/dlq"
+	"github.com/tasksink/tasksink/upsert/hubspot"
 )
 
-const maxRetryAfter = 24 * time.Hour // an account's move between regions takes that long at the most
+const (
+	longestRetryAfter = 24 * time.Hour   // an account's move between regions takes that long at the most
+	foreignRetryAfter = 15 * time.Minute // of an answer that is not HubSpot's
+)
 
 // class is what an answer says of a whole request.
 type class int
@@ -98,7 +102,11 @@ func judge(inputs []input, status int, header http.Header, body []byte) judgemen
 	readable = readable || status/100 == 2 && len(bytes.TrimSpace(body)) == 0
 	own := readable && b.fromHubSpot()
 	i := slices.IndexFunc(table, func(r row) bool { return r.fits(status) && (own || !r.own) })
-	a := judgement{Class: table[i].class, Status: status, RetryAfter: retryAfter(header, time.Now()),
+	longest := foreignRetryAfter
+	if own {
+		longest = longestRetryAfter
+	}
+	a := judgement{Class: table[i].class, Status: status, RetryAfter: hubspot.RetryAfter(header, time.Now(), longest),
 		What: describe(status, header, b, body, own)}
 	switch a.Class {
 	case classJudged:
@@ -208,16 +216,4 @@ func describe(status int, header http.Header, b answerBody, body []byte, own boo
 		what += fmt.Sprintf(" with the title %q", cut(string(m[1]), maxTitle))
 	}
 	return what
-}
-
-// retryAfter reads Retry-After, in seconds or as a date; 0 if it is absent or malformed.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
-	var d time.Duration
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		d = time.Duration(min(max(n, 0), int64(maxRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(v); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), maxRetryAfter)
 }

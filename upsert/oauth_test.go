@@ -2,6 +2,7 @@ package upsert_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,7 +100,7 @@ func TestOAuthFlows(t *testing.T) {
 // notices.
 func TestOAuthIsNotInTheWay(t *testing.T) {
 	for name, spoil := range map[string]func(*hubspottest.Server){
-		"down":    func(s *hubspottest.Server) { s.SetTokenDown(true) },
+		"down":    func(s *hubspottest.Server) { s.SetTokenFault(503, nil) },
 		"refuses": func(s *hubspottest.Server) { s.SetRefreshToken("") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +130,7 @@ func TestOAuthOutage(t *testing.T) {
 	newApp(t, nil).run(func(r *rig) {
 		r.produce(many(1, 0)...)
 		r.settled(time.Minute)
-		r.hubspot.SetTokenDown(true)
+		r.hubspot.SetTokenFault(503, nil)
 		time.Sleep(31 * time.Minute)
 		before := len(r.hubspot.TokenRequests())
 		r.produce(many(500, 100)...)
@@ -140,9 +141,81 @@ func TestOAuthOutage(t *testing.T) {
 		if st := r.sender.Status(); st.Breaker == "closed" || r.holds() != "outage all" {
 			t.Errorf("breaker %s, holds %+v; want an outage", st.Breaker, r.board.List())
 		}
-		r.hubspot.SetTokenDown(false)
+		r.hubspot.SetTokenFault(0, nil)
 		r.resumes()
 	})
+}
+
+// TestOAuthKeepsTheRotated: HubSpot's refresh token of today is the only good one where it changes with each use. What
+// says nothing against it does not throw it away: the endpoint is down, limits, or a proxy answers in its place. Nor does
+// a refusal for a wrong client secret, which is mended.
+func TestOAuthKeepsTheRotated(t *testing.T) {
+	for name, tc := range map[string]struct{ spoil, mend func(*app, *rig) }{
+		"503":            {fails(503, nil), fails(0, nil)},
+		"429":            {fails(429, http.Header{"Retry-After": {"20"}}), fails(0, nil)},
+		"a proxy's page": {fails(403, nil), fails(0, nil)},
+		"a page, 400":    {fails(400, nil), fails(0, nil)},
+		"client secret": {func(a *app, _ *rig) { a.write("secret", "other"); _, _ = a.config.ClientSecret.Reload() },
+			func(a *app, _ *rig) { a.write("secret", "client-secret"); _, _ = a.config.ClientSecret.Reload() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, func(app *hubspottest.App) { app.Rotate = true })
+			a.run(func(r *rig) {
+				r.produce(many(1, 0)...)
+				r.settled(time.Minute)
+				time.Sleep(20 * time.Minute)
+				tc.spoil(a, r)
+				time.Sleep(5 * time.Minute) // a new token is asked for after 22.5 minutes
+				tc.mend(a, r)
+				time.Sleep(20 * time.Minute)
+				before := time.Now()
+				r.produce(many(100, 100)...)
+				r.settled(time.Minute)
+				if took := time.Since(before); took > 10*time.Second || r.holds() != "" {
+					t.Errorf("records took %v; held: %s", took, r.holds())
+				}
+			})
+		})
+	}
+}
+
+func fails(status int, header http.Header) func(*app, *rig) {
+	return func(_ *app, r *rig) { r.hubspot.SetTokenFault(status, header) }
+}
+
+// TestOAuthLimited: the token endpoint says how long to wait, or is asked less and less often. A limit is no outage.
+func TestOAuthLimited(t *testing.T) {
+	for name, tc := range map[string]struct {
+		header http.Header
+		asked  int           // times in ten minutes at the most
+		within time.Duration // records flow when the limit ends
+	}{
+		"Retry-After":         {http.Header{"Retry-After": {"45"}}, 14, 60 * time.Second},
+		"without Retry-After": {nil, 28, 70 * time.Second},
+		"absurd Retry-After":  {http.Header{"Retry-After": {"86400"}}, 2, 17 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newApp(t, nil).run(func(r *rig) {
+				r.produce(many(1, 0)...)
+				r.settled(time.Minute)
+				time.Sleep(22 * time.Minute)
+				r.hubspot.SetTokenFault(429, tc.header)
+				time.Sleep(9 * time.Minute)
+				before := len(r.hubspot.TokenRequests())
+				r.produce(many(100, 100)...)
+				time.Sleep(10 * time.Minute)
+				if n := len(r.hubspot.TokenRequests()) - before; n > tc.asked {
+					t.Errorf("the token endpoint was asked %d times in ten minutes, want at most %d", n, tc.asked)
+				}
+				if st := r.sender.Status(); st.Breaker != "closed" || r.holds() != "auth all" {
+					t.Errorf("breaker %s, holds %s; want a hold", st.Breaker, r.holds())
+				}
+				r.hubspot.SetTokenFault(0, nil)
+				r.settled(tc.within)
+				r.deadLettered()
+			})
+		})
+	}
 }
 
 // TestOAuthRefused: credentials that are no good are the auth hold, whose remedy names what to mend; when it is mended

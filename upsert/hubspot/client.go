@@ -124,8 +124,7 @@ func (c *Client) authorize(ctx context.Context, method, target string, body io.R
 	if c.oauth == nil {
 		token = c.cfg.Token.Value()
 	} else if token, err = c.oauth.bearer(ctx); err != nil {
-		var no *refusal
-		if errors.As(err, &no) {
+		if no := (interface{ answer() Answer })(nil); errors.As(err, &no) {
 			answer := no.answer()
 			return nil, &answer, nil
 		}

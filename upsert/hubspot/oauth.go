@@ -32,7 +32,8 @@ const (
 	// before refused credentials are offered again, if no 401 makes us look at the files before
 	refusedPause = 30 * time.Second
 	firstPause   = 250 * time.Millisecond
-	lastPause    = 4 * time.Second
+	outagePause  = 4 * time.Second  // the longest one while requests wait for a token that an outage withholds
+	lastPause    = 60 * time.Second // the longest one otherwise
 	tellEvery    = 10 * time.Second // between two lines in the log about the same trouble
 )
 
@@ -48,6 +49,7 @@ type oauth struct {
 	// Of run's goroutine alone:
 	renewed *secret.Secret // the refresh token that HubSpot sent in place of the file's; nil if it sent none
 	file    *secret.Secret // what the file held then
+	old     bool           // the file's is offered all the same: HubSpot refused the other one
 	told    time.Time
 
 	mu      sync.Mutex // guards what follows
@@ -122,26 +124,44 @@ func (o *oauth) run(ctx context.Context, log zerolog.Logger) {
 		if ctx.Err() != nil {
 			return
 		}
-		pause := life * 3 / 4
-		var no *refusal
-		switch {
-		case err == nil:
+		if failed++; err == nil {
 			failed = 0
-		case errors.As(err, &no):
-			failed++
-			pause = refusedPause
-		default:
-			failed++
-			pause = pauseAfter(failed)
 		}
 		o.tell(log, err)
+		wake := o.wake
+		if limited := (*limitation)(nil); errors.As(err, &limited) {
+			wake = nil // nothing that happens here ends it
+		}
 		select {
-		case <-time.After(pause):
-		case <-o.wake:
+		case <-time.After(o.pause(life, failed, err)):
+		case <-wake:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pause is how long to wait before the next attempt, after failed ones in a row.
+func (o *oauth) pause(life time.Duration, failed int, err error) time.Duration {
+	var no *refusal
+	var limited *limitation
+	switch {
+	case err == nil:
+		return life * 3 / 4
+	case errors.As(err, &no):
+		return refusedPause
+	case errors.As(err, &limited):
+		return max(limited.after+rand.N(limited.after/10+1), pauseAfter(failed, lastPause))
+	default:
+		return min(pauseAfter(failed, lastPause), max(pauseAfter(failed, outagePause), o.left()))
+	}
+}
+
+// left is how long the present token is still good.
+func (o *oauth) left() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(0, time.Until(o.until))
 }
 
 func (o *oauth) tell(log zerolog.Logger, err error) {
@@ -149,15 +169,12 @@ func (o *oauth) tell(log zerolog.Logger, err error) {
 		return
 	}
 	o.told = time.Now()
-	o.mu.Lock()
-	left := time.Until(o.until)
-	o.mu.Unlock()
-	log.Error().Err(err).Float64("present_token_seconds", max(left, 0).Seconds()).Msg("no new access token; trying again")
+	log.Error().Err(err).Float64("present_token_seconds", o.left().Seconds()).Msg("no new access token; trying again")
 }
 
 // pauseAfter is how long to wait after the n-th failure in a row: exponential, with jitter over its upper half.
-func pauseAfter(n int) time.Duration {
-	d := min(lastPause, firstPause<<min(max(n-1, 0), 10))
+func pauseAfter(n int, longest time.Duration) time.Duration {
+	d := min(longest, firstPause<<min(max(n-1, 0), 10))
 	return d/2 + rand.N(d/2)
 }
 
@@ -167,9 +184,9 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 	defer cancel()
 	offered := o.cfg.RefreshToken.Value()
 	if o.file == nil || offered != o.file.Value() {
-		o.file, o.renewed = secret.Text(offered), nil
+		o.file, o.renewed, o.old = secret.Text(offered), nil, false
 	}
-	if o.renewed != nil {
+	if o.renewed != nil && !o.old {
 		offered = o.renewed.Value()
 	}
 	endpoint := oauth2.Config{ClientID: o.cfg.ClientID, ClientSecret: o.cfg.ClientSecret.Value(),
@@ -181,12 +198,14 @@ func (o *oauth) refresh(ctx context.Context) (life time.Duration, err error) {
 		if life = time.Duration(token.ExpiresIn) * time.Second; life <= 0 || life > 24*time.Hour {
 			life = tokenLife
 		}
-		if token.RefreshToken != o.file.Value() {
+		if o.renewed, o.old = nil, false; token.RefreshToken != o.file.Value() {
 			o.renewed = secret.Text(token.RefreshToken)
 		}
 	} else {
 		err = explained(err)
-		o.renewed = nil // should that be what is wrong, the file's may still do
+		if no := (*refusal)(nil); errors.As(err, &no) {
+			o.old = !o.old // should the refresh token be what is wrong, the other one may still do
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -242,6 +261,20 @@ func (r *refusal) answer() Answer {
 	return Answer{Status: status, Header: http.Header{}, Body: body, Login: true}
 }
 
+// limitation is the token endpoint's word that it is asked too often.
+type limitation struct{ after time.Duration }
+
+const longestPause = 15 * time.Minute // that a limitation may ask for
+
+func (l *limitation) Error() string {
+	return "get an access token: HubSpot's token endpoint limits how often it is asked (429)"
+}
+
+// answer is the limitation as an answer of the API.
+func (l *limitation) answer() Answer {
+	return Answer{Status: http.StatusTooManyRequests, Header: http.Header{}, Login: true}
+}
+
 var (
 	codeName      = regexp.MustCompile(`^[A-Za-z][A-Za-z_]{2,59}$`)
 	correlationID = regexp.MustCompile(`^[0-9a-fA-F-]{8,64}$`)
@@ -264,7 +297,9 @@ func explained(err error) error {
 	switch {
 	case status >= 200 && status < 300:
 		status = http.StatusBadRequest // it carries an error all the same
-	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+	case status == http.StatusTooManyRequests:
+		return &limitation{RetryAfter(answered.Response.Header, time.Now(), longestPause)}
+	case status >= 500, status == http.StatusRequestTimeout:
 		return fmt.Errorf("%w: it answered %d", ErrTokenEndpoint, status)
 	}
 	var body struct {

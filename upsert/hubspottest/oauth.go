@@ -1,7 +1,9 @@
 package hubspottest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
@@ -29,7 +31,8 @@ type TokenRequest struct {
 type tokens struct {
 	refresh  string
 	access   map[string]time.Time // when each ends
-	down     bool
+	fault    int                  // the status of each answer; 0: as usual
+	header   http.Header
 	requests []TokenRequest
 }
 
@@ -40,8 +43,10 @@ func (s *Server) SetRefreshToken(token string) { s.set(func() { s.tokens.refresh
 // RevokeAccess ends all access tokens at once.
 func (s *Server) RevokeAccess() { s.set(func() { clear(s.tokens.access) }) }
 
-// SetTokenDown makes the token endpoint fail with 503 and a page, or ends that.
-func (s *Server) SetTokenDown(down bool) { s.set(func() { s.tokens.down = down }) }
+// SetTokenFault makes the token endpoint answer with a page of this status and header; 0 ends that.
+func (s *Server) SetTokenFault(status int, header http.Header) {
+	s.set(func() { s.tokens.fault, s.tokens.header = status, header })
+}
 
 // TokenRequests returns every request to the token endpoint, in order.
 func (s *Server) TokenRequests() []TokenRequest {
@@ -64,9 +69,10 @@ func (s *Server) grant(w http.ResponseWriter, r *http.Request) {
 	var a answer
 	s.set(func() {
 		switch {
-		case s.down || s.tokens.down:
+		case s.down, s.tokens.fault > 0:
+			maps.Copy(w.Header(), s.tokens.header)
 			w.Header().Set("Content-Type", "text/html")
-			a = answer{503, []byte(unavailable)}
+			a = answer{cmp.Or(s.tokens.fault, 503), []byte(unavailable)}
 		case s.cfg.App == nil || r.Method != http.MethodPost || !tokenPath.MatchString(r.URL.Path):
 			a = failure(404, "OBJECT_NOT_FOUND", "No resource at "+r.URL.Path, nil)
 		case formed != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"):

@@ -67,11 +67,11 @@ func TestGrant(t *testing.T) {
 		a.AccessToken == "" {
 		t.Errorf("%d %+v", status, a)
 	}
-	s.SetTokenDown(true)
+	s.SetTokenFault(503, nil)
 	if status, _ := grant(t, s, target, good); status != 503 {
 		t.Errorf("down: %d", status)
 	}
-	s.SetTokenDown(false)
+	s.SetTokenFault(0, nil)
 	if status, _ := grant(t, hubspottest.New(hubspottest.Config{}), target, good); status != 404 {
 		t.Errorf("an account without an app: %d", status)
 	}

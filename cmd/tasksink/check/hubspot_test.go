@@ -61,7 +61,7 @@ func TestHubSpot(t *testing.T) {
 		}},
 		{"the token endpoint is down", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
-			p.hubspot.SetTokenDown(true)
+			p.hubspot.SetTokenFault(503, nil)
 		}},
 		{"the token endpoint is somewhere else", func(p *place) {
 			p.oauth("app", canary+"-secret", canary+"-refresh")
