@@ -28,7 +28,10 @@ const (
 	holdSearch    = "search"    // the search for bad records of a kind has used its part of the window
 )
 
-const holdProbe = 5 * time.Second // between two probes of a hold
+const (
+	holdProbe  = 5 * time.Second  // between two probes of a hold
+	dailyProbe = 10 * time.Minute // at the most, while the day's calls are used up: the limit may be raised
+)
 
 // stop is a hold of everything as an answer calls for it.
 type stop struct {
@@ -44,7 +47,8 @@ func stopFor(a judgement, fixed bool) (stop, bool) {
 			holdProbe}, true
 	case classDaily:
 		return stop{holdDaily, "the account's calls of the day are used up",
-			"wait for midnight in the account's time zone, or raise the account's limit", max(time.Minute, a.RetryAfter)}, true
+			"wait for midnight in the account's time zone, or raise the account's limit",
+			min(max(time.Minute, a.RetryAfter), dailyProbe)}, true
 	case classLogin:
 		if a.Status == http.StatusTooManyRequests {
 			return stop{holdAuth, "there is no good access token, and HubSpot's token endpoint limits how often it is asked",

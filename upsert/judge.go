@@ -64,7 +64,8 @@ var table = []row{
 		"The batch goes again after 2 s, or after Retry-After. It speaks against nobody."},
 	{"429", is(429), false, classLimited,
 		"Too many requests.",
-		"The pace slows down. With the policy `DAILY` all wait for the next day (hold `daily`)."},
+		"The pace stops as long as Retry-After says, or for a window, and slows down; more than a minute is the hold " +
+			"`limited`. With the policy `DAILY` all wait for the next day (hold `daily`)."},
 	{"477", is(477), false, classMoving,
 		"The account moves to another region.",
 		"All wait as long as Retry-After says (hold `migrating`)."},

@@ -146,9 +146,9 @@ func TestOAuthOutage(t *testing.T) {
 	})
 }
 
-// TestOAuthKeepsTheRotated: HubSpot's refresh token of today is the only good one where it changes with each use. What
-// says nothing against it does not throw it away: the endpoint is down, limits, or a proxy answers in its place. Nor does
-// a refusal for a wrong client secret, which is mended.
+// TestOAuthKeepsTheRotated: where the refresh token changes with each use, only the last one is good. What says nothing
+// against it does not throw it away: the endpoint is down, or limits, or a proxy answers in its place, or the client
+// secret is wrong.
 func TestOAuthKeepsTheRotated(t *testing.T) {
 	for name, tc := range map[string]struct{ spoil, mend func(*app, *rig) }{
 		"503":            {fails(503, nil), fails(0, nil)},

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"math"
+	"sort"
 	"time"
 
 	"github.com/tasksink/tasksink/internal/hold"
@@ -12,12 +13,16 @@ const (
 	// few of them, the pace itself slows down.
 	longestBatchWait = 30 * time.Second
 
-	planEvery    = time.Second      // how often the forecast is made
-	sampleEvery  = time.Minute      // arrivals are counted in these steps
-	samplesKept  = 10               // so that the recent arrivals are those of ten minutes
-	askDaily     = 10 * time.Minute // how often one asks whether the day is over, while nobody knows when it is
-	fewCalls     = 1000             // with fewer of the day left, a word that is stale is not trusted
-	dailyReserve = 2                // calls of the day that are not planned for
+	planEvery   = time.Second // how often the forecast is made
+	sampleEvery = time.Minute // arrivals are counted in these steps
+	samplesKept = 10          // so that the recent arrivals are those of ten minutes
+	// how often one asks whether there are calls again, while they seem used up; and how often for a while after the
+	// presumed midnight, as HubSpot's clock is not ours
+	askDaily     = 10 * time.Minute
+	askMidnight  = time.Minute
+	midnights    = 15 * time.Minute
+	fewCalls     = 1000 // with fewer of the day left, a word that is stale is not trusted
+	dailyReserve = 2    // calls of the day that are not planned for
 )
 
 // DayConfig says what the day allows.
@@ -44,6 +49,7 @@ type day struct {
 
 	zone  *time.Location // nil: unknown
 	clock time.Duration  // the time of day, in UTC, at which the count was seen to begin anew; -1 if it was not
+	began time.Time      // when the day did, if that was seen
 	ends  time.Time      // the day's end
 
 	at        time.Time // of HubSpot's last word; zero: there was none today
@@ -108,11 +114,14 @@ func (p *Pace) hearDay(t *Ticket, limit, remaining int, now time.Time) {
 	if known && !grown && t.at.Before(d.at) && remaining >= d.remaining {
 		return
 	}
-	if grown && d.zone == nil {
+	if grown && d.zone == nil && limit == d.limit { // a limit that was raised is no midnight
 		utc := now.UTC()
 		d.clock = utc.Sub(utc.Truncate(24 * time.Hour)).Truncate(time.Minute)
 		d.ends = time.Time{}
 		d.turn(now)
+	}
+	if grown && d.zone != nil && d.ends.Sub(now) < midnights { // HubSpot's clock is ahead of ours
+		d.begin(d.ends)
 	}
 	d.at, d.limit, d.remaining, d.since = now, limit, remaining, 0
 	part := 0.0
@@ -128,11 +137,15 @@ func (d *day) turn(now time.Time) {
 	if now.Before(d.ends) {
 		return
 	}
+	d.begin(now)
+}
+
+// begin begins the day that has the moment in it.
+func (d *day) begin(now time.Time) {
 	begun := !d.ends.IsZero()
 	switch {
 	case d.zone != nil:
-		y, m, day := now.In(d.zone).Date()
-		d.ends = time.Date(y, m, day+1, 0, 0, 0, 0, d.zone)
+		d.ends = midnight(now, d.zone)
 	case d.clock >= 0:
 		d.ends = now.UTC().Truncate(24 * time.Hour).Add(d.clock)
 		if !d.ends.After(now) {
@@ -142,9 +155,29 @@ func (d *day) turn(now time.Time) {
 		d.ends = now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 	}
 	if begun {
+		d.began = now
 		d.own, d.since, d.at, d.planned = 0, 0, time.Time{}, time.Time{}
 		d.remaining = d.limit
 	}
+}
+
+// midnight is when the day after now begins in a zone: with the first second of another date. The clock may leave
+// midnight out there, or show it twice.
+func midnight(now time.Time, zone *time.Location) time.Time {
+	year, month, day := now.In(zone).Date()
+	noon := time.Date(year, month, day, 12, 0, 0, 0, zone)
+	return noon.Add(time.Second * time.Duration(sort.Search(2*24*3600, func(seconds int) bool {
+		y, m, d := noon.Add(time.Duration(seconds) * time.Second).Date()
+		return y != year || m != month || d != day
+	})))
+}
+
+// askEvery is how often one asks HubSpot whether there are calls again.
+func (d *day) askEvery(now time.Time) time.Duration {
+	if now.Sub(d.began) < midnights {
+		return askMidnight
+	}
+	return askDaily
 }
 
 // budget is how many calls are ours until the day ends.
@@ -177,7 +210,7 @@ func (p *Pace) plan(now time.Time) {
 		return
 	}
 	budget, seconds := p.budget(), max(1, d.ends.Sub(now).Seconds())
-	d.tell(budget < 1)
+	d.tell(budget < 1 && p.share() > 0)
 	fill := float64(d.cfg.Fill)
 	need := func(wait time.Duration) float64 { // calls until the day's end
 		return rate*seconds/min(max(rate*wait.Seconds(), 1), fill) + float64(lag)/fill
@@ -221,8 +254,11 @@ func (p *Pace) untilDay(now time.Time) time.Duration {
 	alone := p.flying+p.held == 0
 	budget := p.budget() - float64(p.held)
 	switch {
-	case budget < 1 && d.limit > 0 && d.zone == nil && d.clock < 0 && alone && now.Sub(d.at) >= askDaily:
-		return 0 // nobody knows when the day ends: one may ask
+	case budget < 1 && d.limit > 0:
+		if ask := d.at.Add(d.askEvery(now)).Sub(now); ask > 0 || !alone {
+			return min(max(ask, time.Second), max(d.ends.Sub(now), time.Second), time.Minute)
+		}
+		return 0 // the limit may have been raised, and HubSpot's day may begin at another time: one may ask
 	case budget < 1:
 		return min(max(d.ends.Sub(now), time.Second), time.Minute)
 	case !alone && budget < fewCalls && d.limit > 0 && now.Sub(d.at) >= wordLasts:

@@ -52,7 +52,8 @@ func (p *Pace) hear(t *Ticket, limit, remaining int, now time.Time) {
 	}
 	a.used, a.peak, a.at, a.part = used, max(a.peak, used), now, p.share()
 	own := len(p.stamps)
-	if own+used > 0 && now.Sub(p.shares[len(p.shares)-1].at) >= 2*wordLasts { // before, all may be new, and few
+	// Before, all may be new, and few.
+	if n := len(p.shares); own+used > 0 && n > 0 && now.Sub(p.shares[n-1].at) >= 2*wordLasts {
 		a.part = max(a.part, float64(own)/float64(own+used))
 	}
 	a.old, _ = p.before(now)

@@ -26,6 +26,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/tasksink/tasksink/internal/hold"
 )
 
@@ -48,7 +50,8 @@ type Config struct {
 	Rate  int  // the account's requests per window; 0 = unlimited
 	Auto  bool // follow HubSpot's X-HubSpot-RateLimit-Max; Rate counts until it is known, or 100
 	Day   DayConfig
-	Board *hold.Board // told when the day's calls are used up; may be nil
+	Board *hold.Board // told when the day's calls are used up, and of long pauses; may be nil
+	Log   zerolog.Logger
 }
 
 // Pace keeps the account's rate limit. In any sliding window at most limit × own partitions / all partitions requests
@@ -61,7 +64,11 @@ type Config struct {
 type Pace struct {
 	wake chan struct{} // one place: an answer came, or the share changed
 
+	board *hold.Board
+	log   zerolog.Logger
+
 	mu        sync.Mutex
+	told      map[string]time.Time // when the log had a header that cannot be right
 	auto      bool
 	unlimited bool
 	limit     float64
@@ -92,7 +99,8 @@ type grant struct {
 // New returns a Pace. It knows nothing of what other processes did before, so one window passes before its whole
 // share is in force, unless HubSpot's first answer tells that more is left.
 func New(cfg Config) *Pace {
-	p := &Pace{wake: make(chan struct{}, 1), auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
+	p := &Pace{wake: make(chan struct{}, 1), board: cfg.Board, log: cfg.Log, told: map[string]time.Time{},
+		auto: cfg.Auto, unlimited: cfg.Rate == 0 && !cfg.Auto,
 		limit: float64(cfg.Rate), interval: firstInterval, factor: 1, day: newDay(cfg.Day, cfg.Board)}
 	if cfg.Auto && cfg.Rate == 0 {
 		p.limit = firstLimit
@@ -158,6 +166,7 @@ func (p *Pace) take() (*Ticket, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.resume(now)
 	wait, beyond := p.until(now)
 	if wait <= 0 {
 		wait = p.untilDay(now)
@@ -309,7 +318,9 @@ type Status struct {
 func (p *Pace) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(time.Now())
+	now := time.Now()
+	p.resume(now)
+	p.forget(now)
 	return Status{Unlimited: p.unlimited, Limit: p.limit * p.factor, Window: p.interval.Seconds(), Share: p.share(),
 		InWindow: len(p.stamps), Others: p.others.used, Waited: p.waited.Seconds()}
 }

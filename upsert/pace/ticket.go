@@ -2,8 +2,9 @@ package pace
 
 import (
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/tasksink/tasksink/internal/hold"
 )
 
 // Ticket lets one request leave. Its holder calls Leave when the request is on its way. It ends the ticket once: with
@@ -70,15 +71,14 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 	defer p.mu.Unlock()
 	t.leave() // an answer can be faster than the news that the request was written
 	now := time.Now()
-	if ms := number(header, "X-Hubspot-Ratelimit-Interval-Milliseconds"); ms > 0 {
-		p.interval = time.Duration(min(ms, 3_600_000)) * time.Millisecond
+	said := p.read(header, now)
+	if said.interval > 0 {
+		p.interval = said.interval
 	}
-	limit := number(header, "X-Hubspot-Ratelimit-Max")
-	if limit > 0 && (p.auto || float64(limit) < p.limit) && !p.unlimited {
-		p.limit = float64(limit)
+	if said.limit > 0 && (p.auto || float64(said.limit) < p.limit) && !p.unlimited {
+		p.limit = float64(said.limit)
 	}
-	p.hearDay(t, number(header, "X-Hubspot-Ratelimit-Daily"), number(header, "X-Hubspot-Ratelimit-Daily-Remaining"), now)
-	remaining := number(header, "X-Hubspot-Ratelimit-Remaining")
+	p.hearDay(t, said.daily, said.dailyRemaining, now)
 	switch {
 	case limited:
 		if !t.beyond && now.Sub(p.adjusted) >= p.interval { // once a window: the requests that were out fail together
@@ -87,21 +87,37 @@ func (t *Ticket) Answered(header http.Header, limited bool, retryAfter time.Dura
 		if retryAfter == 0 {
 			retryAfter = p.window() + p.place // those that were refused together do not come back together
 		}
-		p.paused = now.Add(retryAfter)
-		if limit > 0 { // all is taken, as far as we know when the pause is over: ask first
-			p.hear(t, limit, 0, now)
+		p.pause(now, now.Add(retryAfter))
+		if said.limit > 0 { // all is taken, as far as we know when the pause is over: ask first
+			p.hear(t, said.limit, 0, now)
 			p.others.at = time.Time{}
 		}
-	case remaining >= 0 && limit > 0:
-		p.hear(t, limit, remaining, now)
+	case said.remaining >= 0:
+		p.hear(t, said.limit, said.remaining, now)
 	}
 	t.end()
 }
 
-func number(h http.Header, name string) int {
-	n, err := strconv.Atoi(h.Get(name))
-	if err != nil {
-		return -1
+// pause lets nothing leave before the end. Of several pauses the longest counts.
+func (p *Pace) pause(now, end time.Time) {
+	if end.After(p.paused) {
+		p.paused = end
 	}
-	return n
+	if p.board != nil && p.paused.Sub(now) > shownPause {
+		p.board.Set(holdLimited, hold.All, "an answer with status 429 asks for a pause; sending goes on at "+
+			p.paused.Format(time.RFC3339), "wait; if HubSpot's own limits are not used up, look at the proxy or firewall "+
+			"in between, which may have a limit of its own")
+	}
 }
+
+// resume ends the hold of a pause that is over.
+func (p *Pace) resume(now time.Time) {
+	if p.board != nil && !now.Before(p.paused) {
+		p.board.Clear(holdLimited, hold.All)
+	}
+}
+
+const (
+	holdLimited = "limited"   // a long pause after a 429
+	shownPause  = time.Minute // a longer one is a hold
+)

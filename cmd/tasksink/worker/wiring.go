@@ -65,7 +65,7 @@ func (w wiring) consumerConfig(pacer *pace.Pace) consumer.Config {
 
 func (w wiring) paceConfig(load func() (lag, arrived int64)) pace.Config {
 	zone, _ := w.cfg.Zone() // Check has refused what is none
-	return pace.Config{Rate: w.cfg.HubspotRate.N, Auto: w.cfg.HubspotRate.Auto, Board: w.board,
+	return pace.Config{Rate: w.cfg.HubspotRate.N, Auto: w.cfg.HubspotRate.Auto, Board: w.board, Log: w.log,
 		Day: pace.DayConfig{Auto: w.cfg.HubspotDaily.Auto, Calls: w.cfg.HubspotDaily.N, Zone: zone,
 			Wait: w.cfg.BatchWait, Load: load, Fill: w.cfg.BatchSize}}
 }

@@ -164,11 +164,12 @@ function limit(status) {
 }
 
 const held = {
-  auth: ["Token refused", "HubSpot refuses the token"],
+  auth: ["No good token", "HubSpot refuses the token, or gives none"],
   scope: ["Scope missing", "HubSpot refuses the call for want of a scope"],
   config: ["Settings", "HubSpot refuses every record: path or idProperty do not fit"],
   daily: ["The day's quota", "the day's calls are used up"],
   quota: ["The day's quota", "the day's calls are used up"],
+  limited: ["A long pause", "an answer with status 429 asks for a pause"],
   migrating: ["Account moves", "HubSpot moves the account to another region"],
   payment: ["Payment", "HubSpot wants the account to pay"],
   blocked: ["All refused", "one request after another is refused and none passes"],
