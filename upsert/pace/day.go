@@ -172,6 +172,14 @@ func midnight(now time.Time, zone *time.Location) time.Time {
 	})))
 }
 
+// asks tells whether HubSpot could say that there are calls again: not while the operator's own cap is used up, unless
+// the day may have ended.
+func (p *Pace) asks(now time.Time) bool {
+	d := &p.day
+	capped := float64(d.remaining-dailyReserve)*max(p.share(), d.part)-d.since >= 1
+	return d.limit > 0 && (!capped || now.Sub(d.began) < midnights || d.zone == nil && d.clock < 0)
+}
+
 // askEvery is how often one asks HubSpot whether there are calls again.
 func (d *day) askEvery(now time.Time) time.Duration {
 	if now.Sub(d.began) < midnights {
@@ -254,7 +262,7 @@ func (p *Pace) untilDay(now time.Time) time.Duration {
 	alone := p.flying+p.held == 0
 	budget := p.budget() - float64(p.held)
 	switch {
-	case budget < 1 && d.limit > 0:
+	case budget < 1 && p.asks(now):
 		if ask := d.at.Add(d.askEvery(now)).Sub(now); ask > 0 || !alone {
 			return min(max(ask, time.Second), max(d.ends.Sub(now), time.Second), time.Minute)
 		}

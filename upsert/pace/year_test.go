@@ -1,6 +1,7 @@
 package pace_test
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"testing"
@@ -107,6 +108,38 @@ func TestMidnights(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestACap: the operator's cap below the account's limit is kept, and nobody asks beyond it. From six o'clock on other
+// programs have used it up.
+func TestACap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(5 * time.Hour)
+		backlog := func() (int64, int64) { return 1_000_000, 0 }
+		p := newPace(pace.Config{Day: pace.DayConfig{Calls: 100, Zone: time.UTC, Load: backlog}}, 1, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*24*time.Hour)
+		defer cancel()
+		used := map[int]int{}
+		for {
+			ticket, err := p.Wait(ctx)
+			if err != nil {
+				break
+			}
+			ticket.Leave()
+			today, others := time.Now().Day(), 0
+			if time.Now().Hour() >= 6 {
+				others = 200
+			}
+			used[today]++
+			ticket.Answered(http.Header{"X-Hubspot-Ratelimit-Daily": {"1000"},
+				"X-Hubspot-Ratelimit-Daily-Remaining": {strconv.Itoa(1000 - others - used[today])}}, false, 0)
+		}
+		for day, n := range used {
+			if n > 30 || n < 20 && day > 1 && day < 5 {
+				t.Errorf("day %d: %d calls", day, n)
+			}
+		}
+	})
 }
 
 // TestARaisedLimit: calls that the account gets while they seem used up are found within ten minutes, and they are no
