@@ -75,6 +75,7 @@ var spells = []struct {
 	{"423", "", refusal(423, "LOCKED", "locked", nil)},
 	{"429", "", refusal(429, "TEN_SECONDLY_ROLLING", "You have reached your ten_secondly_rolling limit.", nil)},
 	{"477", "migrating", retryAfter(refusal(477, "MIGRATION_IN_PROGRESS", "the account is being moved", nil), "60")},
+	{"477 without Retry-After", "migrating", refusal(477, "MIGRATION_IN_PROGRESS", "the account is being moved", nil)},
 	{"PENDING", "blocked", hubspottest.Fault{BatchStatus: "PENDING"}},
 	{"CANCELED", "blocked", hubspottest.Fault{BatchStatus: "CANCELED"}},
 	{"an empty 200", "blocked", hubspottest.Fault{Status: 200, Body: " "}},

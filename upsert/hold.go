@@ -59,7 +59,7 @@ func stopFor(a judgement, fixed bool) (stop, bool) {
 			"check --hubspot-url and --hubspot-oauth-path", holdProbe}, true
 	case classMoving:
 		return stop{holdMigrating, "HubSpot moves the account to another region",
-			"wait; HubSpot says when to ask again", max(15*time.Second, a.RetryAfter)}, true
+			"wait; HubSpot says when to ask again", max(10*time.Second, a.RetryAfter)}, true
 	default:
 		return stop{}, false
 	}

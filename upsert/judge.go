@@ -68,7 +68,7 @@ var table = []row{
 			"`limited`. With the policy `DAILY` all wait for the next day (hold `daily`)."},
 	{"477", is(477), false, classMoving,
 		"The account moves to another region.",
-		"All wait as long as Retry-After says (hold `migrating`)."},
+		"All wait as long as Retry-After says, or 10 s, and one small request asks (hold `migrating`)."},
 	{"407, 408, 3xx, 5xx", func(s int) bool { return s/100 == 3 || s/100 >= 5 || s == 407 || s == 408 }, false,
 		classFailed,
 		"HubSpot is not reached, or one of the records breaks it.",
