@@ -2,7 +2,6 @@ package upsert_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -49,42 +48,4 @@ func TestOutageInWhichSomeHang(t *testing.T) {
 			t.Error("the breaker is closed")
 		}
 	})
-}
-
-// TestAnOutageThatSaysHowLong: while HubSpot fails, no probe leaves before the time that Retry-After names, of which a
-// quarter of an hour counts. The hold says until when. One failure with the header, while others pass, stops nothing.
-func TestAnOutageThatSaysHowLong(t *testing.T) {
-	for _, tc := range []struct {
-		header      string
-		least, most time.Duration
-	}{
-		{"120", 2 * time.Minute, 2*time.Minute + 10*time.Second},
-		{"86400", 15 * time.Minute, 15*time.Minute + 10*time.Second},
-	} {
-		run(t, setup{}, func(r *rig) {
-			fault := hubspottest.Fault{Status: 503, Header: http.Header{"Retry-After": {tc.header}}}
-			alone := fault
-			alone.Times = 1
-			r.hubspot.Inject(alone)
-			r.produce(many(500, 0)...)
-			r.settled(10 * time.Second)
-			mend := r.hubspot.Inject(fault)
-			r.produce(many(500, 1000)...)
-			time.Sleep(30 * time.Second)
-			list, sent := r.board.List(), len(r.hubspot.Requests())
-			if len(list) != 1 || list[0].Reason != "outage" || !strings.Contains(list[0].Detail, "it asks to wait until 20") {
-				t.Errorf("holds %+v", list)
-			}
-			mend()
-			began := time.Now()
-			for len(r.hubspot.Requests()) == sent && time.Since(began) < time.Hour {
-				time.Sleep(time.Second)
-			}
-			waited := time.Since(began) + 30*time.Second
-			if waited < tc.least || waited > tc.most {
-				t.Errorf("the next probe left after %v, want %v to %v", waited, tc.least, tc.most)
-			}
-			r.settled(20 * time.Second)
-		})
-	}
 }

@@ -265,19 +265,9 @@ func (g *gate) failedWith(p permit, a judgement, suspected time.Time) {
 		}
 		if g.state == gobreaker.StateClosed {
 			g.board.Clear(holdOutage, hold.All)
-			return
+		} else {
+			g.board.Set(holdOutage, hold.All, "HubSpot fails: "+a.What, outageRemedy(a))
 		}
-		detail := "HubSpot fails: " + a.What
-		if wait := min(a.RetryAfter, foreignRetryAfter); wait > 0 {
-			until := time.Now().Add(wait)
-			if until.After(g.reopen) {
-				g.reopen = until
-			}
-			if wait > time.Minute {
-				detail += "; it asks to wait until " + until.Format(time.RFC3339)
-			}
-		}
-		g.board.Set(holdOutage, hold.All, detail, outageRemedy(a))
 	})
 }
 

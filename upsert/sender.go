@@ -337,7 +337,11 @@ func (s *Sender) attempt(ctx context.Context, p permit, ticket *pace.Ticket, bat
 		if answer.Login && a.Class != classAuth {
 			a.Class = classLogin
 		}
-		ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)
+		if answer.Login { // nothing was sent to the API
+			ticket.Return()
+		} else {
+			ticket.Answered(answer.Header, a.Class == classLimited, a.RetryAfter)
+		}
 	}
 	s.traces.judged(span, &a)
 	f.took = took
@@ -374,8 +378,7 @@ func (s *Sender) Drop(gone func(*consumer.Record) bool) {
 func (s *Sender) Status() Status {
 	breaker, outage := s.gate.status()
 	st := Status{Breaker: breaker, Outage: outage, InFlight: int(s.flying.Load()), Queued: s.cfg.Queue.Len(),
-		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load(),
-	}
+		Upserted: s.confirmed.Load(), Merged: s.merged.Load(), Inputs: s.inputs.Load()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Requests, st.Trouble, st.Warnings = maps.Clone(s.requests), maps.Clone(s.trouble), maps.Clone(s.warnings)

@@ -8,7 +8,7 @@ import (
 
 // warning is what HubSpot notes about an object that it wrote.
 type warning struct {
-	kind   string // its category, code and property
+	kind   string // its category and property
 	label  string // its category; for the metric
 	object string // HubSpot's id
 }
@@ -30,10 +30,12 @@ func readWarnings(results []result) (all []warning) {
 			continue
 		}
 		for _, item := range items.items {
-			reason := item.reason("")
-			reason.Category = string(item.Category)
-			kind := strings.Join(strings.Fields(kindOf(reason)), " ")
-			all = append(all, warning{kind: kind, label: reason.Category, object: cut(string(r.id), maxWord)})
+			property := ""
+			for name := range item.Context.all("propertyName") {
+				property = cut(string(name), maxWord)
+			}
+			all = append(all, warning{kind: strings.TrimSpace(string(item.Category) + " " + property),
+				label: string(item.Category), object: cut(string(r.id), maxWord)})
 		}
 	}
 	return all

@@ -47,7 +47,7 @@ func (p *Pace) number(h http.Header, name string, least, most int, now time.Time
 	}
 	if now.Sub(p.told[name]) >= tellAgain {
 		p.told[name] = now
-		p.log.Warn().Str("header", name).Str("value", text[:min(len(text), 40)]).Int("least", least).Int("most", most).
+		p.log.Warn().Str("header", name).Bool("number", err == nil).Int("value", n).Int("least", least).Int("most", most).
 			Msg("a header of HubSpot's answer cannot be right, and is left out of account; look at proxies in between")
 	}
 	return -1
